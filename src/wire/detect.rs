@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Which framing is this, or which other protocol?
+
+use memchr::memmem;
+
+use super::{
+    error::{Foreign, Glimpse, WireError},
+    header::{Framing, Header, Payload},
+    parse::{Limits, check_len},
+};
+
+/// Bytes from the start of a stream that are enough to recognise it: the longest
+/// header and the start of a payload.
+pub const DETECT_LEN: usize = 24;
+
+/// The framings a receiver takes; `None` means that it finds out for itself.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Accept {
+    /// The header, if it is known.
+    pub header: Option<Header>,
+    /// The payload, if it is known.
+    pub payload: Option<Payload>,
+}
+
+impl From<Framing> for Accept {
+    fn from(framing: Framing) -> Self {
+        Self {
+            header: Some(framing.header()),
+            payload: Some(framing.payload()),
+        }
+    }
+}
+
+impl Accept {
+    /// The framings that fit, preferred ones first. Empty if header and payload
+    /// do not go together.
+    pub fn framings(self) -> impl Iterator<Item = Framing> {
+        Framing::all().filter(move |framing| {
+            self.header.is_none_or(|header| header == framing.header())
+                && self
+                    .payload
+                    .is_none_or(|payload| payload == framing.payload())
+        })
+    }
+
+    /// The framing, if only one fits.
+    pub fn only(self) -> Option<Framing> {
+        let mut framings = self.framings();
+        framings.next().filter(|_| framings.next().is_none())
+    }
+}
+
+/// Where, from `from` on, the next payload of any of `framings` may begin.
+pub(super) fn next_start(data: &[u8], from: usize, framings: &[Framing]) -> Option<usize> {
+    let data_from = data.get(from..)?;
+    Payload::ALL
+        .into_iter()
+        .filter(|payload| framings.iter().any(|f| f.payload() == *payload))
+        .filter_map(|payload| memmem::find(data_from, payload.start()))
+        .min()
+        .map(|found| from + found)
+}
+
+/// Those of `framings` in which a frame whose payload begins at `at` can stand in `data`.
+///
+/// A text line must begin the data or follow a line feed; a length must be within
+/// the limits.
+pub(super) fn framings_at(
+    data: &[u8],
+    at: usize,
+    framings: &[Framing],
+    limits: &Limits,
+) -> impl Iterator<Item = Framing> {
+    framings.iter().copied().filter(move |framing| {
+        let header = framing.header();
+        let Some(start) = at.checked_sub(header.len()) else {
+            return false;
+        };
+        data[at..].starts_with(framing.payload().start())
+            && match header {
+                Header::None => true,
+                Header::Lines => start == 0 || data[start - 1] == b'\n',
+                _ => length_at(data, start, header, limits),
+            }
+    })
+}
+
+fn length_at(data: &[u8], start: usize, header: Header, limits: &Limits) -> bool {
+    matches!(
+        header.read(&data[start..]),
+        Ok(Some(len)) if len > 0 && check_len(len, limits).is_ok()
+    )
+}
+
+/// Those of `framings` with which a stream, or the rest of one, can begin like `data`.
+pub(super) fn framings_at_start(
+    data: &[u8],
+    framings: &[Framing],
+    limits: &Limits,
+) -> Vec<Framing> {
+    framings
+        .iter()
+        .copied()
+        .filter(|&framing| {
+            let at = framing.header().len();
+            at <= data.len() && framings_at(data, at, &[framing], limits).next().is_some()
+        })
+        .collect()
+}
+
+/// Says what is wrong with a stream that begins with `data` in no framing of ours.
+pub(super) fn explain(data: &[u8], framings: &[Framing], limits: &Limits) -> WireError {
+    if let Some(foreign) = foreign(data) {
+        return WireError::Foreign(foreign);
+    }
+    // A picture behind a length over the limit: the smallest reading is the likeliest.
+    framings
+        .iter()
+        .filter(|framing| framing.header().has_length())
+        .filter(|framing| {
+            data.get(framing.header().len()..)
+                .is_some_and(|payload| payload.starts_with(framing.payload().start()))
+        })
+        .filter_map(|framing| framing.header().read(data).ok().flatten())
+        .filter_map(|len| check_len(len, limits).err().map(|error| (len, error)))
+        .min_by_key(|(len, _)| *len)
+        .map_or_else(
+            || WireError::Unrecognised {
+                first: Glimpse::of(data),
+            },
+            |(_, error)| error,
+        )
+}
+
+/// Recognises what people send instead of frames by the first bytes of a stream.
+///
+/// ```
+/// use gstb64jpeg::wire::{Foreign, foreign};
+///
+/// assert_eq!(foreign(b"HTTP/1.0 200 OK\r\n"), Some(Foreign::Http));
+/// // pickle.dumps() behind struct.pack("Q", …)
+/// assert_eq!(foreign(b"\x20\x03\0\0\0\0\0\0\x80\x04\x95"), Some(Foreign::Pickle));
+/// ```
+pub fn foreign(data: &[u8]) -> Option<Foreign> {
+    let bare: [(&[u8], Foreign); 10] = [
+        (b"HTTP/", Foreign::Http),
+        (b"GET ", Foreign::Http),
+        (b"POST ", Foreign::Http),
+        (b"RTSP/", Foreign::Rtsp),
+        (b"OPTIONS ", Foreign::Rtsp),
+        (b"SSH-", Foreign::Ssh),
+        (b"\x16\x03", Foreign::Tls),
+        (b"\r\n--", Foreign::Multipart),
+        (b"--", Foreign::Multipart),
+        (b"Content-Type:", Foreign::Multipart),
+    ];
+    if let Some((_, foreign)) = bare.iter().find(|(start, _)| data.starts_with(start)) {
+        return Some(*foreign);
+    }
+
+    [0, 4, 8, 16]
+        .into_iter()
+        .filter_map(|at| data.get(at..))
+        .find_map(foreign_payload)
+}
+
+fn foreign_payload(payload: &[u8]) -> Option<Foreign> {
+    match payload {
+        // PROTO and a version, then FRAME (4 and 5) or a printable opcode (2 and 3).
+        [0x80, 4 | 5, 0x95, ..] => Some(Foreign::Pickle),
+        [0x80, 2..=5, opcode, ..] if opcode.is_ascii_graphic() => Some(Foreign::Pickle),
+        [b'\x93', b'N', b'U', b'M', b'P', b'Y', ..] => Some(Foreign::Numpy),
+        [b'd', b'a', b't', b'a', b':', ..] => Some(Foreign::DataUrl),
+        [0x89, b'P', b'N', b'G', ..] => Some(Foreign::Png),
+        _ if payload.starts_with(b"iVBORw0K") => Some(Foreign::Png),
+        _ if payload.starts_with(b"cnumpy") => Some(Foreign::Pickle),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at_start(data: &[u8]) -> Vec<String> {
+        let framings: Vec<_> = Framing::all().collect();
+        framings_at_start(data, &framings, &Limits::default())
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn the_first_bytes_tell() {
+        assert_eq!(at_start(b"\0\x01\xe2\x40/9j/"), ["be32 base64"]);
+        assert_eq!(at_start(b"\x40\xe2\x01\0\xff\xd8\xff"), ["le32 jpeg"]);
+        assert_eq!(at_start(b"\0\0\0\0\0\x01\xe2\x40/9j/"), ["be64 base64"]);
+        assert_eq!(
+            at_start(b"\x40\xe2\x01\0\0\0\0\0\xff\xd8\xff"),
+            ["le64 jpeg"]
+        );
+        assert_eq!(at_start(b"123456          /9j/"), ["ascii16 base64"]);
+        assert_eq!(at_start(b"/9j/4AAQ"), ["lines base64"]);
+        assert_eq!(at_start(b"\xff\xd8\xff\xe0"), ["none jpeg"]);
+    }
+
+    #[test]
+    fn some_lengths_read_both_ways() {
+        assert_eq!(
+            at_start(b"\0\x02\x01\0/9j/"),
+            ["be32 base64", "le32 base64"]
+        );
+    }
+
+    #[test]
+    fn a_length_over_the_limit_is_named() {
+        let framings: Vec<_> = Framing::all().collect();
+        assert_eq!(
+            explain(b"\xff\xff\xff\xff/9j/", &framings, &Limits::default()),
+            WireError::TooLong {
+                len: u32::MAX.into(),
+                max: 64 << 20
+            }
+        );
+    }
+
+    #[test]
+    fn others_are_recognised_by_name() {
+        for (data, name) in [
+            (&b"\x80\x04\x95\x10"[..], Foreign::Pickle),
+            (b"\0\0\x10\0\x80\x03cnumpy", Foreign::Pickle),
+            (b"4096            \x80\x04\x95", Foreign::Pickle),
+            (b"\x93NUMPY\x01\0", Foreign::Numpy),
+            (b"--frame\r\nContent-Type: image/jpeg", Foreign::Multipart),
+            (b"\0\0\x10\0data:image/jpeg;base64,/9j/", Foreign::DataUrl),
+            (b"SSH-2.0-OpenSSH_9.2", Foreign::Ssh),
+            (b"\x16\x03\x01\x02\0\x01", Foreign::Tls),
+            (b"\0\0\x10\0iVBORw0KGgo", Foreign::Png),
+        ] {
+            assert_eq!(foreign(data), Some(name), "{}", data.escape_ascii());
+        }
+        assert_eq!(foreign(b"\0\0\x10\0/9j/4AAQ"), None);
+        assert_eq!(foreign(b""), None);
+    }
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! From a JPEG to the bytes of its frame.
+
+use super::{
+    base64,
+    error::{Glimpse, WireError},
+    header::{Framing, Payload},
+    jpeg,
+};
+
+/// A JPEG on its way to the wire.
+///
+/// ```
+/// use gstb64jpeg::wire::{Framing, Picture};
+///
+/// let jpeg = b"\xff\xd8\xff\xd9";
+/// let picture = Picture::new(jpeg)?;
+/// let framing = Framing::default();
+/// let mut frame = vec![0; picture.wire_len(framing)?];
+/// picture.encode(framing, &mut frame);
+/// assert_eq!(frame, *b"\0\0\0\x08/9j/2Q==");
+/// # Ok::<(), gstb64jpeg::wire::WireError>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Picture<'a> {
+    jpeg: &'a [u8],
+    capture_time: Option<u64>,
+}
+
+impl<'a> Picture<'a> {
+    /// Takes a whole JPEG.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::Empty`] and [`WireError::NotJpeg`].
+    pub fn new(jpeg: &'a [u8]) -> Result<Self, WireError> {
+        if jpeg.is_empty() {
+            return Err(WireError::Empty);
+        }
+        if !jpeg::is_jpeg(jpeg) {
+            return Err(WireError::NotJpeg {
+                first: Glimpse::of(jpeg),
+            });
+        }
+        Ok(Self {
+            jpeg,
+            capture_time: None,
+        })
+    }
+
+    /// Stamps the picture with its time of capture, in nanoseconds since 1970.
+    /// [`jpeg::capture_time`] reads it back.
+    pub fn captured_at(mut self, unix_ns: u64) -> Self {
+        self.capture_time = Some(unix_ns);
+        self
+    }
+
+    /// Bytes of the payload.
+    fn payload_len(&self, payload: Payload) -> usize {
+        let jpeg_len = match self.capture_time {
+            Some(time) => jpeg::stamp(time).len() + self.jpeg.len() - 2,
+            None => self.jpeg.len(),
+        };
+        match payload {
+            Payload::Base64 => base64::encoded_len(jpeg_len),
+            Payload::Jpeg => jpeg_len,
+        }
+    }
+
+    /// Bytes of the whole frame.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::TooLong`] if the header cannot say so much.
+    pub fn wire_len(&self, framing: Framing) -> Result<usize, WireError> {
+        let (header, len) = (framing.header(), self.payload_len(framing.payload()));
+        if len as u64 > header.max_payload() {
+            return Err(WireError::TooLong {
+                len: len as u64,
+                max: header.max_payload(),
+            });
+        }
+        Ok(header.len() + len + header.trailer_len())
+    }
+
+    /// Writes the frame to the front of `out`.
+    ///
+    /// # Panics
+    ///
+    /// If `out` is shorter than [`wire_len`](Self::wire_len), which the caller has asked.
+    pub fn encode(&self, framing: Framing, out: &mut [u8]) {
+        let (header, payload) = (framing.header(), framing.payload());
+        header.write(self.payload_len(payload) as u64, out);
+
+        let mut at = header.len();
+        let mut put = |part: &[u8]| {
+            at += match payload {
+                Payload::Base64 => base64::encode(part, &mut out[at..]),
+                Payload::Jpeg => {
+                    out[at..at + part.len()].copy_from_slice(part);
+                    part.len()
+                }
+            }
+        };
+        match self.capture_time {
+            Some(time) => {
+                put(&jpeg::stamp(time));
+                put(&self.jpeg[2..]);
+            }
+            None => put(self.jpeg),
+        }
+        if header.trailer_len() > 0 {
+            out[at] = b'\n';
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Header;
+
+    #[test]
+    fn what_is_no_picture_is_refused() {
+        assert_eq!(Picture::new(b"").unwrap_err(), WireError::Empty);
+        assert_eq!(
+            Picture::new(b"\x89PNG").unwrap_err(),
+            WireError::NotJpeg {
+                first: Glimpse::of(b"\x89PNG")
+            }
+        );
+    }
+
+    #[test]
+    fn a_stamp_does_not_disturb_the_text() {
+        let jpeg = b"\xff\xd8\xff\xe0\0\x04\x01\x02\xff\xd9";
+        let picture = Picture::new(jpeg).unwrap().captured_at(42);
+        for framing in Framing::all() {
+            let mut frame = vec![0; picture.wire_len(framing).unwrap()];
+            picture.encode(framing, &mut frame);
+            let header = framing.header();
+            let text = &frame[header.len()..frame.len() - header.trailer_len()];
+            let stamped = match framing.payload() {
+                Payload::Base64 => {
+                    let mut out = vec![0; base64::decoded_capacity(text.len())];
+                    let len = base64::decode(text, &mut out).unwrap();
+                    out.truncate(len);
+                    out
+                }
+                Payload::Jpeg => text.to_vec(),
+            };
+            assert_eq!(jpeg::capture_time(&stamped), Some(42), "{framing}");
+            assert!(stamped.ends_with(&jpeg[2..]), "{framing}");
+        }
+    }
+
+    #[test]
+    fn lines_end_with_a_line_feed() {
+        let framing = Framing::new(Header::Lines, Payload::Base64).unwrap();
+        let picture = Picture::new(b"\xff\xd8\xff\xd9").unwrap();
+        let mut frame = vec![0; picture.wire_len(framing).unwrap()];
+        picture.encode(framing, &mut frame);
+        assert_eq!(frame, b"/9j/2Q==\n");
+    }
+}

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What can be wrong with the bytes of a stream.
+
+use std::{error, fmt};
+
+/// The first bytes of something unexpected, kept for the message about it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Glimpse {
+    bytes: [u8; Self::MAX],
+    len: u8,
+}
+
+impl Glimpse {
+    const MAX: usize = 8;
+
+    /// Keeps the first eight bytes of `data`.
+    pub fn of(data: &[u8]) -> Self {
+        let mut bytes = [0; Self::MAX];
+        let len = data.len().min(Self::MAX);
+        bytes[..len].copy_from_slice(&data[..len]);
+        Self {
+            bytes,
+            len: len as u8,
+        }
+    }
+
+    /// The bytes that were kept.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl fmt::Display for Glimpse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.bytes().iter().enumerate() {
+            let space = if i == 0 { "" } else { " " };
+            write!(f, "{space}{byte:02x}")?;
+        }
+        write!(f, " (\"{}\")", self.bytes().escape_ascii())
+    }
+}
+
+impl fmt::Debug for Glimpse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Glimpse({self})")
+    }
+}
+
+/// A protocol that is not ours, recognised by the first bytes of a stream.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// Pickled Python objects, bare or behind a length.
+    Pickle,
+    /// An array written by `numpy.save`, bare or behind a length.
+    Numpy,
+    /// An HTTP request or response.
+    Http,
+    /// `multipart/x-mixed-replace` without its HTTP header.
+    Multipart,
+    /// `data:` URLs, as browsers take them, bare or behind a length.
+    DataUrl,
+    /// An RTSP request or response.
+    Rtsp,
+    /// An SSH banner.
+    Ssh,
+    /// A TLS record.
+    Tls,
+    /// PNG pictures, raw or as base64, bare or behind a length.
+    Png,
+}
+
+impl Foreign {
+    /// What a user can do about it.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Pickle | Self::Numpy => {
+                "a pickle can run code and is never loaded; send \
+                 cv2.imencode('.jpg', frame)[1].tobytes() in its place"
+            }
+            Self::Http => "use souphttpsrc ! multipartdemux for MJPEG over HTTP",
+            Self::Multipart => "use multipartdemux",
+            Self::DataUrl => "send the base64 text alone, without \"data:image/jpeg;base64,\"",
+            Self::Rtsp => "use rtspsrc",
+            Self::Ssh | Self::Tls => "check host and port",
+            Self::Png => "encode with cv2.imencode('.jpg', …)",
+        }
+    }
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pickle => "a Python pickle",
+            Self::Numpy => "a NumPy array",
+            Self::Http => "HTTP",
+            Self::Multipart => "a multipart stream",
+            Self::DataUrl => "data: URLs",
+            Self::Rtsp => "RTSP",
+            Self::Ssh => "SSH",
+            Self::Tls => "TLS",
+            Self::Png => "PNG pictures",
+        })
+    }
+}
+
+/// Why bytes are not a frame, or a picture cannot become one.
+///
+/// Offsets count bytes from the start of the payload unless said otherwise;
+/// where the frame itself stands is told by [`Fault`].
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WireError {
+    /// The payload is longer than the limit, or than the header can say.
+    TooLong { len: u64, max: u64 },
+    /// There is no picture to send.
+    Empty,
+    /// A 16-digit header holds something else than a number.
+    Digits { offset: usize, byte: u8 },
+    /// A byte that is not base64. Without a byte, the text ends inside a group of four.
+    Base64 { offset: usize, byte: Option<u8> },
+    /// The payload does not begin like a JPEG.
+    NotJpeg { first: Glimpse },
+    /// A marker where a JPEG without a length cannot have one.
+    Marker { offset: usize, byte: u8 },
+    /// The stream ended inside a frame: bytes of it there are, and ought to be, if known.
+    Truncated { have: usize, want: Option<usize> },
+    /// No framing we know begins like this stream.
+    Unrecognised { first: Glimpse },
+    /// No frame was found within so many bytes.
+    Lost { scanned: usize },
+    /// The stream is something else altogether.
+    Foreign(Foreign),
+}
+
+impl WireError {
+    /// Whether the stream will never make sense, whatever follows.
+    pub const fn is_fatal(&self) -> bool {
+        matches!(self, Self::Foreign(_))
+    }
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { len, max } => {
+                write!(f, "its length of {len} bytes is over the limit of {max}")
+            }
+            Self::Empty => f.write_str("there is no picture in it"),
+            Self::Digits { offset, byte } => write!(
+                f,
+                "byte {offset} of its 16-digit header is 0x{byte:02x}, not a digit"
+            ),
+            Self::Base64 {
+                offset,
+                byte: Some(byte),
+            } => write!(
+                f,
+                "byte {offset} of its text is 0x{byte:02x}, which is not base64"
+            ),
+            Self::Base64 { offset, byte: None } => write!(
+                f,
+                "its base64 text ends after {offset} bytes, inside a group of four"
+            ),
+            Self::NotJpeg { first } => {
+                write!(f, "it does not begin like a JPEG but with {first}")
+            }
+            Self::Marker { offset, byte } => write!(
+                f,
+                "byte {offset} of the JPEG is 0x{byte:02x}, where no such marker can stand"
+            ),
+            Self::Truncated {
+                have,
+                want: Some(want),
+            } => write!(
+                f,
+                "the stream ended inside it, after {have} of {want} bytes"
+            ),
+            Self::Truncated { have, want: None } => {
+                write!(f, "the stream ended inside it, after {have} bytes")
+            }
+            Self::Unrecognised { first } => write!(
+                f,
+                "no known framing begins with {first}; set the header and payload properties"
+            ),
+            Self::Lost { scanned } => write!(f, "no frame begins in the next {scanned} bytes"),
+            Self::Foreign(foreign) => {
+                write!(f, "this stream is {foreign}; {}", foreign.advice())
+            }
+        }
+    }
+}
+
+impl error::Error for WireError {}
+
+/// A [`WireError`] and where in the stream it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Good frames before it: the number, from zero, of the frame that failed.
+    pub frame: u64,
+    /// Bytes from the start of the stream to the start of the frame.
+    pub offset: u64,
+    /// What is wrong.
+    pub error: WireError,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "frame {} at byte {}: {}",
+            self.frame, self.offset, self.error
+        )
+    }
+}
+
+impl error::Error for Fault {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.error)
+    }
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The few JPEG markers we read and write (ITU-T T.81, annex B).
+//!
+//! ```text
+//! FF D8 │ FF E0 len … │ FF FE len text │ FF C0 len … │ FF DA len … entropy-coded data │ FF D9
+//! SOI     APP0          COM              SOF0          SOS                              EOI
+//! ```
+
+use super::error::WireError;
+
+const SOI: u8 = 0xd8;
+const EOI: u8 = 0xd9;
+const SOS: u8 = 0xda;
+const COM: u8 = 0xfe;
+
+/// Whether `data` begins as every JPEG does: SOI and the first byte of another marker.
+pub fn is_jpeg(data: &[u8]) -> bool {
+    data.starts_with(&[0xff, SOI, 0xff])
+}
+
+/// Whether `data` ends with EOI, but for what encoders and cameras fill up with.
+pub(super) fn ends_with_eoi(data: &[u8]) -> bool {
+    let filled = data
+        .iter()
+        .rposition(|byte| !matches!(byte, 0 | b'\r' | b'\n'))
+        .map_or(0, |last| last + 1);
+    data[..filled].ends_with(&[0xff, EOI])
+}
+
+/// Markers without a segment: TEM and the restart markers.
+const fn stands_alone(marker: u8) -> bool {
+    matches!(marker, 0x01 | 0xd0..=0xd7)
+}
+
+/// Frame headers: SOF0 to SOF15 without DHT, JPG and DAC, which share the range.
+const fn is_sof(marker: u8) -> bool {
+    matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc)
+}
+
+/// The segments between SOI and the first scan, as marker and contents.
+fn segments(jpeg: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = if is_jpeg(jpeg) { &jpeg[2..] } else { &[] };
+    std::iter::from_fn(move || {
+        loop {
+            let [0xff, marker, tail @ ..] = rest else {
+                return None;
+            };
+            match *marker {
+                0xff => rest = &rest[1..], // fill byte
+                marker if stands_alone(marker) => rest = tail,
+                SOI | EOI => return None,
+                marker => {
+                    let len = usize::from(u16::from_be_bytes(*tail.first_chunk()?));
+                    let contents = tail.get(2..len)?;
+                    rest = if marker == SOS { &[] } else { &tail[len..] };
+                    return Some((marker, contents));
+                }
+            }
+        }
+    })
+}
+
+/// Width and height in pixels, if the JPEG says them before its first scan.
+///
+/// ```
+/// use gstb64jpeg::wire::jpeg;
+///
+/// let jpeg = b"\xff\xd8\xff\xc0\0\x0b\x08\x01\xc2\x03\x20\x01\x01\x11\0";
+/// assert_eq!(jpeg::size(jpeg), Some((800, 450)));
+/// ```
+pub fn size(jpeg: &[u8]) -> Option<(u16, u16)> {
+    segments(jpeg).find_map(|(marker, contents)| match contents {
+        // Sample precision, lines, samples per line. Zero lines are told later, by DNL.
+        &[_, h1, h0, w1, w0, ..] if is_sof(marker) => {
+            let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
+            (width > 0 && height > 0).then_some((width, height))
+        }
+        _ => None,
+    })
+}
+
+/// The text of a capture-time comment, before the digits.
+const STAMP_KEY: &[u8] = b"b64jpeg capture-time-unix-ns=";
+const STAMP_DIGITS: usize = 19;
+const STAMP_LEN: usize = 2 + 4 + STAMP_KEY.len() + STAMP_DIGITS;
+
+/// SOI and a comment with the time of capture, in nanoseconds since 1970: what
+/// replaces the SOI of a stamped picture.
+///
+/// Decoders skip comments. A multiple of three bytes, so that its base64 needs no
+/// padding and the rest of the picture can follow it.
+pub(super) fn stamp(unix_ns: u64) -> [u8; STAMP_LEN] {
+    const { assert!(STAMP_LEN.is_multiple_of(3)) };
+    let mut stamp = [0; STAMP_LEN];
+    let segment_len = (STAMP_LEN - 4) as u16;
+    stamp[..4].copy_from_slice(&[0xff, SOI, 0xff, COM]);
+    stamp[4..6].copy_from_slice(&segment_len.to_be_bytes());
+    let (key, digits) = stamp[6..].split_at_mut(STAMP_KEY.len());
+    key.copy_from_slice(STAMP_KEY);
+    // Nineteen digits last until the year 2286.
+    digits.copy_from_slice(format!("{:019}", unix_ns.min(9_999_999_999_999_999_999)).as_bytes());
+    stamp
+}
+
+/// The time of capture in nanoseconds since 1970, if the sender stamped the picture.
+///
+/// The stamp is a comment segment: `b64jpeg capture-time-unix-ns=` and 19 digits.
+pub fn capture_time(jpeg: &[u8]) -> Option<u64> {
+    segments(jpeg)
+        .filter(|(marker, _)| *marker == COM)
+        .find_map(|(_, text)| {
+            let digits = text.strip_prefix(STAMP_KEY)?;
+            std::str::from_utf8(digits).ok()?.parse().ok()
+        })
+}
+
+/// Where in a JPEG of unknown length the walk to its end stands.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Walk {
+    at: usize,
+    entropy: bool,
+}
+
+impl Walk {
+    /// Walks on and returns the length of the JPEG at the front of `data`, or `None`
+    /// while its end is not there. `data` grows from call to call.
+    pub(super) fn end(&mut self, data: &[u8]) -> Result<Option<usize>, WireError> {
+        loop {
+            if self.entropy {
+                let Some(ff) = memchr::memchr(0xff, data.get(self.at..).unwrap_or_default()) else {
+                    self.at = self.at.max(data.len());
+                    return Ok(None);
+                };
+                self.at += ff;
+                match data.get(self.at + 1) {
+                    None => return Ok(None),
+                    Some(0xff) => self.at += 1,
+                    Some(&byte) if byte == 0 || stands_alone(byte) => self.at += 2,
+                    Some(_) => self.entropy = false,
+                }
+                continue;
+            }
+
+            let Some(&[prefix, marker]) = data.get(self.at..self.at + 2) else {
+                return Ok(None);
+            };
+            let wrong = |offset: usize| WireError::Marker {
+                offset,
+                byte: data[offset],
+            };
+            match (prefix, marker) {
+                (0xff, 0xff) => self.at += 1,
+                (0xff, EOI) => return Ok(Some(self.at + 2)),
+                (0xff, SOI) if self.at == 0 => self.at = 2,
+                // The sender was cut off, and a new picture begins.
+                (0xff, SOI | 0) => return Err(wrong(self.at + 1)),
+                (0xff, marker) if stands_alone(marker) => self.at += 2,
+                (0xff, marker) => {
+                    let Some(len) = data.get(self.at + 2..).and_then(<[u8]>::first_chunk) else {
+                        return Ok(None);
+                    };
+                    let len = usize::from(u16::from_be_bytes(*len));
+                    if len < 2 {
+                        return Err(wrong(self.at + 2));
+                    }
+                    self.at += 2 + len;
+                    self.entropy = marker == SOS;
+                }
+                _ => return Err(wrong(self.at)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SOI, an application segment that hides a whole JPEG, SOF0, SOS, data, EOI.
+    const JPEG: &[u8] = b"\xff\xd8\xff\xe1\0\x08\xff\xd8\xff\xd9\0\0\
+        \xff\xc0\0\x0b\x08\x01\xc2\x03\x20\x01\x01\x11\0\
+        \xff\xda\0\x04\0\0\x12\xff\0\x34\xff\xd3\x56\xff\xff\xd9";
+
+    #[test]
+    fn size_is_found_behind_other_segments() {
+        assert_eq!(size(JPEG), Some((800, 450)));
+        for cut in 0..24 {
+            assert_eq!(size(&JPEG[..cut]), None, "cut to {cut}");
+        }
+    }
+
+    #[test]
+    fn the_walk_ends_at_eoi_however_the_data_comes() {
+        let mut walk = Walk::default();
+        for len in 0..JPEG.len() {
+            assert_eq!(walk.end(&JPEG[..len]), Ok(None), "cut to {len}");
+        }
+        assert_eq!(walk.end(JPEG), Ok(Some(JPEG.len())));
+        assert_eq!(Walk::default().end(JPEG), Ok(Some(JPEG.len())));
+    }
+
+    #[test]
+    fn a_torn_jpeg_is_seen_at_the_next_one() {
+        let torn = JPEG.len() - 4;
+        let data = [&JPEG[..torn], JPEG].concat();
+        assert_eq!(
+            Walk::default().end(&data),
+            Err(WireError::Marker {
+                offset: torn + 1,
+                byte: SOI
+            })
+        );
+    }
+
+    #[test]
+    fn stamps_are_read_back() {
+        let time = 1_795_163_520_123_456_789;
+        let stamped = [&stamp(time), &JPEG[2..]].concat();
+        assert_eq!(capture_time(&stamped), Some(time));
+        assert_eq!(size(&stamped), size(JPEG));
+        assert_eq!(Walk::default().end(&stamped), Ok(Some(stamped.len())));
+        assert_eq!(capture_time(JPEG), None);
+        assert_eq!(capture_time(&stamp(0)), Some(0));
+        assert_eq!(
+            capture_time(&stamp(u64::MAX)),
+            Some(9_999_999_999_999_999_999)
+        );
+    }
+}

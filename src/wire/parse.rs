@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! One frame at the front of some bytes.
+
+use std::ops::Range;
+
+use super::{
+    error::{Glimpse, WireError},
+    header::{Framing, Header},
+    jpeg::Walk,
+};
+
+/// What a receiver puts up with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest payload, in bytes on the wire.
+    pub max_frame: usize,
+}
+
+impl Limits {
+    /// 64 MiB, as base64 the JPEG of some 200 megapixels.
+    pub const DEFAULT_MAX_FRAME: usize = 64 << 20;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_frame: Self::DEFAULT_MAX_FRAME,
+        }
+    }
+}
+
+/// A whole frame, as places in the bytes that were parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// The payload.
+    pub payload: Range<usize>,
+    /// Bytes of the frame with header and line end.
+    pub len: usize,
+}
+
+/// What stands at the front of some bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// Nothing whole yet; ask again with at least so many bytes.
+    Need(usize),
+    /// So many bytes that mean nothing: zero lengths, empty lines, fill between pictures.
+    Skip(usize),
+    /// A frame. Its base64 is not decoded yet, so it may still turn out bad.
+    Frame(Frame),
+}
+
+/// How far into a frame without a length the search for its end has come.
+///
+/// A new frame begins with the default; headers with a length do not use it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    line: usize,
+    walk: Walk,
+}
+
+/// Parses what stands at the front of `data`.
+///
+/// Limits are checked before a length is used, and a payload that does not begin
+/// like a JPEG is refused without waiting for its end. Between calls for the same
+/// frame `data` may only grow, and the caller keeps `progress`.
+///
+/// # Errors
+///
+/// [`WireError::TooLong`], [`WireError::Digits`], [`WireError::NotJpeg`] and
+/// [`WireError::Marker`].
+///
+/// # Example
+///
+/// ```
+/// use gstb64jpeg::wire::{Frame, Framing, Limits, Progress, Status, parse};
+///
+/// let framing = Framing::default();
+/// let mut parse = |data| parse(data, framing, &Limits::default(), &mut Progress::default());
+///
+/// assert_eq!(parse(b"\0\0\0"), Ok(Status::Need(4)));
+/// assert_eq!(parse(b"\0\0\0\x08/9j/"), Ok(Status::Need(12)));
+/// let frame = Frame { payload: 4..12, len: 12 };
+/// assert_eq!(parse(b"\0\0\0\x08/9j/2Q==\0"), Ok(Status::Frame(frame)));
+/// ```
+pub fn parse(
+    data: &[u8],
+    framing: Framing,
+    limits: &Limits,
+    progress: &mut Progress,
+) -> Result<Status, WireError> {
+    let header = framing.header();
+    match header {
+        Header::Lines => parse_line(data, framing, limits, &mut progress.line),
+        Header::None => parse_bare(data, framing, limits, &mut progress.walk),
+        _ => {
+            let Some(len) = header.read(data)? else {
+                return Ok(Status::Need(header.len()));
+            };
+            if len == 0 {
+                return Ok(Status::Skip(zero_lengths(data, header)));
+            }
+            let len = check_len(len, limits)?;
+            let payload = &data[header.len()..];
+            let start = framing.payload().start();
+            // Nothing so short is a JPEG, but say so only when it is there.
+            let start_len = start.len().min(len);
+            if payload.len() < start_len {
+                return Ok(Status::Need(header.len() + start_len));
+            }
+            check_start(payload, framing)?;
+            let end = header.len() + len;
+            if data.len() < end {
+                return Ok(Status::Need(end));
+            }
+            Ok(Status::Frame(Frame {
+                payload: header.len()..end,
+                len: end,
+            }))
+        }
+    }
+}
+
+/// The length as a size in memory, if it is within the limits.
+pub(super) fn check_len(len: u64, limits: &Limits) -> Result<usize, WireError> {
+    usize::try_from(len)
+        .ok()
+        .filter(|&len| len <= limits.max_frame)
+        .ok_or(WireError::TooLong {
+            len,
+            max: limits.max_frame as u64,
+        })
+}
+
+fn check_start(payload: &[u8], framing: Framing) -> Result<(), WireError> {
+    if payload.starts_with(framing.payload().start()) {
+        Ok(())
+    } else {
+        Err(WireError::NotJpeg {
+            first: Glimpse::of(payload),
+        })
+    }
+}
+
+/// Bytes of the headers at the front of `data` that say zero; at least one does.
+fn zero_lengths(data: &[u8], header: Header) -> usize {
+    data.chunks_exact(header.len())
+        .take_while(|chunk| header.read(chunk) == Ok(Some(0)))
+        .count()
+        * header.len()
+}
+
+fn parse_line(
+    data: &[u8],
+    framing: Framing,
+    limits: &Limits,
+    searched: &mut usize,
+) -> Result<Status, WireError> {
+    let breaks = data
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .count();
+    if breaks > 0 {
+        *searched = 0;
+        return Ok(Status::Skip(breaks));
+    }
+    let end = memchr::memchr(b'\n', data.get(*searched..).unwrap_or_default())
+        .map(|found| *searched + found);
+    let line = &data[..end.unwrap_or(data.len())];
+    let text = line.strip_suffix(b"\r").unwrap_or(line);
+    if end.is_some() || text.len() >= framing.payload().start().len() {
+        check_start(text, framing)?;
+    }
+    check_len(text.len() as u64, limits)?;
+    match end {
+        Some(end) => Ok(Status::Frame(Frame {
+            payload: 0..text.len(),
+            len: end + 1,
+        })),
+        None => {
+            *searched = data.len();
+            Ok(Status::Need(data.len() + 1))
+        }
+    }
+}
+
+fn parse_bare(
+    data: &[u8],
+    framing: Framing,
+    limits: &Limits,
+    walk: &mut Walk,
+) -> Result<Status, WireError> {
+    let fill = data
+        .iter()
+        .take_while(|byte| matches!(byte, 0 | b'\r' | b'\n'))
+        .count();
+    if fill > 0 {
+        return Ok(Status::Skip(fill));
+    }
+    let start_len = framing.payload().start().len();
+    if data.len() < start_len {
+        return Ok(Status::Need(start_len));
+    }
+    check_start(data, framing)?;
+    let end = walk.end(data)?;
+    check_len(end.unwrap_or(data.len()) as u64, limits)?;
+    Ok(match end {
+        Some(len) => Status::Frame(Frame {
+            payload: 0..len,
+            len,
+        }),
+        None => Status::Need(data.len() + 1),
+    })
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What the integration tests share.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub mod process;
+
+use std::{env, fs, path::PathBuf, sync::Once};
+
+/// Starts GStreamer with our elements registered in this process.
+pub fn init() {
+    static INIT: Once = Once::new();
+    INIT.call_once(|| {
+        gst::init().expect("GStreamer starts");
+        gstb64jpeg::plugin_register_static().expect("our plugin registers");
+    });
+}
+
+/// A directory that holds our plugin and nothing else, for `GST_PLUGIN_PATH`.
+///
+/// GStreamer scans plugin directories recursively; pointed at cargo's target
+/// directory it would load every procedural macro it finds there.
+pub fn plugin_dir() -> PathBuf {
+    static LINK: Once = Once::new();
+    let exe = env::current_exe().expect("a test has a path");
+    // target/<profile>/deps/<test>
+    let profile = exe.ancestors().nth(2).expect("cargo's layout");
+    let dir = profile.join("gstreamer-1.0");
+    LINK.call_once(|| {
+        let plugin = profile.join("libgstb64jpeg.so");
+        assert!(plugin.exists(), "cargo built {}", plugin.display());
+        fs::create_dir_all(&dir).expect("plugin directory");
+        let link = dir.join("libgstb64jpeg.so");
+        // Other test binaries do the same; whoever is first is right.
+        let _ = std::os::unix::fs::symlink(&plugin, &link);
+    });
+    dir
+}
