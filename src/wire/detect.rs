@@ -74,7 +74,7 @@ pub(super) fn framings_at(
 ) -> impl Iterator<Item = Framing> {
     framings.iter().copied().filter(move |framing| {
         let header = framing.header();
-        let Some(start) = at.checked_sub(header.len()) else {
+        let Some(start) = at.checked_sub(header.size()) else {
             return false;
         };
         data[at..].starts_with(framing.payload().start())
@@ -103,7 +103,7 @@ pub(super) fn framings_at_start(
         .iter()
         .copied()
         .filter(|&framing| {
-            let at = framing.header().len();
+            let at = framing.header().size();
             at <= data.len() && framings_at(data, at, &[framing], limits).next().is_some()
         })
         .collect()
@@ -119,7 +119,7 @@ pub(super) fn explain(data: &[u8], framings: &[Framing], limits: &Limits) -> Wir
         .iter()
         .filter(|framing| framing.header().has_length())
         .filter(|framing| {
-            data.get(framing.header().len()..)
+            data.get(framing.header().size()..)
                 .is_some_and(|payload| payload.starts_with(framing.payload().start()))
         })
         .filter_map(|framing| framing.header().read(data).ok().flatten())

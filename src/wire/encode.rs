@@ -81,7 +81,7 @@ impl<'a> Picture<'a> {
                 max: header.max_payload(),
             });
         }
-        Ok(header.len() + len + header.trailer_len())
+        Ok(header.size() + len + header.trailer_len())
     }
 
     /// Writes the frame to the front of `out`.
@@ -93,7 +93,7 @@ impl<'a> Picture<'a> {
         let (header, payload) = (framing.header(), framing.payload());
         header.write(self.payload_len(payload) as u64, out);
 
-        let mut at = header.len();
+        let mut at = header.size();
         let mut put = |part: &[u8]| {
             at += match payload {
                 Payload::Base64 => base64::encode(part, &mut out[at..]),
@@ -140,7 +140,7 @@ mod tests {
             let mut frame = vec![0; picture.wire_len(framing).unwrap()];
             picture.encode(framing, &mut frame);
             let header = framing.header();
-            let text = &frame[header.len()..frame.len() - header.trailer_len()];
+            let text = &frame[header.size()..frame.len() - header.trailer_len()];
             let stamped = match framing.payload() {
                 Payload::Base64 => {
                     let mut out = vec![0; base64::decoded_capacity(text.len())];

@@ -39,7 +39,7 @@ impl Header {
     ];
 
     /// Bytes before the payload.
-    pub const fn len(self) -> usize {
+    pub const fn size(self) -> usize {
         match self {
             Self::Be32 | Self::Le32 => 4,
             Self::Be64 | Self::Le64 => 8,
@@ -55,7 +55,7 @@ impl Header {
 
     /// Whether the header says how long the payload is.
     pub const fn has_length(self) -> bool {
-        self.len() > 0
+        self.size() > 0
     }
 
     /// The longest payload that the header can say, in bytes.
@@ -71,7 +71,7 @@ impl Header {
     ///
     /// The caller has checked `len` against [`max_payload`](Self::max_payload).
     pub(super) fn write(self, len: u64, out: &mut [u8]) {
-        let out = &mut out[..self.len()];
+        let out = &mut out[..self.size()];
         match self {
             Self::Be32 => out.copy_from_slice(&(len as u32).to_be_bytes()),
             Self::Le32 => out.copy_from_slice(&(len as u32).to_le_bytes()),
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn lengths_are_written_as_python_packs_them() {
         let write = |header: Header| {
-            let mut out = vec![0; header.len()];
+            let mut out = vec![0; header.size()];
             header.write(0x0102, &mut out);
             out
         };

@@ -95,26 +95,26 @@ pub fn parse(
         Header::None => parse_bare(data, framing, limits, &mut progress.walk),
         _ => {
             let Some(len) = header.read(data)? else {
-                return Ok(Status::Need(header.len()));
+                return Ok(Status::Need(header.size()));
             };
             if len == 0 {
                 return Ok(Status::Skip(zero_lengths(data, header)));
             }
             let len = check_len(len, limits)?;
-            let payload = &data[header.len()..];
+            let payload = &data[header.size()..];
             let start = framing.payload().start();
             // Nothing so short is a JPEG, but say so only when it is there.
             let start_len = start.len().min(len);
             if payload.len() < start_len {
-                return Ok(Status::Need(header.len() + start_len));
+                return Ok(Status::Need(header.size() + start_len));
             }
             check_start(payload, framing)?;
-            let end = header.len() + len;
+            let end = header.size() + len;
             if data.len() < end {
                 return Ok(Status::Need(end));
             }
             Ok(Status::Frame(Frame {
-                payload: header.len()..end,
+                payload: header.size()..end,
                 len: end,
             }))
         }
@@ -144,10 +144,10 @@ fn check_start(payload: &[u8], framing: Framing) -> Result<(), WireError> {
 
 /// Bytes of the headers at the front of `data` that say zero; at least one does.
 fn zero_lengths(data: &[u8], header: Header) -> usize {
-    data.chunks_exact(header.len())
+    data.chunks_exact(header.size())
         .take_while(|chunk| header.read(chunk) == Ok(Some(0)))
         .count()
-        * header.len()
+        * header.size()
 }
 
 fn parse_line(

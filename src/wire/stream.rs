@@ -291,7 +291,7 @@ impl Stream {
         let len = header.read(data).ok().flatten();
         let error = WireError::Truncated {
             have: data.len(),
-            want: len.map(|len| header.len() + len as usize),
+            want: len.map(|len| header.size() + len as usize),
         };
         // A wrong length may have swallowed frames. Without lengths there is nothing
         // in it but, perhaps, a thumbnail.
@@ -409,7 +409,7 @@ impl Stream {
             search.scanned = start + 1;
             let mut has_length = false;
             for framing in detect::framings_at(data, start, framings, &self.limits) {
-                let at = start - framing.header().len();
+                let at = start - framing.header().size();
                 if at < search.from {
                     continue;
                 }
@@ -455,7 +455,7 @@ impl Stream {
             return Verdict::Yes;
         }
         let next = &data[frame.len..];
-        let next_start = framing.header().len();
+        let next_start = framing.header().size();
         if next.len() < next_start + START_LEN {
             return if end && next.is_empty() {
                 Verdict::Yes
