@@ -1,2 +1,35 @@
 // SPDX-License-Identifier: MPL-2.0
+
+//! # plugin-b64jpeg
+//!
+//! Live JPEG video between GStreamer and the programs that send it the home-made way:
+//! each frame a JPEG, as base64 text, behind its length.
+//!
+//! The elements are used by name, from `gst-launch-1.0` or an application;
+//! [`wire`] is the framing itself, without GStreamer.
+
+mod b64jpegdepay;
+mod b64jpegpay;
+mod framing;
+mod quit_key;
+mod stats;
+mod typefind;
 pub mod wire;
+
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    b64jpegpay::register(plugin)?;
+    b64jpegdepay::register(plugin)?;
+    typefind::register(plugin)
+}
+
+gst::plugin_define!(
+    b64jpeg,
+    env!("CARGO_PKG_DESCRIPTION"),
+    plugin_init,
+    concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
+    "MPL",
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_NAME"),
+    env!("BUILD_REL_DATE")
+);

@@ -109,6 +109,26 @@ pub(super) fn framings_at_start(
         .collect()
 }
 
+/// Recognises a framed stream by its first [`DETECT_LEN`] bytes, and the likeliest
+/// of the framings it may have.
+///
+/// JPEGs back to back are not recognised: they begin like any JPEG.
+///
+/// ```
+/// use gstb64jpeg::wire::{Framing, recognise};
+///
+/// assert_eq!(recognise(b"\0\x01\xe2\x40/9j/4AAQSkZJRgABAQAA"), Some(Framing::default()));
+/// assert_eq!(recognise(b"\xff\xd8\xff\xe0\0\x10JFIF"), None);
+/// ```
+pub fn recognise(data: &[u8]) -> Option<Framing> {
+    let framings: Vec<_> = Framing::all()
+        .filter(|framing| framing.header() != Header::None)
+        .collect();
+    framings_at_start(data, &framings, &Limits::default())
+        .first()
+        .copied()
+}
+
 /// Says what is wrong with a stream that begins with `data` in no framing of ours.
 pub(super) fn explain(data: &[u8], framings: &[Framing], limits: &Limits) -> WireError {
     if let Some(foreign) = foreign(data) {

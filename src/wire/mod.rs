@@ -29,7 +29,7 @@ mod parse;
 mod stream;
 
 pub use deframer::Deframer;
-pub use detect::{Accept, DETECT_LEN, foreign};
+pub use detect::{Accept, DETECT_LEN, foreign, recognise};
 pub use encode::Picture;
 pub use error::{Fault, Foreign, Glimpse, WireError};
 pub use header::{Framing, Header, Payload, UnknownName};

@@ -165,12 +165,11 @@ impl Stream {
 
     /// Tells that the bytes from here on do not continue those before, as after a seek.
     ///
-    /// They may begin anywhere in a frame, but for `offset` 0.
+    /// They may begin anywhere in a frame.
     pub fn jump(&mut self, offset: u64) {
         self.offset = offset;
         self.streak = 0;
-        self.mode = if offset == 0 {
-            self.confirmed = false;
+        self.mode = if offset == 0 && self.framing.is_none() {
             Mode::Begin
         } else {
             Search::from(0)

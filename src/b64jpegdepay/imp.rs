@@ -1,0 +1,533 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! SECTION:element-b64jpegdepay
+//!
+//! Reads the frames that Python/OpenCV programs send (a length, then one JPEG as base64
+//! text) and gives whole JPEGs, however the bytes come.
+//!
+//! Without caps and properties it recognises the framing from the first bytes. A bad
+//! frame is reported with its number and place, and the stream goes on with the next
+//! good one; `max-errors` bad ones in a row end it.
+//!
+//! A recorded stream has a duration and can be seeked in; its frames are timed by
+//! `framerate`. Live ones keep the times their source gives them.
+//!
+//! ## Example
+//!
+//! ```bash
+//! gst-launch-1.0 tcpclientsrc host=localhost port=9999 ! b64jpegdepay ! jpegdec ! videoconvert ! autovideosink
+//! ```
+
+use std::sync::{Mutex, MutexGuard};
+
+use gst::{prelude::*, subclass::prelude::*};
+use gst_base::{BaseParseFrame, prelude::*, subclass::prelude::*};
+use once_cell::sync::Lazy;
+
+use crate::{
+    framing::{self, CAPS, HeaderOrAuto, PayloadOrAuto, UNIX_TIME_CAPS},
+    quit_key,
+    stats::Stats,
+    wire::{Accept, Fault, Frame, Limits, Payload, Step, Stream, WireError, jpeg},
+};
+
+static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
+    gst::DebugCategory::new(
+        "b64jpegdepay",
+        gst::DebugColorFlags::empty(),
+        Some("Base64 JPEG depayloader"),
+    )
+});
+
+const DEFAULT_MAX_FRAME_SIZE: u32 = Limits::DEFAULT_MAX_FRAME as u32;
+const DEFAULT_MAX_ERRORS: i32 = 10;
+const DEFAULT_FRAMERATE: gst::Fraction = gst::Fraction::new_raw(25, 1);
+
+#[derive(Debug, Clone)]
+struct Settings {
+    header: HeaderOrAuto,
+    payload: PayloadOrAuto,
+    max_frame_size: u32,
+    max_errors: i32,
+    framerate: gst::Fraction,
+    quit_key: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            header: HeaderOrAuto::default(),
+            payload: PayloadOrAuto::default(),
+            max_frame_size: DEFAULT_MAX_FRAME_SIZE,
+            max_errors: DEFAULT_MAX_ERRORS,
+            framerate: DEFAULT_FRAMERATE,
+            quit_key: String::new(),
+        }
+    }
+}
+
+struct State {
+    stream: Stream,
+    /// The framing that caps told.
+    caps: Accept,
+    /// The frame rate that caps told, or, for a file, the property.
+    framerate: Option<gst::Fraction>,
+    /// Whether the source was asked if it is a file.
+    asked: bool,
+    /// Width and height of the last frame, as in the caps downstream.
+    size: Option<Option<(u16, u16)>>,
+    /// Bad frames in a row.
+    errors: u32,
+    discont: bool,
+    stats: Stats,
+}
+
+impl State {
+    fn new(settings: &Settings, caps: Accept) -> Self {
+        let accept = Accept {
+            header: Option::from(settings.header).or(caps.header),
+            payload: Option::from(settings.payload).or(caps.payload),
+        };
+        let limits = Limits {
+            max_frame: settings.max_frame_size as usize,
+        };
+        Self {
+            stream: Stream::new(accept, limits),
+            caps,
+            framerate: None,
+            asked: false,
+            size: None,
+            errors: 0,
+            discont: false,
+            stats: Stats::default(),
+        }
+    }
+}
+
+pub struct B64JpegDepay {
+    settings: Mutex<Settings>,
+    state: Mutex<State>,
+}
+
+impl Default for B64JpegDepay {
+    fn default() -> Self {
+        let settings = Settings::default();
+        Self {
+            state: Mutex::new(State::new(&settings, Accept::default())),
+            settings: Mutex::new(settings),
+        }
+    }
+}
+
+/// What comes out of one look at the bytes.
+enum Outcome {
+    Need(usize),
+    Skip(usize),
+    Picture {
+        frame: Frame,
+        buffer: gst::Buffer,
+        caps: Option<gst::Caps>,
+    },
+    Bad(Fault),
+}
+
+impl B64JpegDepay {
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().expect("no panic under the lock")
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic under the lock")
+    }
+
+    /// Takes a look at the bytes that are there.
+    fn look(&self, input: &gst::BufferRef, data: &[u8], end: bool) -> Outcome {
+        let state = &mut *self.state();
+        let known = state.stream.framing();
+        let step = state.stream.step(data, end);
+        if let Some(framing) = state.stream.framing().filter(|f| known != Some(*f)) {
+            gst::info!(CAT, imp = self, "The framing is {framing}");
+            state.stats.framing = Some(framing);
+        }
+        state.stats.resyncs = state.stream.resyncs();
+        match step {
+            Step::Need(len) => Outcome::Need(len),
+            Step::Skip(len) => Outcome::Skip(len),
+            Step::Bad(fault) => Outcome::Bad(fault),
+            Step::Frame(frame) => {
+                let framing = state.stream.framing().expect("a frame has one");
+                match picture(input, data, &frame, framing.payload()) {
+                    Ok(buffer) => self.take(state, frame, buffer),
+                    Err(error) => Outcome::Bad(state.stream.reject(error)),
+                }
+            }
+        }
+    }
+
+    /// Takes a good frame.
+    fn take(&self, state: &mut State, frame: Frame, mut buffer: gst::Buffer) -> Outcome {
+        let (size, capture_time) = {
+            let jpeg = buffer.map_readable().expect("it was just written");
+            (jpeg::size(&jpeg), jpeg::capture_time(&jpeg))
+        };
+        let output = buffer.get_mut().expect("nobody else has it yet");
+        if let Some(time) = capture_time {
+            let time = gst::ClockTime::from_nseconds(time);
+            gst::ReferenceTimestampMeta::add(output, &UNIX_TIME_CAPS, time, None);
+        }
+        if std::mem::take(&mut state.discont) {
+            output.set_flags(gst::BufferFlags::DISCONT);
+        }
+
+        let caps = (state.size != Some(size)).then(|| {
+            let (width, height) = size.map(|(w, h)| (i32::from(w), i32::from(h))).unzip();
+            gst::Caps::builder("image/jpeg")
+                .field("parsed", true)
+                .field_if_some("width", width)
+                .field_if_some("height", height)
+                .field_if_some("framerate", state.framerate)
+                .build()
+        });
+        state.size = Some(size);
+        state.errors = 0;
+        state.stream.accept(&frame);
+        state.stats.frame(frame.len, output.size());
+        Outcome::Picture {
+            frame,
+            buffer,
+            caps,
+        }
+    }
+
+    /// Reports a bad frame; an error if the stream ends with it.
+    fn report(&self, fault: &Fault) -> Result<(), gst::FlowError> {
+        let max_errors = self.settings().max_errors;
+        let too_many = {
+            let state = &mut *self.state();
+            state.stats.errors += 1;
+            state.errors += 1;
+            state.discont = true;
+            u32::try_from(max_errors).is_ok_and(|max| state.errors > max)
+        };
+        if fault.error.is_fatal() {
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::WrongType,
+                ("{}", sentence(&fault.error)),
+                ["{fault}"]
+            );
+            return Err(gst::FlowError::Error);
+        }
+        if too_many {
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Decode,
+                (
+                    "{}; that makes more than max-errors={max_errors} in a row",
+                    sentence(fault)
+                )
+            );
+            return Err(gst::FlowError::Error);
+        }
+        let advice = match fault.error {
+            WireError::TooLong { .. } => "; if it is right, raise max-frame-size",
+            WireError::Truncated { .. } => "; everything before it was delivered",
+            _ => "; going on with the next good frame",
+        };
+        gst::element_imp_warning!(
+            self,
+            gst::StreamError::Decode,
+            ("{}{advice}", sentence(fault))
+        );
+        Ok(())
+    }
+
+    /// Times the frames of a file; a live source does that itself.
+    fn ask_source(&self) {
+        let (told, asked) = {
+            let mut state = self.state();
+            (state.framerate, std::mem::replace(&mut state.asked, true))
+        };
+        if asked {
+            return;
+        }
+        let obj = self.obj();
+        let mut query = gst::query::Seeking::new(gst::Format::Bytes);
+        let is_file = obj.sink_pad().mode() == gst::PadMode::Pull
+            || obj.sink_pad().peer_query(&mut query) && query.result().0;
+        if is_file {
+            let rate = told.unwrap_or_else(|| self.settings().framerate);
+            gst::info!(CAT, imp = self, "A recorded stream of {rate} frames/s");
+            obj.set_frame_rate(rate, 0, 0);
+            if rate.numer() > 0 {
+                self.state().framerate = Some(rate);
+            }
+        } else {
+            // Made-up times would make a sink wait, and the delay grow.
+            obj.set_infer_ts(false);
+            obj.set_pts_interpolation(false);
+        }
+    }
+}
+
+/// As a sentence of its own.
+fn sentence(what: &impl ToString) -> String {
+    let mut text = what.to_string();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text
+}
+
+/// A buffer with the JPEG of a frame: a view of the input, or what its base64 says.
+fn picture(
+    input: &gst::BufferRef,
+    data: &[u8],
+    frame: &Frame,
+    payload: Payload,
+) -> Result<gst::Buffer, WireError> {
+    if payload == Payload::Jpeg {
+        return Ok(input
+            .copy_region(gst::BufferCopyFlags::MEMORY, frame.payload.clone())
+            .expect("the frame is inside the input"));
+    }
+    let text = &data[frame.payload.clone()];
+    let mut buffer = gst::Buffer::with_size(payload.decoded_capacity(text.len()))
+        .expect("GStreamer aborts when memory runs out");
+    let output = buffer.get_mut().expect("nobody else has it yet");
+    let len = {
+        let mut bytes = output.map_writable().expect("system memory is writable");
+        payload.decode(text, &mut bytes)?
+    };
+    output.set_size(len);
+    Ok(buffer)
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for B64JpegDepay {
+    const NAME: &'static str = "GstB64JpegDepay";
+    type Type = super::B64JpegDepay;
+    type ParentType = gst_base::BaseParse;
+}
+
+impl ObjectImpl for B64JpegDepay {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
+            vec![
+                glib::ParamSpecEnum::builder::<HeaderOrAuto>("header")
+                    .nick("Header")
+                    .blurb("What stands before each payload")
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecEnum::builder::<PayloadOrAuto>("payload")
+                    .nick("Payload")
+                    .blurb("How each picture is written")
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecUInt::builder("max-frame-size")
+                    .nick("Maximum frame size")
+                    .blurb(
+                        "Longest payload in bytes on the wire; a longer one is a bad frame, \
+                         and no more than that is held in memory",
+                    )
+                    .minimum(16)
+                    // BaseParse counts in signed 32-bit numbers.
+                    .maximum(1 << 30)
+                    .default_value(DEFAULT_MAX_FRAME_SIZE)
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecInt::builder("max-errors")
+                    .nick("Maximum errors")
+                    .blurb("Bad frames in a row before the stream ends with an error (-1 = never)")
+                    .minimum(-1)
+                    .default_value(DEFAULT_MAX_ERRORS)
+                    .mutable_playing()
+                    .build(),
+                gst::ParamSpecFraction::builder("framerate")
+                    .nick("Frame rate")
+                    .blurb("Frames per second of a recorded stream whose caps tell none (0/1 = untimed)")
+                    .minimum(gst::Fraction::new(0, 1))
+                    .maximum(gst::Fraction::new(i32::MAX, 1))
+                    .default_value(DEFAULT_FRAMERATE)
+                    .mutable_ready()
+                    .build(),
+                quit_key::property(),
+                glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+                    .nick("Statistics")
+                    .blurb("Counts of frames, bytes and errors since the start")
+                    .read_only()
+                    .build(),
+            ]
+        });
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        const OF_TYPE: &str = "GObject checks the type";
+        let mut settings = self.settings();
+        match pspec.name() {
+            "header" => settings.header = value.get().expect(OF_TYPE),
+            "payload" => settings.payload = value.get().expect(OF_TYPE),
+            "max-frame-size" => settings.max_frame_size = value.get().expect(OF_TYPE),
+            "max-errors" => settings.max_errors = value.get().expect(OF_TYPE),
+            "framerate" => settings.framerate = value.get().expect(OF_TYPE),
+            "quit-key" => {
+                settings.quit_key = value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default();
+            }
+            name => unreachable!("no writable property {name}"),
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        match pspec.name() {
+            "header" => self.settings().header.to_value(),
+            "payload" => self.settings().payload.to_value(),
+            "max-frame-size" => self.settings().max_frame_size.to_value(),
+            "max-errors" => self.settings().max_errors.to_value(),
+            "framerate" => self.settings().framerate.to_value(),
+            "quit-key" => self.settings().quit_key.to_value(),
+            "stats" => self.state().stats.to_structure().to_value(),
+            name => unreachable!("no property {name}"),
+        }
+    }
+}
+
+impl GstObjectImpl for B64JpegDepay {}
+
+impl ElementImpl for B64JpegDepay {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: Lazy<gst::subclass::ElementMetadata> = Lazy::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Base64 JPEG depayloader",
+                "Codec/Depayloader/Network",
+                "Takes JPEG pictures out of the framing of Python/OpenCV programs: \
+                 length and base64 text",
+                env!("CARGO_PKG_AUTHORS"),
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
+            let always = |name, direction, caps| {
+                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps)
+                    .expect("the template is right")
+            };
+            let jpeg = gst::Caps::builder("image/jpeg")
+                .field("parsed", true)
+                .build();
+            vec![
+                always("sink", gst::PadDirection::Sink, &*CAPS),
+                always("src", gst::PadDirection::Src, &jpeg),
+            ]
+        });
+        &TEMPLATES
+    }
+}
+
+impl BaseParseImpl for B64JpegDepay {
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let settings = self.settings().clone();
+        *self.state() = State::new(&settings, Accept::default());
+        self.obj().set_min_frame_size(1);
+        Ok(())
+    }
+
+    fn set_sink_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
+        let settings = self.settings().clone();
+        let told = framing::from_caps(caps);
+        let state = &mut *self.state();
+        if told != state.caps {
+            gst::debug!(CAT, imp = self, "Another framing by {caps}");
+            state.stream = State::new(&settings, told).stream;
+            state.caps = told;
+        }
+        state.framerate = caps
+            .structure(0)
+            .and_then(|s| s.get::<gst::Fraction>("framerate").ok())
+            .filter(|rate| rate.numer() > 0);
+        Ok(())
+    }
+
+    fn sink_event(&self, event: gst::Event) -> bool {
+        match event.view() {
+            // BaseParse would take a gap for the end of the frame that is under way.
+            gst::EventView::Gap(_) if self.obj().src_pad().has_current_caps() => {
+                return self.obj().src_pad().push_event(event);
+            }
+            gst::EventView::Gap(_) => return true,
+            gst::EventView::FlushStop(_) => {
+                gst::debug!(CAT, imp = self, "Flushed");
+                self.obj().set_min_frame_size(1);
+                let state = &mut *self.state();
+                let offset = state.stream.offset();
+                state.stream.jump(offset);
+            }
+            _ => {}
+        }
+        self.parent_sink_event(event)
+    }
+
+    fn src_event(&self, event: gst::Event) -> bool {
+        let key = self.settings().quit_key.clone();
+        quit_key::handle(&*self.obj(), &key, &event) || self.parent_src_event(event)
+    }
+
+    fn handle_frame(
+        &self,
+        mut frame: BaseParseFrame,
+    ) -> Result<(gst::FlowSuccess, u32), gst::FlowError> {
+        self.ask_source();
+        let obj = self.obj();
+        let end = obj.is_draining();
+        loop {
+            let input = frame.buffer().expect("BaseParse gives one");
+            let outcome = {
+                let data = input.map_readable().map_err(|_| gst::FlowError::Error)?;
+                {
+                    let state = &mut *self.state();
+                    if state.stream.offset() != frame.offset() {
+                        gst::debug!(CAT, imp = self, "Going on at byte {}", frame.offset());
+                        state.stream.jump(frame.offset());
+                    }
+                }
+                self.look(input, &data, end)
+            };
+            match outcome {
+                Outcome::Need(len) => {
+                    // Without it BaseParse comes, and copies, with every piece.
+                    obj.set_min_frame_size(len.max(1) as u32);
+                    return Ok((gst::FlowSuccess::Ok, 0));
+                }
+                Outcome::Skip(len) => {
+                    obj.set_min_frame_size(1);
+                    return Ok((gst::FlowSuccess::Ok, len as u32));
+                }
+                Outcome::Bad(fault) => self.report(&fault)?,
+                Outcome::Picture {
+                    frame: found,
+                    mut buffer,
+                    caps,
+                } => {
+                    let output = buffer.get_mut().expect("nobody else has it yet");
+                    output.set_pts(input.pts());
+                    output.set_dts(input.dts());
+                    output.set_duration(input.duration());
+                    if input.flags().contains(gst::BufferFlags::DISCONT) {
+                        output.set_flags(gst::BufferFlags::DISCONT);
+                    }
+                    if let Some(caps) = caps {
+                        gst::debug!(CAT, imp = self, "Pictures are {caps}");
+                        obj.src_pad().push_event(gst::event::Caps::new(&caps));
+                    }
+                    gst::log!(CAT, imp = self, "{} bytes make {buffer:?}", found.len);
+                    frame.set_output_buffer(buffer);
+                    obj.set_min_frame_size(1);
+                    let flow = obj.finish_frame(frame, found.len as u32)?;
+                    return Ok((flow, 0));
+                }
+            }
+        }
+    }
+}

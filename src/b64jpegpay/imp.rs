@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! SECTION:element-b64jpegpay
+//!
+//! Writes each JPEG as one frame of the framing that Python/OpenCV programs read:
+//! a length and the picture as base64 text.
+//!
+//! Every output buffer is one whole frame, so that elements that serve many clients
+//! (`tcpserversink`) begin and recover on a frame.
+//!
+//! ## Example
+//!
+//! ```bash
+//! gst-launch-1.0 videotestsrc is-live=true ! jpegenc ! b64jpegpay ! tcpserversink port=9999
+//! ```
+//!
+//! What is not a JPEG is dropped with a warning. A picture longer than the header can
+//! say is an error.
+
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use gst::{prelude::*, subclass::prelude::*};
+use gst_base::{
+    prelude::*,
+    subclass::{base_transform::GenerateOutputSuccess, prelude::*},
+};
+use once_cell::sync::Lazy;
+
+use crate::{
+    framing::{
+        CAPS_WITH_FRAMING, HeaderProperty, JPEG_CAPS, MEDIA_TYPE, PayloadProperty, UNIX_TIME_CAPS,
+    },
+    quit_key,
+    stats::Stats,
+    wire::{Framing, Picture, WireError},
+};
+
+static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
+    gst::DebugCategory::new(
+        "b64jpegpay",
+        gst::DebugColorFlags::empty(),
+        Some("Base64 JPEG payloader"),
+    )
+});
+
+const DEFAULT_CAPTURE_TIME: bool = false;
+
+#[derive(Debug, Clone)]
+struct Settings {
+    header: HeaderProperty,
+    payload: PayloadProperty,
+    capture_time: bool,
+    quit_key: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            header: HeaderProperty::default(),
+            payload: PayloadProperty::default(),
+            capture_time: DEFAULT_CAPTURE_TIME,
+            quit_key: String::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// The framing, if header and payload go together.
+    fn framing(&self) -> Option<Framing> {
+        Framing::new(self.header.into(), self.payload.into())
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    framing: Framing,
+    capture_time: bool,
+    stats: Stats,
+}
+
+#[derive(Default)]
+pub struct B64JpegPay {
+    settings: Mutex<Settings>,
+    state: Mutex<State>,
+}
+
+impl B64JpegPay {
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().expect("no panic under the lock")
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic under the lock")
+    }
+
+    /// The frame for one picture, or why there is none.
+    fn frame(&self, input: &gst::BufferRef) -> Result<gst::Buffer, WireError> {
+        let (framing, capture_time) = {
+            let state = self.state();
+            (state.framing, state.capture_time)
+        };
+        let jpeg = input.map_readable().map_err(|_| WireError::Empty)?;
+        let mut picture = Picture::new(&jpeg)?;
+        if capture_time {
+            picture = picture.captured_at(self.capture_time(input));
+        }
+
+        let mut output = gst::Buffer::with_size(picture.wire_len(framing)?)
+            .expect("GStreamer aborts when memory runs out");
+        let output_ref = output.get_mut().expect("nobody else has it yet");
+        {
+            let mut bytes = output_ref
+                .map_writable()
+                .expect("system memory is writable");
+            picture.encode(framing, &mut bytes);
+        }
+        // Every frame can be decoded on its own; a new client may begin with any.
+        let flags = gst::BufferFlags::DISCONT | gst::BufferFlags::LIVE;
+        output_ref.set_flags(input.flags() & flags);
+        output_ref.set_pts(input.pts());
+        output_ref.set_dts(input.dts());
+        output_ref.set_duration(input.duration());
+        Ok(output)
+    }
+
+    /// When the picture was captured, in nanoseconds since 1970: what it says itself,
+    /// or its running time on the wall clock, or now.
+    fn capture_time(&self, buffer: &gst::BufferRef) -> u64 {
+        let known = buffer
+            .iter_meta::<gst::ReferenceTimestampMeta>()
+            .find(|meta| meta.reference().can_intersect(&UNIX_TIME_CAPS));
+        if let Some(meta) = known {
+            return meta.timestamp().nseconds();
+        }
+
+        let age = self.age(buffer).unwrap_or(gst::ClockTime::ZERO);
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .ok()
+            .and_then(|now| now.as_nanos().try_into().ok())
+            .map_or(0, |now: u64| now.saturating_sub(age.nseconds()))
+    }
+
+    /// How long ago the picture was due; nothing if it is due later, as when a file is
+    /// read faster than it plays.
+    fn age(&self, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
+        let obj = self.obj();
+        let now = obj.current_running_time()?;
+        let segment = obj.segment().downcast::<gst::ClockTime>().ok()?;
+        let due = segment.to_running_time(buffer.pts()?)?;
+        now.checked_sub(due)
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for B64JpegPay {
+    const NAME: &'static str = "GstB64JpegPay";
+    type Type = super::B64JpegPay;
+    type ParentType = gst_base::BaseTransform;
+}
+
+impl ObjectImpl for B64JpegPay {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
+            vec![
+                glib::ParamSpecEnum::builder::<HeaderProperty>("header")
+                    .nick("Header")
+                    .blurb("What stands before each payload")
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecEnum::builder::<PayloadProperty>("payload")
+                    .nick("Payload")
+                    .blurb("How each picture is written")
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecBoolean::builder("capture-time")
+                    .nick("Capture time")
+                    .blurb(
+                        "Stamp each picture with the wall-clock time of its capture, in a \
+                         JPEG comment that decoders skip",
+                    )
+                    .default_value(DEFAULT_CAPTURE_TIME)
+                    .mutable_ready()
+                    .build(),
+                quit_key::property(),
+                glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+                    .nick("Statistics")
+                    .blurb("Counts of frames, bytes and errors since the start")
+                    .read_only()
+                    .build(),
+            ]
+        });
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        const OF_TYPE: &str = "GObject checks the type";
+        let mut settings = self.settings();
+        match pspec.name() {
+            "header" => settings.header = value.get().expect(OF_TYPE),
+            "payload" => settings.payload = value.get().expect(OF_TYPE),
+            "capture-time" => settings.capture_time = value.get().expect(OF_TYPE),
+            "quit-key" => {
+                settings.quit_key = value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default();
+            }
+            name => unreachable!("no writable property {name}"),
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        match pspec.name() {
+            "header" => self.settings().header.to_value(),
+            "payload" => self.settings().payload.to_value(),
+            "capture-time" => self.settings().capture_time.to_value(),
+            "quit-key" => self.settings().quit_key.to_value(),
+            "stats" => self.state().stats.to_structure().to_value(),
+            name => unreachable!("no property {name}"),
+        }
+    }
+}
+
+impl GstObjectImpl for B64JpegPay {}
+
+impl ElementImpl for B64JpegPay {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: Lazy<gst::subclass::ElementMetadata> = Lazy::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Base64 JPEG payloader",
+                "Codec/Payloader/Network",
+                "Frames JPEG pictures as Python/OpenCV programs read them: length and base64 text",
+                env!("CARGO_PKG_AUTHORS"),
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
+            let always = |name, direction, caps| {
+                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps)
+                    .expect("the template is right")
+            };
+            vec![
+                always("sink", gst::PadDirection::Sink, &*JPEG_CAPS),
+                always("src", gst::PadDirection::Src, &*CAPS_WITH_FRAMING),
+            ]
+        });
+        &TEMPLATES
+    }
+}
+
+impl BaseTransformImpl for B64JpegPay {
+    const MODE: gst_base::subclass::BaseTransformMode =
+        gst_base::subclass::BaseTransformMode::NeverInPlace;
+    const PASSTHROUGH_ON_SAME_CAPS: bool = false;
+    const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
+
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let settings = self.settings().clone();
+        let framing = settings.framing().ok_or_else(|| {
+            gst::error_msg!(
+                gst::LibraryError::Settings,
+                [
+                    "{:?} and {:?} do not go together: header=lines carries payload=base64 \
+                     only, header=none payload=jpeg only",
+                    settings.header,
+                    settings.payload
+                ]
+            )
+        })?;
+        gst::info!(CAT, imp = self, "Writing {framing}");
+        *self.state() = State {
+            framing,
+            capture_time: settings.capture_time,
+            stats: Stats::new(Some(framing)),
+        };
+        Ok(())
+    }
+
+    fn transform_caps(
+        &self,
+        direction: gst::PadDirection,
+        caps: &gst::Caps,
+        filter: Option<&gst::Caps>,
+    ) -> Option<gst::Caps> {
+        let mut other = match direction {
+            gst::PadDirection::Src => JPEG_CAPS.clone(),
+            _ => {
+                let framing = self.settings().framing().unwrap_or_default();
+                let mut other = gst::Caps::new_empty();
+                let frames = other.get_mut().expect("nobody else has it yet");
+                for jpeg in caps.iter() {
+                    let frame = gst::Structure::builder(MEDIA_TYPE)
+                        .field("header", framing.header().as_str())
+                        .field("payload", framing.payload().as_str());
+                    // What a receiver of the caps may want to know.
+                    let frame = ["width", "height", "framerate"]
+                        .into_iter()
+                        .fold(frame, |frame, name| {
+                            frame.field_if_some(name, jpeg.value(name).ok().cloned())
+                        });
+                    frames.append_structure(frame.build());
+                }
+                other
+            }
+        };
+        if let Some(filter) = filter {
+            other = filter.intersect_with_mode(&other, gst::CapsIntersectMode::First);
+        }
+        gst::trace!(CAT, imp = self, "{caps} from {direction:?} makes {other}");
+        Some(other)
+    }
+
+    fn sink_event(&self, event: gst::Event) -> bool {
+        if let gst::EventView::Segment(segment) = event.view()
+            && segment.segment().format() != gst::Format::Time
+        {
+            // Places in whatever the JPEGs were read from mean nothing downstream.
+            let time = gst::FormattedSegment::<gst::ClockTime>::new();
+            let time = gst::event::Segment::builder(&time)
+                .seqnum(event.seqnum())
+                .build();
+            return self.parent_sink_event(time);
+        }
+        self.parent_sink_event(event)
+    }
+
+    fn src_event(&self, event: gst::Event) -> bool {
+        let key = self.settings().quit_key.clone();
+        quit_key::handle(&*self.obj(), &key, &event) || self.parent_src_event(event)
+    }
+
+    fn generate_output(&self) -> Result<GenerateOutputSuccess, gst::FlowError> {
+        let Some(input) = self.take_queued_buffer() else {
+            return Ok(GenerateOutputSuccess::NoOutput);
+        };
+        match self.frame(&input) {
+            Ok(output) => {
+                gst::log!(CAT, imp = self, "{input:?} makes {output:?}");
+                self.state().stats.frame(input.size(), output.size());
+                Ok(GenerateOutputSuccess::Buffer(output))
+            }
+            Err(error) => {
+                let number = {
+                    let stats = &mut self.state().stats;
+                    stats.errors += 1;
+                    stats.dropped += 1;
+                    stats.bytes_in += input.size() as u64;
+                    // Counted with the dropped ones: it is the number of the input buffer.
+                    stats.frames + stats.dropped - 1
+                };
+                if let WireError::TooLong { .. } = error {
+                    gst::element_imp_error!(
+                        self,
+                        gst::StreamError::Encode,
+                        ("Picture {number} cannot be sent: {error}; use another header")
+                    );
+                    return Err(gst::FlowError::Error);
+                }
+                gst::element_imp_warning!(
+                    self,
+                    gst::StreamError::Encode,
+                    ("Picture {number} is dropped: {error}")
+                );
+                Ok(GenerateOutputSuccess::NoOutput)
+            }
+        }
+    }
+}

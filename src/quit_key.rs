@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The `quit-key` properties: a key pressed in a video window ends the stream.
+
+use gst::prelude::*;
+use gst_video::NavigationEvent;
+
+/// The property, the same for every element that has it.
+pub fn property() -> glib::ParamSpec {
+    glib::ParamSpecString::builder("quit-key")
+        .nick("Quit key")
+        .blurb(
+            "Key that ends the whole pipeline with EOS when it is pressed in a video \
+             window downstream, named as by X (\"q\", \"Escape\"); empty for none",
+        )
+        .default_value(Some(""))
+        .mutable_playing()
+        .build()
+}
+
+/// Ends the pipeline that `element` is in if `event` is a press of `key`.
+///
+/// Returns whether it was. The EOS starts at the sources, as from `gst-launch-1.0 -e`,
+/// so that a source that waits for data ends, too; and from another thread, because
+/// this one belongs to the sink that waits for its event to be handled.
+pub fn handle(element: &impl IsA<gst::Element>, key: &str, event: &gst::EventRef) -> bool {
+    if key.is_empty() || event.type_() != gst::EventType::Navigation {
+        return false;
+    }
+    match NavigationEvent::parse(event) {
+        Ok(NavigationEvent::KeyPress { key: pressed, .. }) if pressed == key => {}
+        _ => return false,
+    }
+    element.call_async(|element| {
+        let mut top = element.clone().upcast::<gst::Element>();
+        while let Some(parent) = top.parent().and_downcast() {
+            top = parent;
+        }
+        top.send_event(gst::event::Eos::new());
+    });
+    true
+}
