@@ -262,11 +262,10 @@ impl B64JpegDepay {
             if rate.numer() > 0 {
                 self.state().framerate = Some(rate);
             }
-        } else {
-            // Made-up times would make a sink wait, and the delay grow.
-            obj.set_infer_ts(false);
-            obj.set_pts_interpolation(false);
         }
+        // Made-up times for a live stream would make a sink wait, and the delay grow.
+        obj.set_infer_ts(is_file);
+        obj.set_pts_interpolation(is_file);
     }
 }
 

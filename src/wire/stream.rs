@@ -14,6 +14,10 @@ use super::{
 /// How much one step skips at the most, so that no caller has to skip without end.
 const MAX_SKIP: usize = 1 << 20;
 
+/// A frame longer than this is looked at while it grows: one wrong length ought not to
+/// swallow a second of video before it is noticed.
+const LARGE: usize = 256 << 10;
+
 /// How much more a search asks for while it waits for the end of a likely frame:
 /// a frame that is really there ought not to wait for a false one.
 const SEARCH_GROWTH: usize = 64 << 10;
@@ -271,7 +275,17 @@ impl Stream {
         Some(match parse(data, framing, &self.limits, progress) {
             Ok(Status::Frame(frame)) => Step::Frame(frame),
             Ok(Status::Skip(len)) => Step::Skip(len.min(MAX_SKIP)),
-            Ok(Status::Need(len)) if !end || data.is_empty() => Step::Need(len),
+            Ok(Status::Need(len)) if !end || data.is_empty() => {
+                // In doubling steps: looking costs no more than the frame, and what is
+                // seen does not depend on the pieces in which it comes.
+                let looked = (data.len() / LARGE)
+                    .checked_ilog2()
+                    .map_or(0, |doublings| LARGE << doublings);
+                if let Some(error) = swallowed(&data[..looked], framing) {
+                    return self.bad(data, end, error);
+                }
+                Step::Need(len.min(LARGE.max(2 * looked)))
+            }
             Ok(Status::Need(_)) => self.cut(data, framing),
             Err(error) => return self.bad(data, end, error),
         })
@@ -467,6 +481,18 @@ impl Stream {
             None => Verdict::No,
         }
     }
+}
+
+/// What is wrong with the beginning of a large text that has a zero byte in it: nearly
+/// always the length of another frame.
+fn swallowed(data: &[u8], framing: Framing) -> Option<WireError> {
+    let text = data.get(framing.header().size()..)?;
+    if framing.payload() != Payload::Base64 {
+        return None;
+    }
+    let zero = memchr::memchr(0, text)?;
+    let text = &text[..=zero];
+    base64::decode(text, &mut vec![0; base64::decoded_capacity(text.len())]).err()
 }
 
 /// Whether a payload ends with EOI, as far as its last bytes tell.
