@@ -1,3 +1,277 @@
 // SPDX-License-Identifier: MPL-2.0
 
-fn main() {}
+//! The protocol core beside named peers, on the same bytes in the same run.
+//!
+//! Throughput counts bytes of JPEG, so that the lines of a group compare. `memcpy`
+//! is the floor, `base64` is the rust-base64 crate.
+//!
+//! `cargo bench --bench wire [-- GROUP]`
+
+use std::{hint::black_box, time::Duration};
+
+use base64::{
+    Engine,
+    engine::{
+        Simd,
+        general_purpose::{GeneralPurposeConfig, STANDARD},
+    },
+};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use gstb64jpeg::wire::{
+    Accept, Deframer, Framing, Header, Limits, Payload, Picture, Progress, Status, Step, Stream,
+    parse,
+};
+
+/// A thumbnail, 800x450 at quality 80, and a large photograph.
+const SIZES: [(&str, usize); 3] = [("6 KB", 6_000), ("80 KB", 80_000), ("2 MB", 2_000_000)];
+const TYPICAL: usize = SIZES[1].1;
+
+/// What one read brings: `tcpclientsrc` never gives more.
+const READ: usize = 4096;
+
+fn be32_base64() -> Framing {
+    Framing::default()
+}
+
+fn bare_jpeg() -> Framing {
+    Framing::new(Header::None, Payload::Jpeg).expect("they go together")
+}
+
+/// Noise that is the same in every run.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..len).map(|_| byte()).collect()
+}
+
+/// As many bytes as a JPEG has, with its markers, and noise for entropy-coded data.
+fn jpeg(len: usize) -> Vec<u8> {
+    let mut jpeg = b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0\
+        \xff\xc0\0\x0b\x08\x01\xc2\x03\x20\x01\x01\x11\0\xff\xda\0\x08\x01\x01\0\0\x3f\0"
+        .to_vec();
+    let mut data = noise(len - jpeg.len() - 2);
+    for i in 1..data.len() {
+        if data[i - 1] == 0xff {
+            data[i] = 0;
+        }
+    }
+    // Nothing may turn EOI into data.
+    *data.last_mut().expect("longer than its header") = 0;
+    jpeg.append(&mut data);
+    jpeg.extend_from_slice(b"\xff\xd9");
+    jpeg
+}
+
+fn wire(jpeg: &[u8], framing: Framing) -> Vec<u8> {
+    let picture = Picture::new(jpeg).expect("a JPEG");
+    let mut wire = vec![0; picture.wire_len(framing).expect("short enough")];
+    picture.encode(framing, &mut wire);
+    wire
+}
+
+fn simd() -> Simd {
+    Simd::standard(GeneralPurposeConfig::new())
+}
+
+/// Takes every frame at the front of `wire` through `stream`, decoded to `out`, and
+/// returns how many there were. What stands between them is passed over.
+fn follow(stream: &mut Stream, wire: &[u8], out: &mut [u8]) -> usize {
+    let (mut at, mut frames) = (0, 0);
+    loop {
+        let data = &wire[at..];
+        match stream.step(data, false) {
+            Step::Frame(frame) => {
+                let payload = stream.framing().expect("a frame has one").payload();
+                match payload.decode(&data[frame.payload.clone()], out) {
+                    Ok(len) => {
+                        black_box(&out[..len]);
+                        stream.accept(&frame);
+                        at += frame.len;
+                        frames += 1;
+                    }
+                    Err(error) => {
+                        stream.reject(error);
+                    }
+                }
+            }
+            Step::Skip(len) => at += len,
+            Step::Bad(_) => {} // it searches on
+            Step::Need(_) => return frames,
+        }
+    }
+}
+
+fn encode(c: &mut Criterion) {
+    let mut group = c.benchmark_group("encode");
+    for (name, len) in SIZES {
+        let jpeg = jpeg(len);
+        let mut out = wire(&jpeg, be32_base64());
+        group.throughput(Throughput::Bytes(len as u64));
+        group.bench_function(BenchmarkId::new("memcpy", name), |b| {
+            b.iter(|| black_box(&mut out)[..len].copy_from_slice(black_box(&jpeg)));
+        });
+        group.bench_function(BenchmarkId::new("base64 scalar", name), |b| {
+            b.iter(|| STANDARD.encode_slice(black_box(&jpeg), black_box(&mut out)));
+        });
+        group.bench_function(BenchmarkId::new("base64 Simd", name), |b| {
+            let simd = simd();
+            b.iter(|| simd.encode_slice(black_box(&jpeg), black_box(&mut out)));
+        });
+        group.bench_function(BenchmarkId::new("Picture", name), |b| {
+            b.iter(|| {
+                let picture = Picture::new(black_box(&jpeg)).expect("a JPEG");
+                picture.encode(be32_base64(), black_box(&mut out));
+            });
+        });
+    }
+    group.finish();
+}
+
+fn decode(c: &mut Criterion) {
+    let mut group = c.benchmark_group("decode");
+    for (name, len) in SIZES {
+        let jpeg = jpeg(len);
+        let wire = wire(&jpeg, be32_base64());
+        let text = &wire[be32_base64().header().size()..];
+        let mut out = vec![0; Payload::Base64.decoded_capacity(text.len())];
+        group.throughput(Throughput::Bytes(len as u64));
+        group.bench_function(BenchmarkId::new("memcpy", name), |b| {
+            b.iter(|| black_box(&mut out)[..len].copy_from_slice(black_box(&jpeg)));
+        });
+        group.bench_function(BenchmarkId::new("base64 scalar", name), |b| {
+            b.iter(|| STANDARD.decode_slice(black_box(text), black_box(&mut out)));
+        });
+        group.bench_function(BenchmarkId::new("base64 Simd", name), |b| {
+            let simd = simd();
+            b.iter(|| simd.decode_slice(black_box(text), black_box(&mut out)));
+        });
+        group.bench_function(BenchmarkId::new("parse", name), |b| {
+            b.iter(|| {
+                let mut progress = Progress::default();
+                let limits = Limits::default();
+                let status = parse(black_box(&wire), be32_base64(), &limits, &mut progress);
+                let Ok(Status::Frame(frame)) = status else {
+                    panic!("{status:?} is not a frame");
+                };
+                Payload::Base64.decode(&wire[frame.payload], black_box(&mut out))
+            });
+        });
+        group.bench_function(BenchmarkId::new("Stream", name), |b| {
+            let mut stream = Stream::new(be32_base64().into(), Limits::default());
+            b.iter(|| assert_eq!(follow(&mut stream, black_box(&wire), &mut out), 1));
+        });
+        for (how, read) in [("Deframer", wire.len()), ("Deframer, 4 KB reads", READ)] {
+            group.bench_function(BenchmarkId::new(how, name), |b| {
+                let mut deframer = Deframer::new(be32_base64().into(), Limits::default());
+                b.iter(|| deframe(&mut deframer, black_box(&wire), read));
+            });
+        }
+    }
+    group.finish();
+}
+
+/// Gives `deframer` one frame in reads of `read` bytes.
+fn deframe(deframer: &mut Deframer, wire: &[u8], read: usize) -> Vec<u8> {
+    let mut jpeg = None;
+    for piece in wire.chunks(read) {
+        deframer.push(piece);
+        jpeg = deframer.next();
+    }
+    jpeg.expect("a frame").expect("a good one")
+}
+
+/// JPEGs back to back, told apart by their markers.
+fn bare(c: &mut Criterion) {
+    let mut group = c.benchmark_group("bare");
+    for (name, len) in SIZES {
+        let jpeg = jpeg(len);
+        let mut out = vec![0; len];
+        group.throughput(Throughput::Bytes(len as u64));
+        group.bench_function(BenchmarkId::new("memchr of FF", name), |b| {
+            b.iter(|| memchr::memchr_iter(0xff, black_box(&jpeg)).count());
+        });
+        group.bench_function(BenchmarkId::new("Stream", name), |b| {
+            let mut stream = Stream::new(bare_jpeg().into(), Limits::default());
+            b.iter(|| assert_eq!(follow(&mut stream, black_box(&jpeg), &mut out), 1));
+        });
+        group.bench_function(BenchmarkId::new("Deframer, 4 KB reads", name), |b| {
+            let mut deframer = Deframer::new(bare_jpeg().into(), Limits::default());
+            b.iter(|| deframe(&mut deframer, black_box(&jpeg), READ));
+        });
+    }
+    group.finish();
+}
+
+/// The first two frames of a stream, with the framing given and found out.
+fn detect(c: &mut Criterion) {
+    let mut group = c.benchmark_group("detect");
+    let jpeg = jpeg(TYPICAL);
+    let mut out = vec![0; TYPICAL + 3];
+    group.throughput(Throughput::Bytes(2 * TYPICAL as u64));
+    for framing in Framing::all() {
+        let frames = wire(&jpeg, framing).repeat(2);
+        for (how, accept) in [("told", framing.into()), ("auto", Accept::default())] {
+            group.bench_function(BenchmarkId::new(framing.to_string(), how), |b| {
+                b.iter(|| {
+                    let mut stream = Stream::new(accept, Limits::default());
+                    assert_eq!(follow(&mut stream, black_box(&frames), &mut out), 2);
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+/// A megabyte of garbage between good frames. Throughput counts the garbage.
+fn resync(c: &mut Criterion) {
+    const GARBAGE: usize = 1 << 20;
+
+    let mut group = c.benchmark_group("resync");
+    group.throughput(Throughput::Bytes(GARBAGE as u64));
+    let frame = wire(&jpeg(TYPICAL), be32_base64());
+    let mut out = vec![0; TYPICAL + 3];
+    let kinds = [
+        ("noise", noise(GARBAGE)),
+        ("zeros", vec![0; GARBAGE]),
+        ("text", b"All work and no play. ".repeat(GARBAGE / 22)),
+        // Each of these headers promises a frame that only its end can refute.
+        ("false starts", b"\0\0\x10\0/9j/".repeat(GARBAGE / 8)),
+    ];
+    for (kind, garbage) in kinds {
+        let needle = Payload::Base64.start();
+        group.bench_function(BenchmarkId::new("memmem", kind), |b| {
+            b.iter(|| memchr::memmem::find_iter(black_box(&garbage), needle).count());
+        });
+
+        let frames = frame.repeat(2);
+        let stream = [&*frames, &*garbage, &*frames].concat();
+        for (how, accept) in [("told", be32_base64().into()), ("auto", Accept::default())] {
+            group.bench_function(BenchmarkId::new(how, kind), |b| {
+                b.iter(|| {
+                    let mut follower = Stream::new(accept, Limits::default());
+                    assert_eq!(follow(&mut follower, black_box(&stream), &mut out), 4);
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+fn config() -> Criterion {
+    Criterion::default()
+        .sample_size(30)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+}
+
+criterion_group! {
+    name = wire_benches;
+    config = config();
+    targets = encode, decode, bare, detect, resync
+}
+criterion_main!(wire_benches);

@@ -162,7 +162,7 @@ mod tests {
 
     /// The nicks of an enum, in the order of its values.
     fn nicks<T: glib::prelude::StaticType>() -> Vec<String> {
-        let class = glib::EnumClass::new::<T>();
+        let class = glib::EnumClass::with_type(T::static_type()).expect("an enum");
         class
             .values()
             .iter()
