@@ -10,7 +10,8 @@
 //! good one; `max-errors` bad ones in a row end it.
 //!
 //! A recorded stream has a duration and can be seeked in; its frames are timed by
-//! `framerate`. Live ones keep the times their source gives them.
+//! `framerate`. Live ones keep the times that their source gives them, or else get the
+//! time of their arrival.
 //!
 //! ## Example
 //!
@@ -72,8 +73,8 @@ struct State {
     caps: Accept,
     /// The frame rate that caps told, or, for a file, the property.
     framerate: Option<gst::Fraction>,
-    /// Whether the source was asked if it is a file.
-    asked: bool,
+    /// Whether the bytes come as they are made rather than from a file, once that is known.
+    live: Option<bool>,
     /// Width and height of the last frame, as in the caps downstream.
     size: Option<Option<(u16, u16)>>,
     /// Bad frames in a row.
@@ -95,7 +96,7 @@ impl State {
             stream: Stream::new(accept, limits),
             caps,
             framerate: None,
-            asked: false,
+            live: None,
             size: None,
             errors: 0,
             discont: false,
@@ -242,30 +243,40 @@ impl B64JpegDepay {
         Ok(())
     }
 
-    /// Times the frames of a file; a live source does that itself.
+    /// Finds out whether this is a file, and lets BaseParse time its frames.
     fn ask_source(&self) {
-        let (told, asked) = {
-            let mut state = self.state();
-            (state.framerate, std::mem::replace(&mut state.asked, true))
-        };
-        if asked {
+        if self.state().live.is_some() {
             return;
         }
         let obj = self.obj();
         let mut query = gst::query::Seeking::new(gst::Format::Bytes);
         let is_file = obj.sink_pad().mode() == gst::PadMode::Pull
             || obj.sink_pad().peer_query(&mut query) && query.result().0;
-        if is_file {
-            let rate = told.unwrap_or_else(|| self.settings().framerate);
-            gst::info!(CAT, imp = self, "A recorded stream of {rate} frames/s");
-            obj.set_frame_rate(rate, 0, 0);
-            if rate.numer() > 0 {
-                self.state().framerate = Some(rate);
+        let rate = {
+            let framerate = self.settings().framerate;
+            let state = &mut *self.state();
+            state.live = Some(!is_file);
+            if is_file && state.framerate.is_none() && framerate.numer() > 0 {
+                state.framerate = Some(framerate);
             }
+            state.framerate
+        };
+        if is_file {
+            gst::info!(CAT, imp = self, "A recorded stream of {rate:?} frames/s");
+            obj.set_frame_rate(rate.unwrap_or(gst::Fraction::new(0, 1)), 0, 0);
         }
-        // Made-up times for a live stream would make a sink wait, and the delay grow.
+        // Times made up from a rate would make a live sink wait, and the delay grow.
         obj.set_infer_ts(is_file);
         obj.set_pts_interpolation(is_file);
+    }
+
+    /// The time on a live stream that says none: now.
+    fn arrival_time(&self) -> Option<gst::ClockTime> {
+        let obj = self.obj();
+        // There is no running time before the first frame has prerolled the sinks.
+        let now = obj.current_running_time().unwrap_or(gst::ClockTime::ZERO);
+        let segment = obj.segment().downcast::<gst::ClockTime>().ok()?;
+        segment.position_from_running_time(now)
     }
 }
 
@@ -473,6 +484,34 @@ impl BaseParseImpl for B64JpegDepay {
         quit_key::handle(&*self.obj(), &key, &event) || self.parent_src_event(event)
     }
 
+    fn src_query(&self, query: &mut gst::QueryRef) -> bool {
+        let answered = self.parent_src_query(query);
+        if answered
+            && let gst::QueryViewMut::Latency(query) = query.view_mut()
+            && self.state().live == Some(true)
+        {
+            // A socket does not say so, but its frames cannot come earlier: sinks leave
+            // time for decoding then, instead of dropping what is a little late.
+            let (_, min, max) = query.result();
+            query.set(true, min, max);
+        }
+        answered
+    }
+
+    fn pre_push_frame(
+        &self,
+        frame: &mut BaseParseFrame,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if self.state().live == Some(true)
+            && let Some(output) = frame.buffer_mut()
+            && output.pts().is_none()
+        {
+            output.set_pts(self.arrival_time());
+            output.set_dts(None);
+        }
+        self.parent_pre_push_frame(frame)
+    }
+
     fn handle_frame(
         &self,
         mut frame: BaseParseFrame,
@@ -509,13 +548,12 @@ impl BaseParseImpl for B64JpegDepay {
                     mut buffer,
                     caps,
                 } => {
+                    // BaseParse timed the bytes; it does not see what they became.
                     let output = buffer.get_mut().expect("nobody else has it yet");
                     output.set_pts(input.pts());
                     output.set_dts(input.dts());
                     output.set_duration(input.duration());
-                    if input.flags().contains(gst::BufferFlags::DISCONT) {
-                        output.set_flags(gst::BufferFlags::DISCONT);
-                    }
+                    output.set_flags(input.flags() & gst::BufferFlags::DISCONT);
                     if let Some(caps) = caps {
                         gst::debug!(CAT, imp = self, "Pictures are {caps}");
                         obj.src_pad().push_event(gst::event::Caps::new(&caps));
