@@ -22,7 +22,7 @@ use std::{
     error::Error,
     fs,
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
@@ -32,8 +32,9 @@ use gst::prelude::*;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
-/// Distinct frames that go round and round.
-const FRAMES: usize = 32;
+/// Distinct frames that go round and round: few enough to stay in a cache, as frames
+/// do that an encoder has just written.
+const FRAMES: usize = 8;
 /// Some 61 KB each, which makes 82 KB of text, in a size that RTP can carry.
 const CLIP: &str = "videotestsrc pattern=zone-plate kx2=14 ky2=14 kt=30 ! \
     video/x-raw,format=I420,width=800,height=448,framerate=25/1 ! jpegenc quality=80";
@@ -96,3 +97,705 @@ const PAIRS: [&Pair; 5] = [
         exact: false,
     },
 ];
+
+/// What comes out at the end of a line.
+#[derive(Clone, Copy, PartialEq)]
+enum Output {
+    /// What went in.
+    Input,
+    /// The JPEGs that the input was made of.
+    Jpegs,
+    /// At least one buffer for each that went in.
+    Other,
+}
+
+/// One row of a table.
+struct Case {
+    table: &'static str,
+    name: &'static str,
+    /// What stands between source and sink.
+    elements: Vec<&'static str>,
+    /// The payloader that makes the input, which are the JPEGs otherwise.
+    input: Option<&'static Pair>,
+    output: Output,
+    /// The row that does the same.
+    peer: &'static str,
+}
+
+/// The harness alone. Its element tells where the bytes may be cut.
+const CUT: &str = "identity name=cut";
+const FLOOR: &str = "harness floor";
+/// The same with frames as long as our text, for as many bytes on the wire.
+const LONGER_FLOOR: &str = "harness floor, frames a third longer";
+const LONGER_PEER: &str = "gdppay ! gdpdepay, a third longer";
+
+fn between(pair: &Pair, middle: Option<&'static str>) -> Vec<&'static str> {
+    [Some(pair.pay), middle, Some(pair.depay)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (table, middle) in [("whole frames", None), ("4 KB chunks", Some(CUT))] {
+        let floor = |name, input| Case {
+            table,
+            name,
+            elements: Vec::from_iter(middle),
+            input,
+            output: Output::Input,
+            peer: "",
+        };
+        cases.push(floor(FLOOR, None));
+        cases.push(floor(LONGER_FLOOR, Some(OURS)));
+        cases.extend(PAIRS.map(|pair| {
+            Case {
+                table,
+                name: pair.name,
+                elements: [Some(pair.pay), middle, Some(pair.depay)]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+                input: None,
+                output: if pair.exact {
+                    Output::Input
+                } else {
+                    Output::Other
+                },
+                peer: PEER.name,
+            }
+        }));
+    }
+    let one_side = |name, peer, input, output| Case {
+        table: "one side, whole frames",
+        name,
+        elements: vec![name],
+        input,
+        output,
+        peer,
+    };
+    for pair in [OURS, PEER] {
+        cases.push(one_side(pair.pay, PEER.pay, None, Output::Other));
+        cases.push(one_side(pair.depay, PEER.depay, Some(pair), Output::Jpegs));
+    }
+    cases
+}
+
+/// A running pipeline with a source pad for this thread to push into.
+struct Line {
+    pipeline: gst::Pipeline,
+    source: gst::Pad,
+    sink: gst::Element,
+    error: Arc<Mutex<Option<String>>>,
+    pushed: u64,
+}
+
+impl Line {
+    fn start(elements: &[&str], caps: Option<&gst::Caps>) -> Result<Self> {
+        let description = [
+            &["identity name=door"],
+            elements,
+            &["fakesink name=sink async=false sync=false enable-last-sample=false"],
+        ]
+        .concat()
+        .join(" ! ");
+        let pipeline = gst::parse::launch(&description)?
+            .downcast::<gst::Pipeline>()
+            .expect("several elements make a pipeline");
+        let by_name = |name| pipeline.by_name(name).expect("it is in the description");
+        let pad = |name, pad| by_name(name).static_pad(pad).expect("it has this pad");
+
+        let error = Arc::<Mutex<Option<String>>>::default();
+        let first_error = error.clone();
+        pipeline
+            .bus()
+            .expect("a pipeline has one")
+            .set_sync_handler(move |_, message| {
+                if let gst::MessageView::Error(error) = message.view() {
+                    let text = format!("{}: {:?}", error.error(), error.debug());
+                    first_error.lock().unwrap().get_or_insert(text);
+                }
+                gst::BusSyncReply::Drop
+            });
+        if elements.contains(&CUT) {
+            cut(&pad("cut", "src"));
+        }
+
+        let source = gst::Pad::new(gst::PadDirection::Src);
+        source.set_active(true)?;
+        source.link(&pad("door", "sink"))?;
+        pipeline.set_state(gst::State::Playing)?;
+        source.push_event(gst::event::StreamStart::new("bench"));
+        if let Some(caps) = caps {
+            source.push_event(gst::event::Caps::new(caps));
+        }
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        source.push_event(gst::event::Segment::new(&segment));
+        Ok(Self {
+            sink: by_name("sink"),
+            pipeline,
+            source,
+            error,
+            pushed: 0,
+        })
+    }
+
+    fn sink_pad(&self) -> gst::Pad {
+        self.sink.static_pad("sink").expect("a sink has one")
+    }
+
+    fn push(&mut self, buffer: gst::Buffer) -> Result<()> {
+        self.pushed += 1;
+        self.source
+            .push(buffer)
+            .map_err(|flow| self.error().unwrap_or_else(|| flow.to_string()))?;
+        Ok(())
+    }
+
+    /// Pushes each of `frames` once, timed at 25 frames per second.
+    fn push_all(&mut self, frames: &[gst::Buffer]) -> Result<()> {
+        const DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
+        for frame in frames {
+            let mut frame = frame.copy();
+            let header = frame.get_mut().expect("a new copy");
+            header.set_pts(DURATION * self.pushed);
+            header.set_duration(DURATION);
+            self.push(frame)?;
+        }
+        Ok(())
+    }
+
+    /// As [`push_all`](Self::push_all), and returns what arrives meanwhile.
+    fn record(&mut self, frames: &[gst::Buffer]) -> Result<Vec<gst::Buffer>> {
+        let arrived = Arc::<Mutex<Vec<gst::Buffer>>>::default();
+        let pad = self.sink_pad();
+        let arriving = arrived.clone();
+        let data = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+        let probe = pad.add_probe(data, move |_, info| {
+            arriving.lock().unwrap().extend(buffers(info));
+            gst::PadProbeReturn::Ok
+        });
+        self.push_all(frames)?;
+        pad.remove_probe(probe.expect("it never asks to be removed"));
+        Ok(std::mem::take(&mut *arrived.lock().unwrap()))
+    }
+
+    fn error(&self) -> Option<String> {
+        self.error.lock().unwrap().clone()
+    }
+
+    /// Ends the stream; returns how many buffers have arrived.
+    fn finish(self) -> Result<u64> {
+        self.source.push_event(gst::event::Eos::new());
+        let stats = self.sink.property::<gst::Structure>("stats");
+        match self.error() {
+            Some(error) => Err(error.into()),
+            None => Ok(stats.get("rendered")?),
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+fn buffers(info: &gst::PadProbeInfo) -> Vec<gst::Buffer> {
+    match &info.data {
+        Some(gst::PadProbeData::Buffer(buffer)) => vec![buffer.clone()],
+        Some(gst::PadProbeData::BufferList(list)) => list.iter_owned().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Cuts what leaves `pad` into chunks, each in memory of its own and without times, as
+/// a socket gives them: frames end anywhere.
+///
+/// `rndbuffersize` would do, but it hands out views of its input and loses the end.
+fn cut(pad: &gst::Pad) {
+    let next = pad.peer().expect("it is linked");
+    let chunk = Mutex::new(Vec::with_capacity(CHUNK));
+    let all = gst::PadProbeType::DATA_DOWNSTREAM;
+    pad.add_probe(all, move |_, info| {
+        let chunk = &mut *chunk.lock().unwrap();
+        let give = |chunk: &mut Vec<u8>| {
+            let full = std::mem::replace(chunk, Vec::with_capacity(CHUNK));
+            next.chain(gst::Buffer::from_mut_slice(full))
+        };
+        if let Some(gst::PadProbeData::Event(event)) = &info.data {
+            if event.type_() == gst::EventType::Eos && !chunk.is_empty() {
+                let _ = give(chunk); // an error is on the bus
+            }
+            return gst::PadProbeReturn::Ok;
+        }
+        for memory in buffers(info)
+            .iter()
+            .flat_map(|buffer| buffer.iter_memories())
+        {
+            let memory = memory.map_readable().expect("system memory");
+            let mut rest = memory.as_slice();
+            while !rest.is_empty() {
+                let (piece, behind) = rest.split_at(rest.len().min(CHUNK - chunk.len()));
+                chunk.extend_from_slice(piece);
+                rest = behind;
+                if chunk.len() == CHUNK
+                    && let Err(flow) = give(chunk)
+                {
+                    info.flow_res = Err(flow);
+                    return gst::PadProbeReturn::Handled;
+                }
+            }
+        }
+        gst::PadProbeReturn::Handled
+    });
+}
+
+/// CPU time of this process, to the nanosecond.
+fn cpu_time() -> Result<Duration> {
+    // The scheduler counts when it takes a thread off its CPU.
+    thread::sleep(Duration::from_millis(1));
+    let mut nanoseconds = 0;
+    for task in fs::read_dir("/proc/self/task")? {
+        let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
+        let running = schedstat.split(' ').next().unwrap_or_default();
+        nanoseconds += running.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// The peak of resident memory from here on, over what is resident now.
+struct Memory {
+    before: u64,
+}
+
+impl Memory {
+    fn watch() -> Result<Self> {
+        fs::write("/proc/self/clear_refs", "5")?; // resets VmHWM
+        Ok(Self {
+            before: Self::read("VmRSS:")?,
+        })
+    }
+
+    fn growth(&self) -> Result<u64> {
+        Ok(Self::read("VmHWM:")?.saturating_sub(self.before))
+    }
+
+    /// In bytes.
+    fn read(field: &str) -> Result<u64> {
+        let status = fs::read_to_string("/proc/self/status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        Ok(kib.ok_or("no memory figures in /proc")?.parse::<u64>()? << 10)
+    }
+}
+
+/// What a child process measured.
+#[derive(Clone, Copy)]
+struct Figures {
+    /// Per frame.
+    cpu: Duration,
+    /// Growth of peak memory, in bytes.
+    memory: u64,
+}
+
+fn bytes(buffers: &[gst::Buffer]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for buffer in buffers {
+        bytes.extend_from_slice(&buffer.map_readable()?);
+    }
+    Ok(bytes)
+}
+
+/// Runs one case in this process.
+fn measure(case: &Case, clip: &Path, budget: Duration) -> Result<Figures> {
+    let jpegs = (0..FRAMES)
+        .map(|i| {
+            Ok(gst::Buffer::from_slice(fs::read(
+                clip.join(format!("{i}.jpg")),
+            )?))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut caps = CAPS.parse::<gst::Caps>()?;
+    let (mut first, mut input) = (jpegs.clone(), jpegs.clone());
+    if let Some(pair) = case.input {
+        let mut line = Line::start(&[pair.pay], Some(&caps))?;
+        // The first round may begin with headers.
+        first = line.record(&jpegs)?;
+        input = line.record(&jpegs)?;
+        caps = line.sink_pad().current_caps().ok_or("no caps")?;
+        line.finish()?;
+    }
+
+    let memory = Memory::watch()?;
+    let mut line = Line::start(&case.elements, Some(&caps))?;
+    let arrived = line.record(&first)?;
+    let expected = match case.output {
+        Output::Input => bytes(&first)?,
+        Output::Jpegs => bytes(&jpegs)?,
+        Output::Other => Vec::new(),
+    };
+    if !expected.is_empty() {
+        // Cutting holds back the end of the last frame.
+        let arrived = bytes(&arrived)?;
+        let last = expected.len() - input[FRAMES - 1].size();
+        if arrived.len() < last || !expected.starts_with(&arrived) {
+            return Err("it delivers something else than what went in".into());
+        }
+    }
+
+    let (before, cpu, start) = (line.pushed, cpu_time()?, Instant::now());
+    loop {
+        line.push_all(&input)?;
+        if start.elapsed() >= budget {
+            break;
+        }
+    }
+    let cpu = (cpu_time()? - cpu).div_f64((line.pushed - before) as f64);
+
+    let pushed = line.pushed - (first.len() - FRAMES) as u64;
+    let rendered = line.finish()?;
+    if rendered < pushed {
+        return Err(format!("{rendered} of {pushed} frames arrived").into());
+    }
+    Ok(Figures {
+        cpu,
+        memory: memory.growth()?,
+    })
+}
+
+/// A stream that means harm: a good frame to begin with, then bytes by their number.
+struct Hostile {
+    name: &'static str,
+    start: &'static [u8],
+    byte: fn(usize) -> u8,
+}
+
+/// Bytes of frames whose payloads have `len` bytes.
+fn frames(len: usize, at: usize) -> u8 {
+    let [a, b, c, d] = (len as u32).to_be_bytes();
+    let start = [a, b, c, d, b'/', b'9', b'j', b'/'];
+    start.get(at % (4 + len)).copied().unwrap_or(b'A')
+}
+
+const HOSTILE: [Hostile; 9] = {
+    const GOOD: &[u8] = b"\0\0\0\x08/9j/2Q==";
+    [
+        Hostile {
+            name: "frames as long as is allowed",
+            start: GOOD,
+            byte: |at| frames(MAX_FRAME_SIZE, at),
+        },
+        Hostile {
+            name: "one such frame, then endless text",
+            start: GOOD,
+            byte: |at| frames(MAX_FRAME_SIZE, at.min(MAX_FRAME_SIZE)),
+        },
+        Hostile {
+            name: "frames that are a little longer",
+            start: GOOD,
+            byte: |at| frames(MAX_FRAME_SIZE + 4, at),
+        },
+        Hostile {
+            name: "a length of 4 GiB, then endless text",
+            start: b"\0\0\0\x08/9j/2Q==\xff\xff\xff\xff/9j/",
+            byte: |_| b'A',
+        },
+        Hostile {
+            name: "a line without end",
+            start: b"/9j/2Q==\n/9j/",
+            byte: |_| b'A',
+        },
+        Hostile {
+            name: "a bare JPEG without end",
+            start: b"\xff\xd8\xff\xd9\xff\xd8\xff\xda\0\x02",
+            byte: |_| b'A',
+        },
+        Hostile {
+            name: "long frames that begin every 8 bytes",
+            start: GOOD,
+            byte: |at| b"\0\x7f\xff\0/9j/"[at % 8],
+        },
+        Hostile {
+            name: "noise",
+            start: GOOD,
+            // The finalizer of SplitMix64.
+            byte: |at| {
+                let mut z = (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                (z >> 32) as u8
+            },
+        },
+        Hostile {
+            name: "zeros",
+            start: GOOD,
+            byte: |_| 0,
+        },
+    ]
+};
+
+/// Feeds one hostile stream to the depayloader in this process; returns the growth of
+/// peak memory.
+fn withstand(hostile: &Hostile, len: usize) -> Result<u64> {
+    let depay = format!("b64jpegdepay max-errors=-1 max-frame-size={MAX_FRAME_SIZE}");
+    let mut line = Line::start(&[&depay], None)?;
+    let memory = Memory::watch()?;
+    let mut bytes = hostile.start.iter().copied().chain((0..).map(hostile.byte));
+    for _ in 0..len / READ {
+        line.push(gst::Buffer::from_mut_slice(
+            bytes.by_ref().take(READ).collect::<Vec<_>>(),
+        ))?;
+    }
+    line.finish()?;
+    memory.growth()
+}
+
+/// How this program was asked to run.
+struct Options {
+    smoke: bool,
+    filters: Vec<String>,
+}
+
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter))
+    }
+}
+
+/// Runs this program again as `child` and returns the numbers that it prints.
+fn child(arguments: &[&str]) -> Result<Vec<u64>> {
+    let output = Command::new(env::current_exe()?)
+        .arg("--child")
+        .args(arguments)
+        .env("G_DEBUG", "fatal-warnings")
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(output.status.to_string().into());
+    }
+    let numbers = String::from_utf8(output.stdout)?;
+    Ok(numbers
+        .split_whitespace()
+        .map(str::parse)
+        .collect::<Result<_, _>>()?)
+}
+
+fn run_child(arguments: &[String]) -> Result<()> {
+    gst::init()?;
+    gstb64jpeg::plugin_register_static()?;
+    let [what, index, rest @ ..] = arguments else {
+        return Err("too few arguments".into());
+    };
+    let index: usize = index.parse()?;
+    match (what.as_str(), rest) {
+        ("measure", [clip, budget]) => {
+            let budget = Duration::from_millis(budget.parse()?);
+            let figures = measure(&cases()[index], Path::new(clip), budget)?;
+            println!("{} {}", figures.cpu.as_nanos(), figures.memory);
+        }
+        ("withstand", [len]) => println!("{}", withstand(&HOSTILE[index], len.parse()?)?),
+        _ => return Err("unknown arguments".into()),
+    }
+    Ok(())
+}
+
+/// Encodes the clip; returns the average size of a frame.
+fn encode(clip: &Path) -> Result<u64> {
+    gst::init()?;
+    fs::create_dir_all(clip)?;
+    let description = CLIP.replacen(' ', &format!(" num-buffers={FRAMES} "), 1);
+    let location = clip.join("%d.jpg");
+    let sink = format!("multifilesink location=\"{}\"", location.display());
+    let pipeline = gst::parse::launch(&format!("{description} ! {sink}"))?;
+    pipeline.set_state(gst::State::Playing)?;
+    let end = pipeline
+        .bus()
+        .expect("a pipeline has one")
+        .timed_pop_filtered(
+            gst::ClockTime::from_seconds(60),
+            &[gst::MessageType::Eos, gst::MessageType::Error],
+        );
+    pipeline.set_state(gst::State::Null)?;
+    match end.as_ref().map(|message| message.view()) {
+        Some(gst::MessageView::Eos(_)) => {}
+        end => return Err(format!("cannot encode the clip: {end:?}").into()),
+    }
+    let sizes = (0..FRAMES).map(|i| Ok(fs::metadata(clip.join(format!("{i}.jpg")))?.len()));
+    Ok(sizes.sum::<Result<u64>>()? / FRAMES as u64)
+}
+
+/// The instructions that base64 finds here.
+fn simd() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512vbmi") {
+            return "This CPU has AVX-512";
+        }
+        if is_x86_feature_detected!("avx2") {
+            return "This CPU has AVX2, no AVX-512";
+        }
+    }
+    "This CPU has neither AVX2 nor AVX-512"
+}
+
+/// The smallest, the middle and the largest.
+fn spread(mut samples: Vec<f64>) -> [f64; 3] {
+    samples.sort_by(f64::total_cmp);
+    [
+        samples[0],
+        samples[samples.len() / 2],
+        samples[samples.len() - 1],
+    ]
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// CPU of every case beside that of its peers.
+fn compare(options: &Options) -> Result<()> {
+    let clip = Path::new(env!("CARGO_TARGET_TMPDIR")).join("elements-clip");
+    let size = encode(&clip)?;
+    let clip = clip.to_str().ok_or("the target directory is not UTF-8")?;
+    let (rounds, budget) = if options.smoke {
+        (1, Duration::ZERO)
+    } else {
+        (ROUNDS, BUDGET)
+    };
+
+    let cases = cases();
+    let wanted = |case: &Case| options.wants(case.name) || options.wants(case.table);
+    let mut samples = vec![Vec::new(); cases.len()];
+    let mut memory = vec![0; cases.len()];
+    for _ in 0..rounds {
+        for (i, case) in cases.iter().enumerate().filter(|(_, case)| wanted(case)) {
+            let budget = budget.as_millis().to_string();
+            let numbers = child(&["measure", &i.to_string(), clip, &budget])
+                .map_err(|error| format!("{}, {}: {error}", case.name, case.table))?;
+            let [cpu, peak] = numbers[..] else {
+                return Err(format!("{}: odd figures {numbers:?}", case.name).into());
+            };
+            samples[i].push(cpu as f64 / 1e3);
+            memory[i] = memory[i].max(peak);
+            if options.smoke {
+                println!("{}, {}: ok", case.name, case.table);
+            }
+        }
+    }
+    if options.smoke {
+        return Ok(());
+    }
+
+    let medians: Vec<_> = samples
+        .into_iter()
+        .map(|samples| (!samples.is_empty()).then(|| spread(samples)))
+        .collect();
+    println!(
+        "CPU per frame of {} KB, in us: median of {rounds} rounds (min - max). {}.",
+        size / 1000,
+        simd()
+    );
+    let mut table = "";
+    for (i, case) in cases.iter().enumerate() {
+        let Some([min, median, max]) = medians[i] else {
+            continue;
+        };
+        if table != case.table {
+            table = case.table;
+            println!(
+                "\n{table:<38}{:>9}{:>20}{:>9}{:>8}{:>10}",
+                "us", "(min - max)", "/ floor", "/ peer", "peak MiB"
+            );
+        }
+        let ratio = |name| {
+            let other = cases
+                .iter()
+                .position(|case| (case.table, case.name) == (table, name))?;
+            Some(format!("{:.2}", median / medians[other]?[1]))
+        };
+        println!(
+            "{:<38}{median:>9.2}{:>20}{:>9}{:>8}{:>10.1}",
+            case.name,
+            format!("({min:.2} - {max:.2})"),
+            ratio(FLOOR).unwrap_or_default(),
+            ratio(case.peer).unwrap_or_default(),
+            mib(memory[i])
+        );
+    }
+    println!("\nReach: b64jpeg / gdp up to 1.15 with AVX-512, up to 1.5 with AVX2.");
+    Ok(())
+}
+
+/// Peak memory under streams that mean harm.
+fn endure(options: &Options) -> Result<()> {
+    const TABLE: &str = "hostile streams";
+
+    let len = if options.smoke {
+        3 * MAX_FRAME_SIZE
+    } else {
+        HOSTILE_BYTES
+    };
+    let mut headed = options.smoke;
+    for (i, hostile) in HOSTILE.iter().enumerate() {
+        if !options.wants(hostile.name) && !options.wants(TABLE) {
+            continue;
+        }
+        let numbers = child(&["withstand", &i.to_string(), &len.to_string()])
+            .map_err(|error| format!("{}: {error}", hostile.name))?;
+        let [growth] = numbers[..] else {
+            return Err(format!("{}: odd figures {numbers:?}", hostile.name).into());
+        };
+        if options.smoke {
+            println!("{}, {TABLE}: ok", hostile.name);
+            continue;
+        }
+        if !std::mem::replace(&mut headed, true) {
+            println!(
+                "\n{TABLE}: {} MiB in reads of {} KiB, max-frame-size {} MiB\n{:<43}{:>10}",
+                len >> 20,
+                READ >> 10,
+                MAX_FRAME_SIZE >> 20,
+                "",
+                "peak MiB"
+            );
+        }
+        println!("{:<43}{:>10.1}", hostile.name, mib(growth));
+    }
+    Ok(())
+}
+
+fn run() -> Result<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let [flag, arguments @ ..] = &arguments[..]
+        && flag == "--child"
+    {
+        return run_child(arguments);
+    }
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    if has("--list") {
+        return Ok(());
+    }
+    let options = Options {
+        // As criterion does it.
+        smoke: has("--test") || !has("--bench"),
+        filters: arguments
+            .iter()
+            .filter(|argument| !argument.starts_with('-'))
+            .cloned()
+            .collect(),
+    };
+    compare(&options)?;
+    endure(&options)
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("elements: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -275,7 +275,7 @@ impl Stream {
         Some(match parse(data, framing, &self.limits, progress) {
             Ok(Status::Frame(frame)) => Step::Frame(frame),
             Ok(Status::Skip(len)) => Step::Skip(len.min(MAX_SKIP)),
-            Ok(Status::Need(len)) if !end || data.is_empty() => {
+            Ok(Status::Need(len)) => {
                 // In doubling steps: looking costs no more than the frame, and what is
                 // seen does not depend on the pieces in which it comes.
                 let looked = (data.len() / LARGE)
@@ -284,9 +284,11 @@ impl Stream {
                 if let Some(error) = swallowed(&data[..looked], framing) {
                     return self.bad(data, end, error);
                 }
+                if end && !data.is_empty() {
+                    return Some(self.cut(data, framing));
+                }
                 Step::Need(len.min(LARGE.max(2 * looked)))
             }
-            Ok(Status::Need(_)) => self.cut(data, framing),
             Err(error) => return self.bad(data, end, error),
         })
     }
@@ -314,20 +316,21 @@ impl Stream {
 
     /// The frame at the front is not one.
     fn bad(&mut self, data: &[u8], end: bool, error: WireError) -> Option<Step> {
-        // The first frame may have been read in the wrong framing: the second tells.
-        if self.framings.len() > 1 && self.streak == 1 && !self.confirmed {
-            if data.len() < DETECT_LEN && !end {
-                return Some(Step::Need(DETECT_LEN));
-            }
+        let first = self.offset == 0 && self.frames == 0;
+        let guessed = self.framings.len() > 1 && self.streak == 1 && !self.confirmed;
+        if (first || guessed) && data.len() < DETECT_LEN && !end {
+            return Some(Step::Need(DETECT_LEN));
+        }
+        if guessed {
+            // The first frame may have been read in the wrong framing: the second tells.
             let likely = detect::framings_at_start(data, &self.framings, &self.limits);
             if !likely.is_empty() {
                 return self.choose(data, end, &likely);
             }
         }
-        let error = if self.offset == 0 && self.frames == 0 {
-            detect::foreign(data).map_or(error, WireError::Foreign)
-        } else {
-            error
+        let error = match detect::foreign(data) {
+            Some(foreign) if first => WireError::Foreign(foreign),
+            _ => error,
         };
         let from = match error {
             // Up to there the JPEG was sound; what stands there may begin another.
