@@ -80,6 +80,9 @@ struct State {
     /// Bad frames in a row.
     errors: u32,
     discont: bool,
+    /// Whether bytes that mean nothing were skipped, which BaseParse takes for a
+    /// discontinuity.
+    skipped: bool,
     stats: Stats,
 }
 
@@ -100,6 +103,7 @@ impl State {
             size: None,
             errors: 0,
             discont: false,
+            skipped: false,
             stats: Stats::default(),
         }
     }
@@ -153,50 +157,18 @@ impl B64JpegDepay {
         state.stats.resyncs = state.stream.resyncs();
         match step {
             Step::Need(len) => Outcome::Need(len),
-            Step::Skip(len) => Outcome::Skip(len),
+            Step::Skip(len) => {
+                state.skipped = true;
+                Outcome::Skip(len)
+            }
             Step::Bad(fault) => Outcome::Bad(fault),
             Step::Frame(frame) => {
                 let framing = state.stream.framing().expect("a frame has one");
                 match picture(input, data, &frame, framing.payload()) {
-                    Ok(buffer) => self.take(state, frame, buffer),
+                    Ok(buffer) => take(state, input, frame, buffer),
                     Err(error) => Outcome::Bad(state.stream.reject(error)),
                 }
             }
-        }
-    }
-
-    /// Takes a good frame.
-    fn take(&self, state: &mut State, frame: Frame, mut buffer: gst::Buffer) -> Outcome {
-        let (size, capture_time) = {
-            let jpeg = buffer.map_readable().expect("it was just written");
-            (jpeg::size(&jpeg), jpeg::capture_time(&jpeg))
-        };
-        let output = buffer.get_mut().expect("nobody else has it yet");
-        if let Some(time) = capture_time {
-            let time = gst::ClockTime::from_nseconds(time);
-            gst::ReferenceTimestampMeta::add(output, &UNIX_TIME_CAPS, time, None);
-        }
-        if std::mem::take(&mut state.discont) {
-            output.set_flags(gst::BufferFlags::DISCONT);
-        }
-
-        let caps = (state.size != Some(size)).then(|| {
-            let (width, height) = size.map(|(w, h)| (i32::from(w), i32::from(h))).unzip();
-            gst::Caps::builder("image/jpeg")
-                .field("parsed", true)
-                .field_if_some("width", width)
-                .field_if_some("height", height)
-                .field_if_some("framerate", state.framerate)
-                .build()
-        });
-        state.size = Some(size);
-        state.errors = 0;
-        state.stream.accept(&frame);
-        state.stats.frame(frame.len, output.size());
-        Outcome::Picture {
-            frame,
-            buffer,
-            caps,
         }
     }
 
@@ -287,6 +259,52 @@ fn sentence(what: &impl ToString) -> String {
         first.make_ascii_uppercase();
     }
     text
+}
+
+/// Takes a good frame.
+fn take(
+    state: &mut State,
+    input: &gst::BufferRef,
+    frame: Frame,
+    mut buffer: gst::Buffer,
+) -> Outcome {
+    let (size, capture_time) = {
+        let jpeg = buffer.map_readable().expect("it was just written");
+        (jpeg::size(&jpeg), jpeg::capture_time(&jpeg))
+    };
+    let output = buffer.get_mut().expect("nobody else has it yet");
+    if let Some(time) = capture_time {
+        let time = gst::ClockTime::from_nseconds(time);
+        gst::ReferenceTimestampMeta::add(output, &UNIX_TIME_CAPS, time, None);
+    }
+    // BaseParse timed the bytes; it does not see what they became.
+    output.set_pts(input.pts());
+    output.set_dts(input.dts());
+    output.set_duration(input.duration());
+    let jumped = input.flags().contains(gst::BufferFlags::DISCONT);
+    let skipped = std::mem::take(&mut state.skipped);
+    if std::mem::take(&mut state.discont) || jumped && !skipped {
+        output.set_flags(gst::BufferFlags::DISCONT);
+    }
+
+    let caps = (state.size != Some(size)).then(|| {
+        let (width, height) = size.map(|(w, h)| (i32::from(w), i32::from(h))).unzip();
+        gst::Caps::builder("image/jpeg")
+            .field("parsed", true)
+            .field_if_some("width", width)
+            .field_if_some("height", height)
+            .field_if_some("framerate", state.framerate)
+            .build()
+    });
+    state.size = Some(size);
+    state.errors = 0;
+    state.stream.accept(&frame);
+    state.stats.frame(frame.len, output.size());
+    Outcome::Picture {
+        frame,
+        buffer,
+        caps,
+    }
 }
 
 /// A buffer with the JPEG of a frame: a view of the input, or what its base64 says.
@@ -545,15 +563,9 @@ impl BaseParseImpl for B64JpegDepay {
                 Outcome::Bad(fault) => self.report(&fault)?,
                 Outcome::Picture {
                     frame: found,
-                    mut buffer,
+                    buffer,
                     caps,
                 } => {
-                    // BaseParse timed the bytes; it does not see what they became.
-                    let output = buffer.get_mut().expect("nobody else has it yet");
-                    output.set_pts(input.pts());
-                    output.set_dts(input.dts());
-                    output.set_duration(input.duration());
-                    output.set_flags(input.flags() & gst::BufferFlags::DISCONT);
                     if let Some(caps) = caps {
                         gst::debug!(CAT, imp = self, "Pictures are {caps}");
                         obj.src_pad().push_event(gst::event::Caps::new(&caps));

@@ -227,13 +227,13 @@ impl Stream {
         }
         let likely = detect::framings_at_start(data, &self.framings, &self.limits);
         if likely.is_empty() {
-            // Zero lengths of four or eight bytes tell nothing.
-            let zeros = data.chunks_exact(4).take_while(|c| *c == [0; 4]).count() * 4;
-            if zeros > 0 {
-                return Some(Step::Skip(zeros.min(MAX_SKIP)));
-            }
             let error = detect::explain(data, &self.framings, &self.limits);
-            return Some(Step::Bad(self.fail(error, 1)));
+            // Zero lengths of four or eight bytes tell nothing yet.
+            let zeros = data.chunks_exact(4).take_while(|c| *c == [0; 4]).count() * 4;
+            return Some(match error {
+                WireError::Unrecognised { .. } if zeros > 0 => Step::Skip(zeros.min(MAX_SKIP)),
+                error => Step::Bad(self.fail(error, 1)),
+            });
         }
         self.choose(data, end, &likely)
     }
