@@ -74,10 +74,10 @@ pub(super) fn framings_at(
 ) -> impl Iterator<Item = Framing> {
     framings.iter().copied().filter(move |framing| {
         let header = framing.header();
-        let Some(start) = at.checked_sub(header.size()) else {
+        let (Some(start), Some(payload)) = (at.checked_sub(header.size()), data.get(at..)) else {
             return false;
         };
-        data[at..].starts_with(framing.payload().start())
+        payload.starts_with(framing.payload().start())
             && match header {
                 Header::None => true,
                 Header::Lines => start == 0 || data[start - 1] == b'\n',
@@ -104,7 +104,7 @@ pub(super) fn framings_at_start(
         .copied()
         .filter(|&framing| {
             let at = framing.header().size();
-            at <= data.len() && framings_at(data, at, &[framing], limits).next().is_some()
+            framings_at(data, at, &[framing], limits).next().is_some()
         })
         .collect()
 }

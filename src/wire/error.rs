@@ -122,6 +122,9 @@ pub enum WireError {
     Base64 { offset: usize, byte: Option<u8> },
     /// The payload does not begin like a JPEG.
     NotJpeg { first: Glimpse },
+    /// The payload does not end like a JPEG, and no frame follows it: its length is wrong,
+    /// or it was cut off.
+    NoEnd,
     /// A marker where a JPEG without a length cannot have one.
     Marker { offset: usize, byte: u8 },
     /// The stream ended inside a frame: bytes of it there are, and ought to be, if known.
@@ -166,6 +169,7 @@ impl fmt::Display for WireError {
             Self::NotJpeg { first } => {
                 write!(f, "it does not begin like a JPEG but with {first}")
             }
+            Self::NoEnd => f.write_str("its JPEG has no end, and no frame follows it"),
             Self::Marker { offset, byte } => write!(
                 f,
                 "byte {offset} of the JPEG is 0x{byte:02x}, where no such marker can stand"

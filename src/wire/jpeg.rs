@@ -120,9 +120,16 @@ pub fn capture_time(jpeg: &[u8]) -> Option<u64> {
 pub(super) struct Walk {
     at: usize,
     entropy: bool,
+    sound: usize,
 }
 
 impl Walk {
+    /// How much was sure to be part of the JPEG when it turned out wrong: where it was
+    /// cut off, another one may begin behind that.
+    pub(super) fn sound(&self) -> usize {
+        self.sound
+    }
+
     /// Walks on and returns the length of the JPEG at the front of `data`, or `None`
     /// while its end is not there. `data` grows from call to call.
     pub(super) fn end(&mut self, data: &[u8]) -> Result<Option<usize>, WireError> {
@@ -137,7 +144,10 @@ impl Walk {
                     None => return Ok(None),
                     Some(0xff) => self.at += 1,
                     Some(&byte) if byte == 0 || stands_alone(byte) => self.at += 2,
-                    Some(_) => self.entropy = false,
+                    Some(_) => {
+                        self.entropy = false;
+                        self.sound = self.at;
+                    }
                 }
                 continue;
             }
@@ -164,6 +174,7 @@ impl Walk {
                     if len < 2 {
                         return Err(wrong(self.at + 2));
                     }
+                    self.sound = self.at;
                     self.at += 2 + len;
                     self.entropy = marker == SOS;
                 }
@@ -204,13 +215,15 @@ mod tests {
     fn a_torn_jpeg_is_seen_at_the_next_one() {
         let torn = JPEG.len() - 4;
         let data = [&JPEG[..torn], JPEG].concat();
+        let mut walk = Walk::default();
         assert_eq!(
-            Walk::default().end(&data),
+            walk.end(&data),
             Err(WireError::Marker {
                 offset: torn + 1,
                 byte: SOI
             })
         );
+        assert_eq!(walk.sound(), torn);
     }
 
     #[test]

@@ -59,6 +59,13 @@ pub struct Progress {
     walk: Walk,
 }
 
+impl Progress {
+    /// Bytes of the frame behind which, if it turns out wrong, another may begin.
+    pub(super) fn sound(&self) -> usize {
+        self.walk.sound()
+    }
+}
+
 /// Parses what stands at the front of `data`.
 ///
 /// Limits are checked before a length is used, and a payload that does not begin

@@ -273,7 +273,14 @@ impl Stream {
         };
         let framing = *framing;
         Some(match parse(data, framing, &self.limits, progress) {
-            Ok(Status::Frame(frame)) => Step::Frame(frame),
+            Ok(Status::Frame(frame)) => match vouch(data, &frame, framing, &self.limits, end) {
+                Verdict::Yes => Step::Frame(frame),
+                Verdict::Wait(len) => Step::Need(len),
+                Verdict::No => {
+                    let error = payload_error(&data[frame.payload], framing);
+                    return self.bad(data, end, error.unwrap_or(WireError::NoEnd));
+                }
+            },
             Ok(Status::Skip(len)) => Step::Skip(len.min(MAX_SKIP)),
             Ok(Status::Need(len)) => {
                 // In doubling steps: looking costs no more than the frame, and what is
@@ -332,9 +339,8 @@ impl Stream {
             Some(foreign) if first => WireError::Foreign(foreign),
             _ => error,
         };
-        let from = match error {
-            // Up to there the JPEG was sound; what stands there may begin another.
-            WireError::Marker { offset, .. } => (offset - 1).max(1),
+        let from = match &self.mode {
+            Mode::Follow(_, progress) => progress.sound().max(1),
             _ => 1,
         };
         Some(Step::Bad(self.fail(error, from)))
@@ -455,35 +461,43 @@ impl Stream {
     /// Whether the bytes at `at`, which look like a frame, are one.
     fn judge(&self, data: &[u8], at: usize, framing: Framing, end: bool) -> Verdict {
         let data = &data[at..];
-        let wait = |len: usize| {
-            if end {
-                Verdict::No
-            } else {
-                Verdict::Wait(at + len)
-            }
-        };
-        let frame = match parse(data, framing, &self.limits, &mut Progress::default()) {
-            Ok(Status::Frame(frame)) => frame,
-            Ok(Status::Need(len)) => return wait(len),
-            Ok(Status::Skip(_)) | Err(_) => return Verdict::No,
-        };
-        if ends_like_jpeg(&data[frame.payload], framing) {
-            return Verdict::Yes;
-        }
-        let next = &data[frame.len..];
-        let next_start = framing.header().size();
-        if next.len() < next_start + START_LEN {
-            return if end && next.is_empty() {
-                Verdict::Yes
-            } else {
-                wait(frame.len + next_start + START_LEN)
-            };
-        }
-        match detect::framings_at(next, next_start, &[framing], &self.limits).next() {
-            Some(_) => Verdict::Yes,
-            None => Verdict::No,
+        match parse(data, framing, &self.limits, &mut Progress::default()) {
+            Ok(Status::Frame(frame)) => match vouch(data, &frame, framing, &self.limits, end) {
+                Verdict::Wait(len) => Verdict::Wait(at + len),
+                verdict => verdict,
+            },
+            Ok(Status::Need(len)) if !end => Verdict::Wait(at + len),
+            Ok(Status::Need(_) | Status::Skip(_)) | Err(_) => Verdict::No,
         }
     }
+}
+
+/// Whether the frame at the front of `data` is whole: it ends like a JPEG, or another
+/// frame or nothing follows it. Without a length it is found by its end anyway.
+fn vouch(data: &[u8], frame: &Frame, framing: Framing, limits: &Limits, end: bool) -> Verdict {
+    let header = framing.header();
+    if !header.has_length() || ends_like_jpeg(&data[frame.payload.clone()], framing) {
+        return Verdict::Yes;
+    }
+    let next = &data[frame.len..];
+    let enough = header.size() + START_LEN;
+    let follows = matches!(header.read(next), Ok(Some(0)))
+        || detect::framings_at(next, header.size(), &[framing], limits)
+            .next()
+            .is_some();
+    match (follows, end) {
+        (true, _) => Verdict::Yes,
+        (false, true) if next.is_empty() => Verdict::Yes,
+        (false, false) if next.len() < enough => Verdict::Wait(frame.len + enough),
+        (false, _) => Verdict::No,
+    }
+}
+
+/// What is wrong with the base64 of a payload, if anything is.
+fn payload_error(payload: &[u8], framing: Framing) -> Option<WireError> {
+    let kind = framing.payload();
+    kind.decode(payload, &mut vec![0; kind.decoded_capacity(payload.len())])
+        .err()
 }
 
 /// What is wrong with the beginning of a large text that has a zero byte in it: nearly
@@ -494,8 +508,7 @@ fn swallowed(data: &[u8], framing: Framing) -> Option<WireError> {
         return None;
     }
     let zero = memchr::memchr(0, text)?;
-    let text = &text[..=zero];
-    base64::decode(text, &mut vec![0; base64::decoded_capacity(text.len())]).err()
+    payload_error(&text[..=zero], framing)
 }
 
 /// Whether a payload ends with EOI, as far as its last bytes tell.
