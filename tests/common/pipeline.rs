@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Pipelines that never outlive the test that started them.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use gst::{glib, prelude::*};
+
+use super::process::PATIENCE;
+
+/// A pipeline that is stopped with the test that built it, however that ends.
+pub struct Pipeline(pub gst::Pipeline);
+
+impl Pipeline {
+    #[track_caller]
+    pub fn launch(line: &str) -> Self {
+        super::init();
+        let pipeline = gst::parse::launch(line).unwrap_or_else(|err| panic!("{line}: {err}"));
+        Self(pipeline.downcast().expect("more than one element"))
+    }
+
+    #[track_caller]
+    pub fn element<T: IsA<gst::Element>>(&self, name: &str) -> T {
+        self.0.by_name(name).and_downcast().expect(name)
+    }
+
+    pub fn play(&self) {
+        self.0.set_state(gst::State::Playing).expect("it starts");
+    }
+
+    /// Pauses, or goes on, and waits until the sinks have what they show.
+    #[track_caller]
+    pub fn settle(&self, state: gst::State) {
+        self.0.set_state(state).expect("it changes its state");
+        self.wait_for_state();
+    }
+
+    #[track_caller]
+    pub fn wait_for_state(&self) {
+        let patience = gst::ClockTime::try_from(PATIENCE).expect("not so long");
+        let (change, _, _) = self.0.state(patience);
+        assert!(
+            matches!(change, Ok(change) if change != gst::StateChangeSuccess::Async),
+            "{change:?}; {:?}",
+            self.messages()
+        );
+    }
+
+    /// Warnings and errors so far.
+    pub fn messages(&self) -> Vec<String> {
+        let kinds = [gst::MessageType::Warning, gst::MessageType::Error];
+        let bus = self.0.bus().expect("a bus");
+        std::iter::from_fn(|| bus.pop_filtered(&kinds))
+            .filter_map(|message| text(&message))
+            .collect()
+    }
+
+    /// Waits for the end or an error; returns the warnings before it, and the error.
+    #[track_caller]
+    pub fn wait(&self) -> (Vec<String>, Option<String>) {
+        use gst::MessageType;
+        let ends = [MessageType::Warning, MessageType::Error, MessageType::Eos];
+        let patience = gst::ClockTime::try_from(PATIENCE).expect("not so long");
+        let bus = self.0.bus().expect("a bus");
+        let mut warnings = Vec::new();
+        loop {
+            let message = bus.timed_pop_filtered(patience, &ends);
+            let message = message.expect("the stream ends");
+            match message.type_() {
+                MessageType::Warning => warnings.extend(text(&message)),
+                MessageType::Error => return (warnings, text(&message)),
+                _ => return (warnings, None),
+            }
+        }
+    }
+
+    /// Waits for the end, before which there must be neither warning nor error.
+    #[track_caller]
+    pub fn wait_for_clean_end(&self) {
+        assert_eq!(self.wait(), (vec![], None));
+    }
+
+    /// The bytes of every buffer that reaches the pad, from now on.
+    #[track_caller]
+    pub fn collect(&self, element: &str, pad: &str) -> Buffers {
+        let pad = self.element::<gst::Element>(element).static_pad(pad);
+        let buffers = Buffers::default();
+        let log = buffers.clone();
+        let probe = move |_: &gst::Pad, info: &mut gst::PadProbeInfo| {
+            if let Some(buffer) = info.buffer() {
+                let bytes = buffer.map_readable().expect("readable memory").to_vec();
+                log.0.lock().unwrap().push(bytes);
+            }
+            gst::PadProbeReturn::Ok
+        };
+        pad.expect("a pad")
+            .add_probe(gst::PadProbeType::BUFFER, probe);
+        buffers
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        let _ = self.0.set_state(gst::State::Null);
+    }
+}
+
+/// The bytes of buffers that went by.
+#[derive(Debug, Default, Clone)]
+pub struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Buffers {
+    /// Those since this was asked last.
+    pub fn take(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+/// What a warning or an error says, to users and to developers.
+pub fn text(message: &gst::Message) -> Option<String> {
+    let text = |error: glib::Error, debug: Option<glib::GString>| {
+        Some(format!("{error} ({})", debug.unwrap_or_default()))
+    };
+    match message.view() {
+        gst::MessageView::Warning(warning) => text(warning.error(), warning.debug()),
+        gst::MessageView::Error(error) => text(error.error(), error.debug()),
+        _ => None,
+    }
+}
+
+/// A press of a key in a video window, as it travels upstream.
+pub fn key_press(key: &str) -> gst::Event {
+    gst_video::NavigationEvent::new_key_press(key).build()
+}
+
+/// A file for one test.
+pub fn scratch(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}

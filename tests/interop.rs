@@ -1,0 +1,525 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Our elements against real OpenCV programs, which are in `tests/peers`.
+
+mod common;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{LazyLock, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use base64::prelude::*;
+use common::{
+    pipeline::{Pipeline, scratch},
+    process::{PATIENCE, Program},
+};
+use gst::{glib, prelude::*};
+
+const FRAMES: usize = 90;
+
+/// Header and payload as the peers name them.
+const FRAMINGS: &[(&str, &str)] = &[
+    ("be32", "base64"),
+    ("be32", "jpeg"),
+    ("le32", "base64"),
+    ("le32", "jpeg"),
+    ("be64", "base64"),
+    ("be64", "jpeg"),
+    ("le64", "base64"),
+    ("le64", "jpeg"),
+    ("ascii16", "base64"),
+    ("ascii16", "jpeg"),
+    ("lines", "base64"),
+    ("none", "jpeg"),
+];
+
+/// Decoded pictures come within 33 to 35 dB of the clip; its frames are 16 dB apart, and
+/// a picture whose range was relabelled and not converted has 26 dB.
+const MIN_PSNR: f64 = 31.0;
+
+/// What the width of 800 makes of the clip, on both sides.
+const SIZE: &str = "800x450";
+const RGB: &str = "videoconvert ! videoscale ! video/x-raw,format=RGB,width=800,height=450";
+
+#[test]
+fn opencv_to_us() {
+    let (sent, got) = from_opencv(&[], "b64jpegdepay");
+    assert_eq!(sent.len(), FRAMES);
+    got.is_clean();
+    assert_eq!(got.sums(), sent);
+}
+
+#[test]
+fn opencv_to_our_picture() {
+    let (_, got) = from_opencv(&[], &format!("b64jpegdepay ! jpegdec ! {RGB}"));
+    let source = run(&format!("{} ! {RGB}", decoded_clip()));
+    assert_eq!(got.buffers.len(), FRAMES);
+    assert_eq!(source.buffers.len(), FRAMES);
+    for (i, (got, source)) in got.buffers.iter().zip(&source.buffers).enumerate() {
+        let psnr = psnr(got, source);
+        assert!(psnr > MIN_PSNR, "frame {i}: {psnr:.1} dB");
+    }
+}
+
+#[test]
+fn opencv_to_us_in_every_framing() {
+    for (header, payload) in FRAMINGS
+        .iter()
+        .chain(&[("ascii16-zero", "base64"), ("ascii16-zero", "jpeg")])
+    {
+        let args = ["--width", "160", "--header", header, "--payload", payload];
+        let (sent, got) = from_opencv(&args, "b64jpegdepay");
+        assert_eq!(sent.len(), FRAMES);
+        got.is_clean();
+        assert_eq!(got.sums(), sent, "{header} {payload}");
+    }
+}
+
+#[test]
+fn us_to_opencv() {
+    let (sent, got) = to_opencv(800, "be32", "base64");
+    assert_eq!(sent.len(), FRAMES);
+    assert_eq!(got.len(), FRAMES);
+    for (sent, got) in sent.iter().zip(&got) {
+        assert_eq!(*sent, got.sha256);
+        assert_eq!(got.size, SIZE);
+        assert!(got.psnr > MIN_PSNR, "{got:?}");
+    }
+}
+
+#[test]
+fn us_to_opencv_in_every_framing() {
+    for (header, payload) in FRAMINGS {
+        let (sent, got) = to_opencv(160, header, payload);
+        assert_eq!(sent.len(), FRAMES);
+        let got: Vec<_> = got.into_iter().map(|frame| frame.sha256).collect();
+        assert_eq!(got, sent, "{header} {payload}");
+    }
+}
+
+/// Which frames arrive when a fault befalls one.
+enum Arrive {
+    All,
+    AllButThatOne,
+    OnlyThoseBefore,
+}
+use Arrive::{All, AllButThatOne, OnlyThoseBefore};
+
+/// Faults within a stream: a name in `faults.py`, and what the warning says about it
+/// in the default framing.
+const FAULTS: &[(&str, Arrive, Option<&str>)] = &[
+    ("chops", All, None),
+    ("bytes", All, None),
+    ("garbage", All, Some("")),
+    ("garbage-log-line", All, Some("")),
+    ("garbage-small-frame", All, Some("not begin like a JPEG")),
+    ("torn", All, Some("not base64")),
+    ("beheaded", AllButThatOne, Some("")),
+    ("zero-length", All, None),
+    (
+        "length-4gib",
+        AllButThatOne,
+        Some("4294967295 bytes is over the limit"),
+    ),
+    ("length-50mib", AllButThatOne, Some("")),
+    (
+        "length-short",
+        AllButThatOne,
+        Some("inside a group of four"),
+    ),
+    ("length-long", AllButThatOne, Some("not base64")),
+    ("length-far-too-long", AllButThatOne, Some("not base64")),
+    (
+        "not-a-jpeg",
+        AllButThatOne,
+        Some("not begin like a JPEG but with"),
+    ),
+    (
+        "flipped-character",
+        AllButThatOne,
+        Some("byte 100 of its text is 0x21"),
+    ),
+    (
+        "stop-in-frame",
+        OnlyThoseBefore,
+        Some("ended inside it, after 1000 of "),
+    ),
+    (
+        "stop-in-header",
+        OnlyThoseBefore,
+        Some("ended inside it, after 3 bytes"),
+    ),
+];
+
+/// Whether the bytes of a framing can show that there is such a fault.
+fn is_visible(fault: &str, header: &str, payload: &str) -> bool {
+    match fault {
+        "flipped-character" => payload == "base64",
+        // What ends without a line feed is the start of the next line.
+        "garbage" | "torn" => header != "lines",
+        _ if fault.contains("length") => !matches!(header, "lines" | "none"),
+        _ => true,
+    }
+}
+
+#[track_caller]
+fn check_faults(at: usize, header: &str, payload: &str) {
+    let jpegs = &RECORDING.jpegs;
+    let offset = jpegs[..at]
+        .iter()
+        .map(|jpeg| wire_len(jpeg, header, payload))
+        .sum::<usize>();
+    let place = format!("Frame {at} at byte {offset}: ");
+    for (fault, arrive, warning) in FAULTS {
+        if !is_visible(fault, header, payload) {
+            continue;
+        }
+        let label = format!("{fault} at frame {at} of {header} {payload}");
+        let got = from_faults(&[
+            fault,
+            "--header",
+            header,
+            "--payload",
+            payload,
+            "--at",
+            &at.to_string(),
+        ]);
+        assert_eq!(got.error, None, "{label}");
+        match (warning, &got.warnings[..]) {
+            (None, []) => {}
+            (Some(what), [one]) => {
+                assert!(one.contains(&place), "{label}: {one}");
+                let default = (header, payload) == ("be32", "base64");
+                assert!(!default || one.contains(what), "{label}: {one}");
+            }
+            (_, warnings) => panic!("{label}: {warnings:#?}"),
+        }
+        let expected = match arrive {
+            All => jpegs.clone(),
+            AllButThatOne => [&jpegs[..at], &jpegs[at + 1..]].concat(),
+            OnlyThoseBefore => jpegs[..at].to_vec(),
+        };
+        assert_same(&got.buffers, &expected, &label);
+    }
+}
+
+/// Bytes of a frame.
+fn wire_len(jpeg: &[u8], header: &str, payload: &str) -> usize {
+    let body = match payload {
+        "base64" => jpeg.len().div_ceil(3) * 4,
+        _ => jpeg.len(),
+    };
+    body + match header {
+        "be32" | "le32" => 4,
+        "be64" | "le64" => 8,
+        "ascii16" => 16,
+        "lines" => 1,
+        _ => 0,
+    }
+}
+
+#[test]
+fn faults_anywhere() {
+    for at in [1, FRAMES / 2, FRAMES - 2] {
+        check_faults(at, "be32", "base64");
+    }
+}
+
+#[test]
+fn faults_in_other_framings() {
+    for (header, payload) in [
+        ("le64", "jpeg"),
+        ("ascii16", "base64"),
+        ("lines", "base64"),
+        ("none", "jpeg"),
+    ] {
+        check_faults(FRAMES / 3, header, payload);
+    }
+}
+
+#[test]
+fn too_many_faults_are_an_error() {
+    let got = from_faults(&["all-flipped", "--at", "4"]);
+    let error = got.error.expect("an error");
+    assert!(error.contains("Frame 4 at byte "), "{error}");
+    assert_eq!(got.warnings.len(), 10);
+    assert_same(&got.buffers, &RECORDING.jpegs[..4], "all-flipped");
+}
+
+#[test]
+fn foreign_protocols_are_refused_by_name() {
+    for (fault, name) in [
+        ("pickle", "pickle"),
+        ("pickle-protocol-0", "pickle"),
+        ("pickle-be32", "pickle"),
+        ("pickle-native", "pickle"),
+        ("http", "HTTP"),
+        ("multipart", "multipart"),
+        ("data-url", "data: URL"),
+    ] {
+        let got = from_faults(&[fault]);
+        let error = got.error.expect(fault);
+        assert!(error.contains("frame 0 at byte 0: "), "{fault}: {error}");
+        assert!(error.contains(name), "{fault}: {error}");
+        assert_same(&got.buffers, &[], fault);
+    }
+}
+
+#[test]
+fn vectors_are_what_python_writes() {
+    let mut make = Command::new(&*PYTHON);
+    make.args(["-W", "error", "tests/vectors/make.py", "--check"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    Program::start(&mut make).finish();
+}
+
+/// What a pipeline put into its appsink and onto its bus.
+struct Outcome {
+    buffers: Vec<Vec<u8>>,
+    warnings: Vec<String>,
+    error: Option<String>,
+}
+
+impl Outcome {
+    #[track_caller]
+    fn is_clean(&self) {
+        assert_eq!((&self.warnings[..], &self.error), (&[][..], &None));
+    }
+
+    fn sums(&self) -> Vec<String> {
+        sums(&self.buffers)
+    }
+}
+
+/// The SHA-256 of each picture, as the peers print it.
+fn sums(pictures: &[Vec<u8>]) -> Vec<String> {
+    let sum = |picture| glib::compute_checksum_for_data(glib::ChecksumType::Sha256, picture);
+    pictures
+        .iter()
+        .map(|picture| sum(picture).expect("SHA-256").into())
+        .collect()
+}
+
+/// Plays a pipeline, less its sink, to its end.
+fn run(line: &str) -> Outcome {
+    let pipeline = Pipeline::launch(&format!("{line} ! fakesink name=sink sync=false"));
+    let buffers = pipeline.collect("sink", "sink");
+    pipeline.play();
+    let (warnings, error) = pipeline.wait();
+    Outcome {
+        buffers: buffers.take(),
+        warnings,
+        error,
+    }
+}
+
+/// A lossless clip whose frames all differ, in the colours of standard definition,
+/// which OpenCV and GStreamer decode to the same pictures.
+static CLIP: LazyLock<PathBuf> = LazyLock::new(|| {
+    let path = scratch("clip.mkv");
+    let pipeline = Pipeline::launch(&format!(
+        "videotestsrc num-buffers={FRAMES} pattern=smpte75 horizontal-speed=7
+         ! video/x-raw,format=I420,width=640,height=360,framerate=30/1
+         ! avenc_ffv1 ! matroskamux ! filesink location={}",
+        path.display()
+    ));
+    pipeline.play();
+    pipeline.wait_for_clean_end();
+    path
+});
+
+fn decoded_clip() -> String {
+    format!("filesrc location={} ! decodebin", CLIP.display())
+}
+
+/// The OpenCV sender's stream in a file, in small.
+struct Recording {
+    path: PathBuf,
+    jpegs: Vec<Vec<u8>>,
+}
+
+static RECORDING: LazyLock<Recording> = LazyLock::new(|| {
+    let path = scratch("recording.b64jpeg");
+    let mut sender = peer("sender.py");
+    sender
+        .args(["--width", "160", "--record"])
+        .arg(&path)
+        .arg(&*CLIP);
+    Program::start(&mut sender).finish();
+
+    let bytes = fs::read(&path).expect("the recording");
+    let (mut rest, mut jpegs) = (&bytes[..], vec![]);
+    while let Some((header, tail)) = rest.split_first_chunk() {
+        let (text, tail) = tail.split_at(u32::from_be_bytes(*header) as usize);
+        jpegs.push(BASE64_STANDARD.decode(text).expect("base64"));
+        rest = tail;
+    }
+    assert_eq!(jpegs.len(), FRAMES);
+    Recording { path, jpegs }
+});
+
+/// The interpreter that has OpenCV, in a virtual environment made by the first run.
+static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv");
+    let python = venv.join("bin/python");
+    let mut import = Command::new(&python);
+    import.args(["-c", "import cv2, numpy"]);
+    if import.output().is_ok_and(|output| output.status.success()) {
+        return python;
+    }
+
+    let need = |command: &mut Command| {
+        let (good, said) = match command.output() {
+            Ok(output) => (output.status.success(), output.stderr),
+            Err(err) => (false, err.to_string().into()),
+        };
+        assert!(
+            good,
+            "the OpenCV peers need the package python3-venv and a package index that pip \
+             can reach; {command:?} failed:\n{}",
+            String::from_utf8_lossy(&said)
+        );
+    };
+    need(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+    need(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--disable-pip-version-check", "-r"])
+            .arg(Path::new(PEERS).join("requirements.txt")),
+    );
+    python
+});
+
+const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
+
+fn peer(script: &str) -> Command {
+    let mut command = Command::new(&*PYTHON);
+    command
+        .args(["-W", "error"])
+        .arg(Path::new(PEERS).join(script));
+    command
+}
+
+/// Starts a peer that serves, and runs `tcpclientsrc ! {tail}` on it.
+fn receive(server: &mut Command, tail: &str) -> (String, Outcome) {
+    let mut server = Program::start(server);
+    let line = server.expect_line("port ");
+    let port = line.trim_start_matches("port ");
+    let got = run(&format!("tcpclientsrc host=127.0.0.1 port={port} ! {tail}"));
+    let (status, printed) = server.wait();
+    assert!(
+        status.success(),
+        "{:?}; the peer printed:\n{printed}",
+        got.error
+    );
+    (printed, got)
+}
+
+/// Runs the OpenCV sender of the clip; returns the checksums of its JPEGs, and what arrived.
+fn from_opencv(args: &[&str], tail: &str) -> (Vec<String>, Outcome) {
+    let (printed, got) = receive(peer("sender.py").args(args).arg(&*CLIP), tail);
+    let sent = printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("sent "))
+        .map(String::from)
+        .collect();
+    (sent, got)
+}
+
+fn from_faults(args: &[&str]) -> Outcome {
+    let mut faults = peer("faults.py");
+    receive(faults.args(args).arg(&RECORDING.path), "b64jpegdepay").1
+}
+
+/// What the OpenCV receiver says of a frame.
+#[derive(Debug)]
+struct Seen {
+    size: String,
+    psnr: f64,
+    sha256: String,
+}
+
+/// Sends the clip to the OpenCV receiver; returns the checksums of our JPEGs, and what it saw.
+fn to_opencv(width: u32, header: &str, payload: &str) -> (Vec<String>, Vec<Seen>) {
+    // By way of RGB: a videoconvert that is only asked for another range leaves
+    // the samples as they are.
+    let pipeline = Pipeline::launch(&format!(
+        "{} ! videoscale ! videoconvert
+         ! video/x-raw,format=BGRx,width={width},pixel-aspect-ratio=1/1
+         ! videoconvert ! video/x-raw,format=I420,colorimetry=1:4:0:0
+         ! jpegenc quality=80 ! b64jpegpay name=pay header={header} payload={payload}
+         ! tcpserversink name=server host=127.0.0.1 port=0 sync=false",
+        decoded_clip()
+    ));
+    let server: gst::Element = pipeline.element("server");
+
+    let sent = pipeline.collect("pay", "sink");
+
+    // The stock server neither waits for its first client nor, when it is stopped,
+    // for what that client has yet to read.
+    let pay: gst::Element = pipeline.element("pay");
+    let src = pay.static_pad("src").expect("a pad");
+    let block = gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER;
+    let blocked = src.add_probe(block, |_, _| gst::PadProbeReturn::Ok);
+    let blocked = Mutex::new(blocked);
+    server.connect("client-added", false, move |_| {
+        if let Some(probe) = blocked.lock().unwrap().take() {
+            src.remove_probe(probe);
+        }
+        None
+    });
+
+    pipeline.play();
+    let port = server.property::<i32>("current-port");
+    let mut receiver = peer("receiver.py");
+    receiver
+        .args(["--header", header, "--payload", payload])
+        .arg(format!("--port={port}"))
+        .arg(&*CLIP);
+    let receiver = Program::start(&mut receiver);
+    pipeline.wait_for_clean_end();
+    let deadline = Instant::now() + PATIENCE;
+    while server.property::<u64>("bytes-served") < server.property::<u64>("bytes-to-serve") {
+        assert!(Instant::now() < deadline, "the receiver reads");
+        thread::sleep(Duration::from_millis(5));
+    }
+    drop(pipeline);
+
+    let printed = receiver.finish();
+    let seen = printed.lines().filter_map(|line| {
+        let [size, psnr, sha256] = line
+            .strip_prefix("frame ")?
+            .split(' ')
+            .collect::<Vec<_>>()
+            .try_into()
+            .expect("size, PSNR, checksum");
+        Some(Seen {
+            size: size.into(),
+            psnr: psnr.parse().expect("a number"),
+            sha256: sha256.into(),
+        })
+    });
+    (sums(&sent.take()), seen.collect())
+}
+
+/// Peak signal to noise ratio of two pictures of the same size, in dB.
+fn psnr(a: &[u8], b: &[u8]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let square = |(a, b): (&u8, &u8)| u64::from(a.abs_diff(*b)).pow(2);
+    let error = a.iter().zip(b).map(square).sum::<u64>() as f64 / a.len() as f64;
+    10.0 * (255.0_f64.powi(2) / error).log10()
+}
+
+/// As `assert_eq!`, for pictures: tells which frame differs and prints no bytes.
+#[track_caller]
+fn assert_same(got: &[Vec<u8>], expected: &[Vec<u8>], label: &str) {
+    let differs = got
+        .iter()
+        .zip(expected)
+        .position(|(got, expected)| got != expected);
+    assert_eq!((got.len(), differs), (expected.len(), None), "{label}");
+}

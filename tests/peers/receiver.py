@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MPL-2.0
+"""The usual OpenCV receiver, which compares each picture with the frame of the clip it came from.
+
+Prints "frame WIDTHxHEIGHT PSNR SHA256" for each JPEG and "frames N" at the end.
+A torn frame or a JPEG that OpenCV cannot decode ends it with an error.
+"""
+
+import argparse
+import hashlib
+import socket
+import sys
+
+import cv2
+import numpy
+
+import framing
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    framing.add_arguments(parser)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("clip")
+    args = parser.parse_args()
+
+    clip = cv2.VideoCapture(args.clip)
+    count = 0
+    with socket.create_connection(("127.0.0.1", args.port)) as server, server.makefile("rb") as stream:
+        for body in framing.bodies(stream, args.header):
+            jpeg = framing.decode(body, args.payload)
+            picture = cv2.imdecode(numpy.frombuffer(jpeg, numpy.uint8), cv2.IMREAD_COLOR)
+            if picture is None:
+                sys.exit(f"frame {count}: imdecode returned None")
+            good, source = clip.read()
+            if not good:
+                sys.exit(f"frame {count}: the clip has no more")
+            height, width = picture.shape[:2]
+            source = cv2.resize(source, (width, height), interpolation=cv2.INTER_AREA)
+            psnr = cv2.PSNR(picture, source)
+            print("frame", f"{width}x{height}", f"{psnr:.2f}", hashlib.sha256(jpeg).hexdigest())
+            count += 1
+    print("frames", count)
+
+
+if __name__ == "__main__":
+    main()
