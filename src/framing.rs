@@ -36,6 +36,23 @@ pub fn from_caps(caps: &gst::CapsRef) -> Accept {
     }
 }
 
+/// Refuses a header and a payload that do not go together.
+pub fn check(accept: Accept) -> Result<(), gst::ErrorMessage> {
+    if accept.framings().next().is_some() {
+        return Ok(());
+    }
+    let name = |name: Option<&'static str>| name.unwrap_or("auto");
+    Err(gst::error_msg!(
+        gst::LibraryError::Settings,
+        (
+            "header={} and payload={} do not go together: lines carry base64 only, and only \
+             JPEGs can do without a header",
+            name(accept.header.map(Header::as_str)),
+            name(accept.payload.map(Payload::as_str))
+        )
+    ))
+}
+
 /// What stands before each payload, as the payloader writes it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
 #[repr(i32)]

@@ -10,6 +10,7 @@
 
 mod b64jpegdepay;
 mod b64jpegpay;
+mod clock;
 mod framing;
 mod quit_key;
 mod stats;

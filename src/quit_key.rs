@@ -2,6 +2,8 @@
 
 //! The `quit-key` properties: a key pressed in a video window ends the stream.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use gst::prelude::*;
 use gst_video::NavigationEvent;
 
@@ -18,25 +20,53 @@ pub fn property() -> glib::ParamSpec {
         .build()
 }
 
-/// Ends the pipeline that `element` is in if `event` is a press of `key`.
-///
-/// Returns whether it was. The EOS starts at the sources, as from `gst-launch-1.0 -e`,
-/// so that a source that waits for data ends, too; and from another thread, because
-/// this one belongs to the sink that waits for its event to be handled.
-pub fn handle(element: &impl IsA<gst::Element>, key: &str, event: &gst::EventRef) -> bool {
-    if key.is_empty() || event.type_() != gst::EventType::Navigation {
-        return false;
+/// Whether the key of an element was pressed.
+#[derive(Debug, Default)]
+pub struct QuitKey {
+    pressed: AtomicBool,
+}
+
+impl QuitKey {
+    /// Forgets that the key was pressed.
+    pub fn reset(&self) {
+        self.pressed.store(false, Ordering::Relaxed);
     }
-    match NavigationEvent::parse(event) {
-        Ok(NavigationEvent::KeyPress { key: pressed, .. }) if pressed == key => {}
-        _ => return false,
-    }
-    element.call_async(|element| {
-        let mut top = element.clone().upcast::<gst::Element>();
-        while let Some(parent) = top.parent().and_downcast() {
-            top = parent;
+
+    /// Lets nothing more through once the key was pressed: what is queued before the
+    /// element ought not to play first.
+    pub fn check(&self) -> Result<(), gst::FlowError> {
+        match self.pressed.load(Ordering::Relaxed) {
+            true => Err(gst::FlowError::Eos),
+            false => Ok(()),
         }
-        top.send_event(gst::event::Eos::new());
-    });
-    true
+    }
+
+    /// Ends the pipeline that `element` is in if `event` is a press of `key`.
+    ///
+    /// Returns whether it was. The EOS starts at the sources, as from `gst-launch-1.0 -e`,
+    /// so that a source that waits for data ends, too; and from another thread, because
+    /// this one belongs to the sink that waits for its event to be handled.
+    pub fn handle(
+        &self,
+        element: &impl IsA<gst::Element>,
+        key: &str,
+        event: &gst::EventRef,
+    ) -> bool {
+        if key.is_empty() || event.type_() != gst::EventType::Navigation {
+            return false;
+        }
+        match NavigationEvent::parse(event) {
+            Ok(NavigationEvent::KeyPress { key: pressed, .. }) if pressed == key => {}
+            _ => return false,
+        }
+        self.pressed.store(true, Ordering::Relaxed);
+        element.call_async(|element| {
+            let mut top = element.clone().upcast::<gst::Element>();
+            while let Some(parent) = top.parent().and_downcast() {
+                top = parent;
+            }
+            top.send_event(gst::event::Eos::new());
+        });
+        true
+    }
 }

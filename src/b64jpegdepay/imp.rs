@@ -26,8 +26,9 @@ use gst_base::{BaseParseFrame, prelude::*, subclass::prelude::*};
 use once_cell::sync::Lazy;
 
 use crate::{
+    clock,
     framing::{self, CAPS, HeaderOrAuto, PayloadOrAuto, UNIX_TIME_CAPS},
-    quit_key,
+    quit_key::{self, QuitKey},
     stats::Stats,
     wire::{Accept, Fault, Frame, Limits, Payload, Step, Stream, WireError, jpeg},
 };
@@ -67,6 +68,23 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// The framings to accept when caps tell some.
+    fn accept(&self, caps: Accept) -> Accept {
+        Accept {
+            header: Option::from(self.header).or(caps.header),
+            payload: Option::from(self.payload).or(caps.payload),
+        }
+    }
+
+    fn stream(&self, caps: Accept) -> Stream {
+        let limits = Limits {
+            max_frame: self.max_frame_size as usize,
+        };
+        Stream::new(self.accept(caps), limits)
+    }
+}
+
 struct State {
     stream: Stream,
     /// The framing that caps told.
@@ -83,43 +101,48 @@ struct State {
     /// Whether bytes that mean nothing were skipped, which BaseParse takes for a
     /// discontinuity.
     skipped: bool,
+    /// The last time that a live source gave.
+    last_pts: Option<gst::ClockTime>,
     stats: Stats,
 }
 
 impl State {
-    fn new(settings: &Settings, caps: Accept) -> Self {
-        let accept = Accept {
-            header: Option::from(settings.header).or(caps.header),
-            payload: Option::from(settings.payload).or(caps.payload),
-        };
-        let limits = Limits {
-            max_frame: settings.max_frame_size as usize,
-        };
+    fn new(settings: &Settings) -> Self {
         Self {
-            stream: Stream::new(accept, limits),
-            caps,
+            stream: settings.stream(Accept::default()),
+            caps: Accept::default(),
             framerate: None,
             live: None,
             size: None,
             errors: 0,
             discont: false,
             skipped: false,
+            last_pts: None,
             stats: Stats::default(),
         }
+    }
+
+    /// What comes next does not continue what was there.
+    fn jump(&mut self, offset: u64) {
+        self.stream.jump(offset);
+        self.discont = true;
+        self.last_pts = None;
     }
 }
 
 pub struct B64JpegDepay {
     settings: Mutex<Settings>,
     state: Mutex<State>,
+    quit: QuitKey,
 }
 
 impl Default for B64JpegDepay {
     fn default() -> Self {
         let settings = Settings::default();
         Self {
-            state: Mutex::new(State::new(&settings, Accept::default())),
+            state: Mutex::new(State::new(&settings)),
             settings: Mutex::new(settings),
+            quit: QuitKey::default(),
         }
     }
 }
@@ -236,6 +259,8 @@ impl B64JpegDepay {
         if is_file {
             gst::info!(CAT, imp = self, "A recorded stream of {rate:?} frames/s");
             obj.set_frame_rate(rate.unwrap_or(gst::Fraction::new(0, 1)), 0, 0);
+            // An estimate with every frame, so that there is one in PAUSED already.
+            obj.set_duration(gst::ClockTime::NONE, 1);
         }
         // Times made up from a rate would make a live sink wait, and the delay grow.
         obj.set_infer_ts(is_file);
@@ -245,8 +270,8 @@ impl B64JpegDepay {
     /// The time on a live stream that says none: now.
     fn arrival_time(&self) -> Option<gst::ClockTime> {
         let obj = self.obj();
-        // There is no running time before the first frame has prerolled the sinks.
-        let now = obj.current_running_time().unwrap_or(gst::ClockTime::ZERO);
+        // Before the first frame has prerolled the sinks, time stands still.
+        let now = clock::running_time(&*obj).or_else(|| obj.start_time())?;
         let segment = obj.segment().downcast::<gst::ClockTime>().ok()?;
         segment.position_from_running_time(now)
     }
@@ -457,7 +482,9 @@ impl ElementImpl for B64JpegDepay {
 impl BaseParseImpl for B64JpegDepay {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings().clone();
-        *self.state() = State::new(&settings, Accept::default());
+        framing::check(settings.accept(Accept::default()))?;
+        *self.state() = State::new(&settings);
+        self.quit.reset();
         self.obj().set_min_frame_size(1);
         Ok(())
     }
@@ -465,10 +492,12 @@ impl BaseParseImpl for B64JpegDepay {
     fn set_sink_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
         let settings = self.settings().clone();
         let told = framing::from_caps(caps);
+        framing::check(settings.accept(told))
+            .map_err(|_| gst::loggable_error!(CAT, "{caps} do not fit the properties"))?;
         let state = &mut *self.state();
         if told != state.caps {
             gst::debug!(CAT, imp = self, "Another framing by {caps}");
-            state.stream = State::new(&settings, told).stream;
+            state.stream = settings.stream(told);
             state.caps = told;
         }
         state.framerate = caps
@@ -481,16 +510,17 @@ impl BaseParseImpl for B64JpegDepay {
     fn sink_event(&self, event: gst::Event) -> bool {
         match event.view() {
             // BaseParse would take a gap for the end of the frame that is under way.
-            gst::EventView::Gap(_) if self.obj().src_pad().has_current_caps() => {
-                return self.obj().src_pad().push_event(event);
+            gst::EventView::Gap(_) => {
+                let src_pad = self.obj().src_pad().clone();
+                let begun = src_pad.sticky_event::<gst::event::Segment>(0).is_some();
+                return !begun || src_pad.push_event(event);
             }
-            gst::EventView::Gap(_) => return true,
             gst::EventView::FlushStop(_) => {
                 gst::debug!(CAT, imp = self, "Flushed");
                 self.obj().set_min_frame_size(1);
                 let state = &mut *self.state();
                 let offset = state.stream.offset();
-                state.stream.jump(offset);
+                state.jump(offset);
             }
             _ => {}
         }
@@ -499,7 +529,7 @@ impl BaseParseImpl for B64JpegDepay {
 
     fn src_event(&self, event: gst::Event) -> bool {
         let key = self.settings().quit_key.clone();
-        quit_key::handle(&*self.obj(), &key, &event) || self.parent_src_event(event)
+        self.quit.handle(&*self.obj(), &key, &event) || self.parent_src_event(event)
     }
 
     fn src_query(&self, query: &mut gst::QueryRef) -> bool {
@@ -520,12 +550,17 @@ impl BaseParseImpl for B64JpegDepay {
         &self,
         frame: &mut BaseParseFrame,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        if self.state().live == Some(true)
-            && let Some(output) = frame.buffer_mut()
-            && output.pts().is_none()
+        if let Some(output) = frame.buffer_mut()
+            && self.state().live == Some(true)
         {
-            output.set_pts(self.arrival_time());
-            output.set_dts(None);
+            if let Some(pts) = output.pts() {
+                self.state().last_pts = Some(pts);
+            } else {
+                // What begins in the same buffer as the frame before arrived with it.
+                let last_pts = self.state().last_pts;
+                output.set_pts(last_pts.or_else(|| self.arrival_time()));
+                output.set_dts(None);
+            }
         }
         self.parent_pre_push_frame(frame)
     }
@@ -534,6 +569,7 @@ impl BaseParseImpl for B64JpegDepay {
         &self,
         mut frame: BaseParseFrame,
     ) -> Result<(gst::FlowSuccess, u32), gst::FlowError> {
+        self.quit.check()?;
         self.ask_source();
         let obj = self.obj();
         let end = obj.is_draining();
@@ -545,7 +581,7 @@ impl BaseParseImpl for B64JpegDepay {
                     let state = &mut *self.state();
                     if state.stream.offset() != frame.offset() {
                         gst::debug!(CAT, imp = self, "Going on at byte {}", frame.offset());
-                        state.stream.jump(frame.offset());
+                        state.jump(frame.offset());
                     }
                 }
                 self.look(input, &data, end)

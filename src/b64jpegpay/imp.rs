@@ -30,12 +30,14 @@ use gst_base::{
 use once_cell::sync::Lazy;
 
 use crate::{
+    clock,
     framing::{
-        CAPS_WITH_FRAMING, HeaderProperty, JPEG_CAPS, MEDIA_TYPE, PayloadProperty, UNIX_TIME_CAPS,
+        self, CAPS_WITH_FRAMING, HeaderProperty, JPEG_CAPS, MEDIA_TYPE, PayloadProperty,
+        UNIX_TIME_CAPS,
     },
-    quit_key,
+    quit_key::{self, QuitKey},
     stats::Stats,
-    wire::{Framing, Picture, WireError},
+    wire::{Accept, Framing, Picture, WireError},
 };
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -68,9 +70,9 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The framing, if header and payload go together.
-    fn framing(&self) -> Option<Framing> {
-        Framing::new(self.header.into(), self.payload.into())
+    /// The framing; the default if header and payload do not go together.
+    fn framing(&self) -> Framing {
+        Framing::new(self.header.into(), self.payload.into()).unwrap_or_default()
     }
 }
 
@@ -85,6 +87,7 @@ struct State {
 pub struct B64JpegPay {
     settings: Mutex<Settings>,
     state: Mutex<State>,
+    quit: QuitKey,
 }
 
 impl B64JpegPay {
@@ -148,7 +151,7 @@ impl B64JpegPay {
     /// read faster than it plays.
     fn age(&self, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
         let obj = self.obj();
-        let now = obj.current_running_time()?;
+        let now = clock::running_time(&*obj)?;
         let segment = obj.segment().downcast::<gst::ClockTime>().ok()?;
         let due = segment.to_running_time(buffer.pts()?)?;
         now.checked_sub(due)
@@ -260,17 +263,12 @@ impl BaseTransformImpl for B64JpegPay {
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings().clone();
-        let framing = settings.framing().ok_or_else(|| {
-            gst::error_msg!(
-                gst::LibraryError::Settings,
-                [
-                    "{:?} and {:?} do not go together: header=lines carries payload=base64 \
-                     only, header=none payload=jpeg only",
-                    settings.header,
-                    settings.payload
-                ]
-            )
+        framing::check(Accept {
+            header: Some(settings.header.into()),
+            payload: Some(settings.payload.into()),
         })?;
+        let framing = settings.framing();
+        self.quit.reset();
         gst::info!(CAT, imp = self, "Writing {framing}");
         *self.state() = State {
             framing,
@@ -289,7 +287,7 @@ impl BaseTransformImpl for B64JpegPay {
         let mut other = match direction {
             gst::PadDirection::Src => JPEG_CAPS.clone(),
             _ => {
-                let framing = self.settings().framing().unwrap_or_default();
+                let framing = self.settings().framing();
                 let mut other = gst::Caps::new_empty();
                 let frames = other.get_mut().expect("nobody else has it yet");
                 for jpeg in caps.iter() {
@@ -330,13 +328,14 @@ impl BaseTransformImpl for B64JpegPay {
 
     fn src_event(&self, event: gst::Event) -> bool {
         let key = self.settings().quit_key.clone();
-        quit_key::handle(&*self.obj(), &key, &event) || self.parent_src_event(event)
+        self.quit.handle(&*self.obj(), &key, &event) || self.parent_src_event(event)
     }
 
     fn generate_output(&self) -> Result<GenerateOutputSuccess, gst::FlowError> {
         let Some(input) = self.take_queued_buffer() else {
             return Ok(GenerateOutputSuccess::NoOutput);
         };
+        self.quit.check()?;
         match self.frame(&input) {
             Ok(output) => {
                 gst::log!(CAT, imp = self, "{input:?} makes {output:?}");

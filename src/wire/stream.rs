@@ -371,8 +371,8 @@ impl Stream {
                 search.restart(at);
                 (at, 0)
             }
-            Found::Nothing { wait } => match search.pending.first() {
-                Some(&(at, _)) => (at, wait),
+            Found::Nothing { wait } => match search.pending.iter().map(|(at, _)| *at).min() {
+                Some(at) => (at, wait),
                 None if end => (data.len(), 1),
                 None => (data.len().saturating_sub(DETECT_LEN), data.len() + 1),
             },
