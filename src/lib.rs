@@ -12,7 +12,7 @@ mod b64jpegdepay;
 mod b64jpegpay;
 mod clock;
 mod framing;
-mod quit_key;
+mod quit;
 mod stats;
 mod typefind;
 pub mod wire;

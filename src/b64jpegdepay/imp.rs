@@ -28,7 +28,7 @@ use once_cell::sync::Lazy;
 use crate::{
     clock,
     framing::{self, CAPS, HeaderOrAuto, PayloadOrAuto, UNIX_TIME_CAPS},
-    quit_key::{self, QuitKey},
+    quit::{self, Quit},
     stats::Stats,
     wire::{Accept, Fault, Frame, Limits, Payload, Step, Stream, WireError, jpeg},
 };
@@ -133,7 +133,7 @@ impl State {
 pub struct B64JpegDepay {
     settings: Mutex<Settings>,
     state: Mutex<State>,
-    quit: QuitKey,
+    quit: Quit,
 }
 
 impl Default for B64JpegDepay {
@@ -142,7 +142,7 @@ impl Default for B64JpegDepay {
         Self {
             state: Mutex::new(State::new(&settings)),
             settings: Mutex::new(settings),
-            quit: QuitKey::default(),
+            quit: Quit::default(),
         }
     }
 }
@@ -404,7 +404,7 @@ impl ObjectImpl for B64JpegDepay {
                     .default_value(DEFAULT_FRAMERATE)
                     .mutable_ready()
                     .build(),
-                quit_key::property(),
+                quit::key_property(),
                 glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                     .nick("Statistics")
                     .blurb("Counts of frames, bytes and errors since the start")
@@ -467,8 +467,13 @@ impl ElementImpl for B64JpegDepay {
                 gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps)
                     .expect("the template is right")
             };
-            let jpeg = gst::Caps::builder("image/jpeg")
-                .field("parsed", true)
+            // With fixed caps autopluggers would not wait for what we make of the stream.
+            let size = gst::IntRange::new(1, i32::from(u16::MAX));
+            let jpeg = || gst::Structure::builder("image/jpeg").field("parsed", true);
+            let sized = jpeg().field("width", size).field("height", size);
+            let jpeg = gst::Caps::builder_full()
+                .structure(sized.build())
+                .structure(jpeg().build())
                 .build();
             vec![
                 always("sink", gst::PadDirection::Sink, &*CAPS),
@@ -517,6 +522,7 @@ impl BaseParseImpl for B64JpegDepay {
             }
             gst::EventView::FlushStop(_) => {
                 gst::debug!(CAT, imp = self, "Flushed");
+                self.quit.reset();
                 self.obj().set_min_frame_size(1);
                 let state = &mut *self.state();
                 let offset = state.stream.offset();
@@ -528,8 +534,11 @@ impl BaseParseImpl for B64JpegDepay {
     }
 
     fn src_event(&self, event: gst::Event) -> bool {
+        if event.type_() == gst::EventType::Seek {
+            self.quit.reset();
+        }
         let key = self.settings().quit_key.clone();
-        self.quit.handle(&*self.obj(), &key, &event) || self.parent_src_event(event)
+        self.quit.on_key(&*self.obj(), &key, &event) || self.parent_src_event(event)
     }
 
     fn src_query(&self, query: &mut gst::QueryRef) -> bool {
@@ -609,8 +618,11 @@ impl BaseParseImpl for B64JpegDepay {
                     gst::log!(CAT, imp = self, "{} bytes make {buffer:?}", found.len);
                     frame.set_output_buffer(buffer);
                     obj.set_min_frame_size(1);
-                    let flow = obj.finish_frame(frame, found.len as u32)?;
-                    return Ok((flow, 0));
+                    let flow = obj.finish_frame(frame, found.len as u32);
+                    if flow == Err(gst::FlowError::Eos) {
+                        self.quit.ask();
+                    }
+                    return Ok((flow?, 0));
                 }
             }
         }

@@ -35,7 +35,7 @@ use crate::{
         self, CAPS_WITH_FRAMING, HeaderProperty, JPEG_CAPS, MEDIA_TYPE, PayloadProperty,
         UNIX_TIME_CAPS,
     },
-    quit_key::{self, QuitKey},
+    quit::{self, Quit},
     stats::Stats,
     wire::{Accept, Framing, Picture, WireError},
 };
@@ -87,7 +87,7 @@ struct State {
 pub struct B64JpegPay {
     settings: Mutex<Settings>,
     state: Mutex<State>,
-    quit: QuitKey,
+    quit: Quit,
 }
 
 impl B64JpegPay {
@@ -188,7 +188,7 @@ impl ObjectImpl for B64JpegPay {
                     .default_value(DEFAULT_CAPTURE_TIME)
                     .mutable_ready()
                     .build(),
-                quit_key::property(),
+                quit::key_property(),
                 glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                     .nick("Statistics")
                     .blurb("Counts of frames, bytes and errors since the start")
@@ -328,7 +328,7 @@ impl BaseTransformImpl for B64JpegPay {
 
     fn src_event(&self, event: gst::Event) -> bool {
         let key = self.settings().quit_key.clone();
-        self.quit.handle(&*self.obj(), &key, &event) || self.parent_src_event(event)
+        self.quit.on_key(&*self.obj(), &key, &event) || self.parent_src_event(event)
     }
 
     fn generate_output(&self) -> Result<GenerateOutputSuccess, gst::FlowError> {

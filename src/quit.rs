@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The `quit-key` properties: a key pressed in a video window ends the stream.
+//! How a stream ends before its time: by a key in a video window, the `quit-key`
+//! properties, or because downstream has had enough.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gst::prelude::*;
 use gst_video::NavigationEvent;
 
-/// The property, the same for every element that has it.
-pub fn property() -> glib::ParamSpec {
+/// The property `quit-key`, the same for every element that has it.
+pub fn key_property() -> glib::ParamSpec {
     glib::ParamSpecString::builder("quit-key")
         .nick("Quit key")
         .blurb(
@@ -20,22 +21,27 @@ pub fn property() -> glib::ParamSpec {
         .build()
 }
 
-/// Whether the key of an element was pressed.
+/// Whether an element has been asked, from downstream, to end its stream.
 #[derive(Debug, Default)]
-pub struct QuitKey {
-    pressed: AtomicBool,
+pub struct Quit {
+    asked: AtomicBool,
 }
 
-impl QuitKey {
-    /// Forgets that the key was pressed.
-    pub fn reset(&self) {
-        self.pressed.store(false, Ordering::Relaxed);
+impl Quit {
+    /// Ends the stream with the next frame.
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
     }
 
-    /// Lets nothing more through once the key was pressed: what is queued before the
-    /// element ought not to play first.
+    /// Begins anew.
+    pub fn reset(&self) {
+        self.asked.store(false, Ordering::Relaxed);
+    }
+
+    /// Lets nothing more through once the end was asked for: what is queued before the
+    /// element ought not to play first, and a frame that is under way is not torn.
     pub fn check(&self) -> Result<(), gst::FlowError> {
-        match self.pressed.load(Ordering::Relaxed) {
+        match self.asked.load(Ordering::Relaxed) {
             true => Err(gst::FlowError::Eos),
             false => Ok(()),
         }
@@ -46,7 +52,7 @@ impl QuitKey {
     /// Returns whether it was. The EOS starts at the sources, as from `gst-launch-1.0 -e`,
     /// so that a source that waits for data ends, too; and from another thread, because
     /// this one belongs to the sink that waits for its event to be handled.
-    pub fn handle(
+    pub fn on_key(
         &self,
         element: &impl IsA<gst::Element>,
         key: &str,
@@ -59,7 +65,7 @@ impl QuitKey {
             Ok(NavigationEvent::KeyPress { key: pressed, .. }) if pressed == key => {}
             _ => return false,
         }
-        self.pressed.store(true, Ordering::Relaxed);
+        self.ask();
         element.call_async(|element| {
             let mut top = element.clone().upcast::<gst::Element>();
             while let Some(parent) = top.parent().and_downcast() {
