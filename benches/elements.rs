@@ -35,8 +35,8 @@ type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 /// Distinct frames that go round and round: few enough to stay in a cache, as frames
 /// do that an encoder has just written.
 const FRAMES: usize = 8;
-/// Some 61 KB each, which makes 82 KB of text, in a size that RTP can carry.
-const CLIP: &str = "videotestsrc pattern=zone-plate kx2=14 ky2=14 kt=30 ! \
+/// Some 61 KB each, which makes 82 KB of text. RTP carries whole blocks of 8x8 only.
+const CLIP: &str = "videotestsrc pattern=zone-plate kx2=13 ky2=13 kt=30 ! \
     video/x-raw,format=I420,width=800,height=448,framerate=25/1 ! jpegenc quality=80";
 const CAPS: &str = "image/jpeg,width=800,height=448,framerate=25/1";
 
@@ -47,54 +47,57 @@ const BUDGET: Duration = Duration::from_millis(300);
 /// How much `tcpclientsrc` puts into a buffer.
 const CHUNK: usize = 4096;
 
-/// Hostile streams: the limit that is set, the bytes sent, and how many at a time.
+/// Hostile streams: the limit that is set, and how many bytes come.
 const MAX_FRAME_SIZE: usize = 8 << 20;
-const HOSTILE_BYTES: usize = 256 << 20;
-const READ: usize = 64 << 10;
+const HOSTILE_BYTES: usize = 64 << 20;
+
+/// More is not held: the longest frame as it came, in one piece, and decoded.
+const MEMORY: usize = MAX_FRAME_SIZE * 3 + (1 << 20);
 
 /// A payloader and its depayloader.
 struct Pair {
     name: &'static str,
     pay: &'static str,
     depay: &'static str,
-    /// Whether the same bytes come out. RTP writes the headers anew.
-    exact: bool,
+    output: Output,
 }
 
-const OURS: &Pair = &Pair {
-    name: "b64jpegpay ! b64jpegdepay",
-    pay: "b64jpegpay",
-    depay: "b64jpegdepay",
-    exact: true,
-};
+const fn pair(name: &'static str, pay: &'static str, depay: &'static str) -> Pair {
+    Pair {
+        name,
+        pay,
+        depay,
+        output: Output::Input,
+    }
+}
 
-const PEER: &Pair = &Pair {
-    name: "gdppay ! gdpdepay",
-    pay: "gdppay",
-    depay: "gdpdepay",
-    exact: true,
-};
+const OURS: &Pair = &pair("b64jpegpay ! b64jpegdepay", "b64jpegpay", "b64jpegdepay");
+const PEER: &Pair = &pair("gdppay ! gdpdepay", "gdppay", "gdpdepay");
 
-const PAIRS: [&Pair; 5] = [
-    &Pair {
-        name: "identity ! identity",
-        pay: "identity",
-        depay: "identity",
-        exact: true,
-    },
+const PAIRS: [&Pair; 8] = [
+    &pair("identity ! identity", "identity", "identity"),
     OURS,
+    &pair("  header=lines", "b64jpegpay header=lines", "b64jpegdepay"),
+    &pair("  payload=jpeg", "b64jpegpay payload=jpeg", "b64jpegdepay"),
+    &pair(
+        "  payload=jpeg header=none",
+        "b64jpegpay payload=jpeg header=none",
+        "b64jpegdepay",
+    ),
     PEER,
+    &pair(
+        "multipartmux ! multipartdemux",
+        "multipartmux",
+        "multipartdemux single-stream=true",
+    ),
     &Pair {
-        name: "multipartmux ! multipartdemux",
-        pay: "multipartmux",
-        depay: "multipartdemux single-stream=true",
-        exact: true,
-    },
-    &Pair {
-        name: "rtpjpegpay ! rtpstreampay, back",
-        pay: "rtpjpegpay ! rtpstreampay",
-        depay: "rtpstreamdepay ! rtpjpegdepay",
-        exact: false,
+        // It writes the JPEG headers anew.
+        output: Output::Other,
+        ..pair(
+            "rtpjpegpay ! rtpstreampay, and back",
+            "rtpjpegpay ! rtpstreampay",
+            "rtpstreamdepay ! rtpjpegdepay",
+        )
     },
 ];
 
@@ -122,50 +125,34 @@ struct Case {
     peer: &'static str,
 }
 
-/// The harness alone. Its element tells where the bytes may be cut.
-const CUT: &str = "identity name=cut";
 const FLOOR: &str = "harness floor";
-/// The same with frames as long as our text, for as many bytes on the wire.
-const LONGER_FLOOR: &str = "harness floor, frames a third longer";
-const LONGER_PEER: &str = "gdppay ! gdpdepay, a third longer";
 
-fn between(pair: &Pair, middle: Option<&'static str>) -> Vec<&'static str> {
-    [Some(pair.pay), middle, Some(pair.depay)]
-        .into_iter()
-        .flatten()
-        .collect()
-}
+/// Where the bytes of a line are cut.
+const CUT: &str = "identity name=cut";
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (table, middle) in [("whole frames", None), ("4 KB chunks", Some(CUT))] {
-        let floor = |name, input| Case {
+    for (table, cut) in [("whole frames", &[][..]), ("4 KB chunks", &[CUT])] {
+        let case = |name, elements: &[&[_]], input, output| Case {
             table,
             name,
-            elements: Vec::from_iter(middle),
+            elements: elements.concat(),
             input,
-            output: Output::Input,
-            peer: "",
+            output,
+            peer: PEER.name,
         };
-        cases.push(floor(FLOOR, None));
-        cases.push(floor(LONGER_FLOOR, Some(OURS)));
+        cases.push(case(FLOOR, &[cut], None, Output::Input));
         cases.extend(PAIRS.map(|pair| {
-            Case {
-                table,
-                name: pair.name,
-                elements: [Some(pair.pay), middle, Some(pair.depay)]
-                    .into_iter()
-                    .flatten()
-                    .collect(),
-                input: None,
-                output: if pair.exact {
-                    Output::Input
-                } else {
-                    Output::Other
-                },
-                peer: PEER.name,
-            }
+            let elements = [&[pair.pay], cut, &[pair.depay]];
+            case(pair.name, &elements, None, pair.output)
         }));
+        // Frames as long as our text, for as many bytes on the wire as we have.
+        let longer = Some(OURS);
+        let peer = [&[PEER.pay], cut, &[PEER.depay]];
+        let name = "gdppay ! gdpdepay, a third more";
+        cases.push(case(name, &peer, longer, Output::Input));
+        let name = "harness floor, a third more";
+        cases.push(case(name, &[cut], longer, Output::Input));
     }
     let one_side = |name, peer, input, output| Case {
         table: "one side, whole frames",
@@ -394,7 +381,7 @@ impl Memory {
 /// What a child process measured.
 #[derive(Clone, Copy)]
 struct Figures {
-    /// Per frame.
+    /// Per frame, or of all.
     cpu: Duration,
     /// Growth of peak memory, in bytes.
     memory: u64,
@@ -479,9 +466,14 @@ fn frames(len: usize, at: usize) -> u8 {
     start.get(at % (4 + len)).copied().unwrap_or(b'A')
 }
 
-const HOSTILE: [Hostile; 9] = {
+const HOSTILE: [Hostile; 10] = {
     const GOOD: &[u8] = b"\0\0\0\x08/9j/2Q==";
     [
+        Hostile {
+            name: "none: ordinary frames",
+            start: GOOD,
+            byte: |at| frames(80_000, at),
+        },
         Hostile {
             name: "frames as long as is allowed",
             start: GOOD,
@@ -536,20 +528,26 @@ const HOSTILE: [Hostile; 9] = {
     ]
 };
 
-/// Feeds one hostile stream to the depayloader in this process; returns the growth of
-/// peak memory.
-fn withstand(hostile: &Hostile, len: usize) -> Result<u64> {
+/// Feeds one hostile stream to the depayloader in this process.
+fn withstand(hostile: &Hostile, len: usize) -> Result<Figures> {
+    let start = hostile.start.iter().copied();
+    let stream: Vec<u8> = start.chain((0..).map(hostile.byte)).take(len).collect();
     let depay = format!("b64jpegdepay max-errors=-1 max-frame-size={MAX_FRAME_SIZE}");
     let mut line = Line::start(&[&depay], None)?;
-    let memory = Memory::watch()?;
-    let mut bytes = hostile.start.iter().copied().chain((0..).map(hostile.byte));
-    for _ in 0..len / READ {
-        line.push(gst::Buffer::from_mut_slice(
-            bytes.by_ref().take(READ).collect::<Vec<_>>(),
-        ))?;
+
+    let (memory, cpu) = (Memory::watch()?, cpu_time()?);
+    for read in stream.chunks(CHUNK) {
+        line.push(gst::Buffer::from_mut_slice(read.to_vec()))?;
     }
     line.finish()?;
-    memory.growth()
+    let figures = Figures {
+        cpu: cpu_time()? - cpu,
+        memory: memory.growth()?,
+    };
+    if figures.memory > MEMORY as u64 {
+        return Err(format!("it took {:.1} MiB", mib(figures.memory)).into());
+    }
+    Ok(figures)
 }
 
 /// How this program was asked to run.
@@ -564,8 +562,8 @@ impl Options {
     }
 }
 
-/// Runs this program again as `child` and returns the numbers that it prints.
-fn child(arguments: &[&str]) -> Result<Vec<u64>> {
+/// Runs this program again, and returns what it measured.
+fn child(arguments: &[&str]) -> Result<Figures> {
     let output = Command::new(env::current_exe()?)
         .arg("--child")
         .args(arguments)
@@ -575,11 +573,12 @@ fn child(arguments: &[&str]) -> Result<Vec<u64>> {
     if !output.status.success() {
         return Err(output.status.to_string().into());
     }
-    let numbers = String::from_utf8(output.stdout)?;
-    Ok(numbers
-        .split_whitespace()
-        .map(str::parse)
-        .collect::<Result<_, _>>()?)
+    let text = String::from_utf8(output.stdout)?;
+    let (cpu, memory) = text.trim().split_once(' ').ok_or("it printed no figures")?;
+    Ok(Figures {
+        cpu: Duration::from_nanos(cpu.parse()?),
+        memory: memory.parse()?,
+    })
 }
 
 fn run_child(arguments: &[String]) -> Result<()> {
@@ -589,15 +588,15 @@ fn run_child(arguments: &[String]) -> Result<()> {
         return Err("too few arguments".into());
     };
     let index: usize = index.parse()?;
-    match (what.as_str(), rest) {
+    let figures = match (what.as_str(), rest) {
         ("measure", [clip, budget]) => {
             let budget = Duration::from_millis(budget.parse()?);
-            let figures = measure(&cases()[index], Path::new(clip), budget)?;
-            println!("{} {}", figures.cpu.as_nanos(), figures.memory);
+            measure(&cases()[index], Path::new(clip), budget)?
         }
-        ("withstand", [len]) => println!("{}", withstand(&HOSTILE[index], len.parse()?)?),
+        ("withstand", [len]) => withstand(&HOSTILE[index], len.parse()?)?,
         _ => return Err("unknown arguments".into()),
-    }
+    };
+    println!("{} {}", figures.cpu.as_nanos(), figures.memory);
     Ok(())
 }
 
@@ -672,13 +671,10 @@ fn compare(options: &Options) -> Result<()> {
     for _ in 0..rounds {
         for (i, case) in cases.iter().enumerate().filter(|(_, case)| wanted(case)) {
             let budget = budget.as_millis().to_string();
-            let numbers = child(&["measure", &i.to_string(), clip, &budget])
+            let figures = child(&["measure", &i.to_string(), clip, &budget])
                 .map_err(|error| format!("{}, {}: {error}", case.name, case.table))?;
-            let [cpu, peak] = numbers[..] else {
-                return Err(format!("{}: odd figures {numbers:?}", case.name).into());
-            };
-            samples[i].push(cpu as f64 / 1e3);
-            memory[i] = memory[i].max(peak);
+            samples[i].push(figures.cpu.as_secs_f64() * 1e6);
+            memory[i] = memory[i].max(figures.memory);
             if options.smoke {
                 println!("{}, {}: ok", case.name, case.table);
             }
@@ -728,40 +724,41 @@ fn compare(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Peak memory under streams that mean harm.
+/// What streams cost that mean harm.
 fn endure(options: &Options) -> Result<()> {
-    const TABLE: &str = "hostile streams";
-
+    let table = "hostile streams";
     let len = if options.smoke {
-        3 * MAX_FRAME_SIZE
+        MAX_FRAME_SIZE + (1 << 20)
     } else {
         HOSTILE_BYTES
     };
-    let mut headed = options.smoke;
+    if !options.smoke {
+        println!(
+            "\n{table}: {} MiB in reads of {} KiB, max-frame-size={} MiB\n{:<38}{:>12}{:>10}",
+            len >> 20,
+            CHUNK >> 10,
+            MAX_FRAME_SIZE >> 20,
+            "",
+            "ms per MiB",
+            "peak MiB"
+        );
+    }
     for (i, hostile) in HOSTILE.iter().enumerate() {
-        if !options.wants(hostile.name) && !options.wants(TABLE) {
+        if !options.wants(hostile.name) && !options.wants(table) {
             continue;
         }
-        let numbers = child(&["withstand", &i.to_string(), &len.to_string()])
+        let figures = child(&["withstand", &i.to_string(), &len.to_string()])
             .map_err(|error| format!("{}: {error}", hostile.name))?;
-        let [growth] = numbers[..] else {
-            return Err(format!("{}: odd figures {numbers:?}", hostile.name).into());
-        };
         if options.smoke {
-            println!("{}, {TABLE}: ok", hostile.name);
-            continue;
-        }
-        if !std::mem::replace(&mut headed, true) {
+            println!("{}, {table}: ok", hostile.name);
+        } else {
             println!(
-                "\n{TABLE}: {} MiB in reads of {} KiB, max-frame-size {} MiB\n{:<43}{:>10}",
-                len >> 20,
-                READ >> 10,
-                MAX_FRAME_SIZE >> 20,
-                "",
-                "peak MiB"
+                "{:<38}{:>12.2}{:>10.1}",
+                hostile.name,
+                figures.cpu.as_secs_f64() * 1e3 / mib(len as u64),
+                mib(figures.memory)
             );
         }
-        println!("{:<43}{:>10.1}", hostile.name, mib(growth));
     }
     Ok(())
 }

@@ -452,7 +452,8 @@ impl ElementImpl for B64JpegDepay {
         static METADATA: Lazy<gst::subclass::ElementMetadata> = Lazy::new(|| {
             gst::subclass::ElementMetadata::new(
                 "Base64 JPEG depayloader",
-                "Codec/Depayloader/Network",
+                // Autopluggers connect a parser before it starts; others may push too early.
+                "Codec/Parser/Depayloader/Network",
                 "Takes JPEG pictures out of the framing of Python/OpenCV programs: \
                  length and base64 text",
                 env!("CARGO_PKG_AUTHORS"),

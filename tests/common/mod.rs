@@ -25,10 +25,14 @@ pub fn plugin_dir() -> PathBuf {
     static LINK: Once = Once::new();
     let exe = env::current_exe().expect("a test has a path");
     // target/<profile>/deps/<test>
-    let profile = exe.ancestors().nth(2).expect("cargo's layout");
-    let dir = profile.join("gstreamer-1.0");
+    let dir = exe
+        .ancestors()
+        .nth(2)
+        .expect("cargo's layout")
+        .join("gstreamer-1.0");
     LINK.call_once(|| {
-        let plugin = profile.join("libgstb64jpeg.so");
+        // The one that was built with this test; another may be older.
+        let plugin = exe.with_file_name("libgstb64jpeg.so");
         assert!(plugin.exists(), "cargo built {}", plugin.display());
         fs::create_dir_all(&dir).expect("plugin directory");
         let link = dir.join("libgstb64jpeg.so");

@@ -83,22 +83,10 @@ impl Pipeline {
         assert_eq!(self.wait(), (vec![], None));
     }
 
-    /// The bytes of every buffer that reaches the pad, from now on.
+    /// The bytes of every buffer that passes the pad of an element, from now on.
     #[track_caller]
     pub fn collect(&self, element: &str, pad: &str) -> Buffers {
-        let pad = self.element::<gst::Element>(element).static_pad(pad);
-        let buffers = Buffers::default();
-        let log = buffers.clone();
-        let probe = move |_: &gst::Pad, info: &mut gst::PadProbeInfo| {
-            if let Some(buffer) = info.buffer() {
-                let bytes = buffer.map_readable().expect("readable memory").to_vec();
-                log.0.lock().unwrap().push(bytes);
-            }
-            gst::PadProbeReturn::Ok
-        };
-        pad.expect("a pad")
-            .add_probe(gst::PadProbeType::BUFFER, probe);
-        buffers
+        Buffers::of(&self.element::<gst::Element>(element), pad)
     }
 }
 
@@ -113,6 +101,22 @@ impl Drop for Pipeline {
 pub struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Buffers {
+    /// Those that pass the pad of an element, from now on.
+    #[track_caller]
+    pub fn of(element: &gst::Element, pad: &str) -> Self {
+        let buffers = Self::default();
+        let log = buffers.clone();
+        let pad = element.static_pad(pad).expect("a pad");
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            if let Some(buffer) = info.buffer() {
+                let bytes = buffer.map_readable().expect("readable memory").to_vec();
+                log.0.lock().unwrap().push(bytes);
+            }
+            gst::PadProbeReturn::Ok
+        });
+        buffers
+    }
+
     /// Those since this was asked last.
     pub fn take(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut *self.0.lock().unwrap())
