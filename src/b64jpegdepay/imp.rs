@@ -452,8 +452,9 @@ impl ElementImpl for B64JpegDepay {
         static METADATA: Lazy<gst::subclass::ElementMetadata> = Lazy::new(|| {
             gst::subclass::ElementMetadata::new(
                 "Base64 JPEG depayloader",
-                // Autopluggers connect a parser before it starts; others may push too early.
-                "Codec/Parser/Depayloader/Network",
+                // As a demuxer with one pad it is connected before it starts: an autoplugger
+                // that does so later finds that frames were pushed to nowhere.
+                "Codec/Demuxer/Depayloader/Network",
                 "Takes JPEG pictures out of the framing of Python/OpenCV programs: \
                  length and base64 text",
                 env!("CARGO_PKG_AUTHORS"),
