@@ -109,8 +109,8 @@ pub(super) fn framings_at_start(
         .collect()
 }
 
-/// Recognises a framed stream by its first [`DETECT_LEN`] bytes, and the likeliest
-/// of the framings it may have.
+/// Recognises a framed stream by its first bytes, [`DETECT_LEN`] of them, and the
+/// likeliest of the framings it may have.
 ///
 /// JPEGs back to back are not recognised: they begin like any JPEG.
 ///
@@ -125,8 +125,14 @@ pub fn recognise(data: &[u8]) -> Option<Framing> {
         .filter(|framing| framing.header() != Header::None)
         .collect();
     framings_at_start(data, &framings, &Limits::default())
-        .first()
-        .copied()
+        .into_iter()
+        .find(|framing| {
+            framing.payload() != Payload::Base64
+                || data[framing.header().size()..].iter().all(|&byte| {
+                    byte.is_ascii_alphanumeric()
+                        || matches!(byte, b'+' | b'/' | b'=' | b'\r' | b'\n')
+                })
+        })
 }
 
 /// Says what is wrong with a stream that begins with `data` in no framing of ours.
