@@ -2,8 +2,6 @@
 
 //! Which framing is this, or which other protocol?
 
-use memchr::memmem;
-
 use super::{
     error::{Foreign, Glimpse, WireError},
     header::{Framing, Header, Payload},
@@ -51,15 +49,20 @@ impl Accept {
     }
 }
 
-/// Where, from `from` on, the next payload of any of `framings` may begin.
-pub(super) fn next_start(data: &[u8], from: usize, framings: &[Framing]) -> Option<usize> {
-    let data_from = data.get(from..)?;
-    Payload::ALL
-        .into_iter()
-        .filter(|payload| framings.iter().any(|f| f.payload() == *payload))
-        .filter_map(|payload| memmem::find(data_from, payload.start()))
-        .min()
-        .map(|found| from + found)
+/// Where, from `from` on, payloads of any of `framings` may begin.
+pub(super) fn starts(
+    data: &[u8],
+    from: usize,
+    framings: &[Framing],
+) -> impl Iterator<Item = usize> {
+    // Both kinds in one pass: were they looked for one after the other, many of the
+    // one would each cost a look through all bytes for the other.
+    memchr::memchr2_iter(b'/', 0xff, data.get(from..).unwrap_or_default())
+        .map(move |found| from + found)
+        .filter(move |&at| {
+            let mut payloads = framings.iter().map(|framing| framing.payload().start());
+            payloads.any(|start| data[at..].starts_with(start))
+        })
 }
 
 /// Those of `framings` in which a frame whose payload begins at `at` can stand in `data`.
@@ -133,6 +136,23 @@ pub fn recognise(data: &[u8]) -> Option<Framing> {
                         || matches!(byte, b'+' | b'/' | b'=' | b'\r' | b'\n')
                 })
         })
+}
+
+/// Bytes of fill or zero length at the front of `data`, in which no frame can begin. The
+/// `first` zeros have to be enough for a length.
+pub(super) fn nothing(data: &[u8], first: bool) -> Option<usize> {
+    if Header::Ascii16.read(data) == Ok(Some(0)) {
+        return Some(Header::Ascii16.size());
+    }
+    let fill = data
+        .iter()
+        .take_while(|byte| matches!(byte, 0 | b'\r' | b'\n'));
+    match fill.count() {
+        0 => None,
+        1..4 if first && data[0] == 0 => None,
+        // The last zeros may belong to a length.
+        fill => Some(fill.saturating_sub(DETECT_LEN).max(1)),
+    }
 }
 
 /// Says what is wrong with a stream that begins with `data` in no framing of ours.

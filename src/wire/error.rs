@@ -12,7 +12,8 @@ pub struct Glimpse {
 }
 
 impl Glimpse {
-    const MAX: usize = 8;
+    /// How many bytes it keeps.
+    pub const MAX: usize = 8;
 
     /// Keeps the first eight bytes of `data`.
     pub fn of(data: &[u8]) -> Self {

@@ -19,8 +19,10 @@ pub fn is_jpeg(data: &[u8]) -> bool {
     data.starts_with(&[0xff, SOI, 0xff])
 }
 
-/// Whether `data` ends with EOI, but for what encoders and cameras fill up with.
+/// Whether `data` ends with EOI, but for what encoders and cameras fill up with,
+/// if that is no more than a page.
 pub(super) fn ends_with_eoi(data: &[u8]) -> bool {
+    let data = &data[data.len().saturating_sub(4096)..];
     let filled = data
         .iter()
         .rposition(|byte| !matches!(byte, 0 | b'\r' | b'\n'))

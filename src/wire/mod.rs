@@ -26,6 +26,7 @@ mod encode;
 mod error;
 mod header;
 mod parse;
+mod search;
 mod stream;
 
 pub use deframer::Deframer;

@@ -5,10 +5,14 @@
 use std::ops::Range;
 
 use super::{
+    base64,
     error::{Glimpse, WireError},
-    header::{Framing, Header},
-    jpeg::Walk,
+    header::{Framing, Header, Payload},
+    jpeg::{self, Walk},
 };
+
+/// Bytes in which every payload of a kind begins alike.
+pub(super) const START_LEN: usize = 4;
 
 /// What a receiver puts up with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,13 +113,10 @@ pub fn parse(
             }
             let len = check_len(len, limits)?;
             let payload = &data[header.size()..];
-            let start = framing.payload().start();
-            // Nothing so short is a JPEG, but say so only when it is there.
-            let start_len = start.len().min(len);
-            if payload.len() < start_len {
-                return Ok(Status::Need(header.size() + start_len));
+            let there = &payload[..len.min(payload.len())];
+            if !check_start(there, there.len() == len, framing)? {
+                return Ok(Status::Need(data.len() + 1));
             }
-            check_start(payload, framing)?;
             let end = header.size() + len;
             if data.len() < end {
                 return Ok(Status::Need(end));
@@ -139,14 +140,26 @@ pub(super) fn check_len(len: u64, limits: &Limits) -> Result<usize, WireError> {
         })
 }
 
-fn check_start(payload: &[u8], framing: Framing) -> Result<(), WireError> {
+/// Whether a payload begins like a JPEG. What does not is refused once there are enough
+/// bytes, or the `whole` of it, to say what it is in its place.
+fn check_start(payload: &[u8], whole: bool, framing: Framing) -> Result<bool, WireError> {
     if payload.starts_with(framing.payload().start()) {
-        Ok(())
+        Ok(true)
+    } else if payload.len() < Glimpse::MAX && !whole {
+        Ok(false)
     } else {
         Err(WireError::NotJpeg {
             first: Glimpse::of(payload),
         })
     }
+}
+
+/// The length of a payload without one, or at least of what is there of it.
+///
+/// Over the limit it is told as one more than the limit: nothing behind counts.
+fn check_open_len(len: usize, limits: &Limits) -> Result<(), WireError> {
+    let over = limits.max_frame.saturating_add(1);
+    check_len(len.min(over) as u64, limits).map(|_| ())
 }
 
 /// Bytes of the headers at the front of `data` that say zero; at least one does.
@@ -171,14 +184,14 @@ fn parse_line(
         *searched = 0;
         return Ok(Status::Skip(breaks));
     }
+    // The longest line and its end.
+    let data = &data[..data.len().min(limits.max_frame.saturating_add(2))];
     let end = memchr::memchr(b'\n', data.get(*searched..).unwrap_or_default())
         .map(|found| *searched + found);
     let line = &data[..end.unwrap_or(data.len())];
     let text = line.strip_suffix(b"\r").unwrap_or(line);
-    if end.is_some() || text.len() >= framing.payload().start().len() {
-        check_start(text, framing)?;
-    }
-    check_len(text.len() as u64, limits)?;
+    check_start(text, end.is_some(), framing)?;
+    check_open_len(text.len(), limits)?;
     match end {
         Some(end) => Ok(Status::Frame(Frame {
             payload: 0..text.len(),
@@ -204,13 +217,12 @@ fn parse_bare(
     if fill > 0 {
         return Ok(Status::Skip(fill));
     }
-    let start_len = framing.payload().start().len();
-    if data.len() < start_len {
-        return Ok(Status::Need(start_len));
+    if !check_start(data, false, framing)? {
+        return Ok(Status::Need(data.len() + 1));
     }
-    check_start(data, framing)?;
+    let data = &data[..data.len().min(limits.max_frame.saturating_add(1))];
     let end = walk.end(data)?;
-    check_len(end.unwrap_or(data.len()) as u64, limits)?;
+    check_open_len(end.unwrap_or(data.len()), limits)?;
     Ok(match end {
         Some(len) => Status::Frame(Frame {
             payload: 0..len,
@@ -218,4 +230,18 @@ fn parse_bare(
         }),
         None => Status::Need(data.len() + 1),
     })
+}
+
+/// Whether a payload ends with EOI, as far as its last bytes tell.
+pub(super) fn ends_like_jpeg(payload: &[u8], framing: Framing) -> bool {
+    match framing.payload() {
+        Payload::Jpeg => jpeg::ends_with_eoi(payload),
+        Payload::Base64 => {
+            // Whole groups from the end: enough for EOI and some fill.
+            let text = payload.trim_ascii_end();
+            let tail = &text[text.len().saturating_sub(64) / 4 * 4..];
+            let mut bytes = [0; base64::decoded_capacity(64 + 3)];
+            base64::decode(tail, &mut bytes).is_ok_and(|len| jpeg::ends_with_eoi(&bytes[..len]))
+        }
+    }
 }

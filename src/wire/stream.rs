@@ -3,12 +3,11 @@
 //! The frames of one stream, however it begins and whatever comes between them.
 
 use super::{
-    base64,
     detect::{self, Accept, DETECT_LEN},
     error::{Fault, WireError},
     header::{Framing, Header, Payload},
-    jpeg,
-    parse::{Frame, Limits, Progress, Status, parse},
+    parse::{Frame, Limits, Progress, START_LEN, Status, ends_like_jpeg, parse},
+    search::{self, Found, Search},
 };
 
 /// How much one step skips at the most, so that no caller has to skip without end.
@@ -17,16 +16,6 @@ const MAX_SKIP: usize = 1 << 20;
 /// A frame longer than this is looked at while it grows: one wrong length ought not to
 /// swallow a second of video before it is noticed.
 const LARGE: usize = 256 << 10;
-
-/// How much more a search asks for while it waits for the end of a likely frame:
-/// a frame that is really there ought not to wait for a false one.
-const SEARCH_GROWTH: usize = 64 << 10;
-
-/// Bytes in which every payload of a kind begins alike.
-const START_LEN: usize = 4;
-
-/// Likely frames a search keeps in mind at once.
-const MAX_PENDING: usize = 8;
 
 /// What to do next with the bytes of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,15 +37,16 @@ pub enum Step {
 /// the second frame. After a bad frame the stream is searched for the next header
 /// whose payload begins like a JPEG and that is vouched for by its own end (EOI) or
 /// by the frame behind it. No step asks for more bytes than the longest frame and
-/// its successor's start have.
+/// its successor's start have. In how many pieces the bytes come makes no difference.
 #[derive(Debug, Clone)]
 pub struct Stream {
-    framings: Vec<Framing>,
     limits: Limits,
     mode: Mode,
+    /// Those that can be it: all that read every frame alike since two in a row agreed.
+    framings: Vec<Framing>,
+    /// Those that read the last frame alike.
+    alike: Vec<Framing>,
     framing: Option<Framing>,
-    /// Whether two frames in a row agreed on it.
-    confirmed: bool,
     /// Frames since it was found.
     streak: u64,
     offset: u64,
@@ -74,54 +64,7 @@ enum Mode {
     Search(Search),
 }
 
-/// The search for the next frame. Positions count from the front of the bytes.
-#[derive(Debug, Default, Clone)]
-struct Search {
-    /// Frames begin here or later.
-    from: usize,
-    /// Payloads that begin before this were looked at.
-    scanned: usize,
-    /// Likely frames whose end is not there yet.
-    pending: Vec<(usize, Framing)>,
-    /// Bytes dropped since the search began or was last reported.
-    dropped: usize,
-}
-
-impl Search {
-    fn from(from: usize) -> Mode {
-        Mode::Search(Self {
-            from,
-            ..Self::default()
-        })
-    }
-
-    /// Begins anew at `from`.
-    fn restart(&mut self, from: usize) {
-        self.from = from;
-        self.scanned = from;
-        self.pending.clear();
-    }
-
-    fn drop_front(&mut self, len: usize) {
-        self.from = self.from.saturating_sub(len);
-        self.scanned = self.scanned.saturating_sub(len);
-        for (at, _) in &mut self.pending {
-            *at -= len;
-        }
-        self.dropped += len;
-    }
-}
-
-/// What a search came to.
-enum Found {
-    At(usize, Framing),
-    /// It takes so many bytes to tell more.
-    Nothing {
-        wait: usize,
-    },
-}
-
-/// Whether a likely frame is one.
+/// Whether a frame is one.
 enum Verdict {
     Yes,
     No,
@@ -135,11 +78,11 @@ impl Stream {
     /// If no framing fits `accept` ([`Accept::framings`]), nothing is ever recognised.
     pub fn new(accept: Accept, limits: Limits) -> Self {
         Self {
-            framings: accept.framings().collect(),
             limits,
             mode: Mode::Begin,
+            framings: accept.framings().collect(),
+            alike: Vec::new(),
             framing: None,
-            confirmed: false,
             streak: 0,
             offset: 0,
             frames: 0,
@@ -176,7 +119,7 @@ impl Stream {
         self.mode = if offset == 0 && self.framing.is_none() {
             Mode::Begin
         } else {
-            Search::from(0)
+            Mode::Search(Search::from(0))
         };
     }
 
@@ -185,7 +128,10 @@ impl Stream {
         self.offset += frame.len as u64;
         self.frames += 1;
         self.streak += 1;
-        self.confirmed |= self.streak > 1;
+        if self.streak > 1 && self.framings.len() > 1 {
+            let alike = &self.alike;
+            self.framings.retain(|framing| alike.contains(framing));
+        }
         if let Mode::Follow(_, progress) = &mut self.mode {
             *progress = Progress::default();
         }
@@ -194,7 +140,8 @@ impl Stream {
     /// Refuses a frame that [`step`](Self::step) found, because of what its payload
     /// turned out to be. The caller keeps its bytes: another frame may begin in them.
     pub fn reject(&mut self, error: WireError) -> Fault {
-        self.fail(error, 1)
+        let size = self.framing.map_or(0, |framing| framing.header().size());
+        self.fail(error, size.max(1))
     }
 
     /// Says what to do with `data`, the bytes from [`offset`](Self::offset) on.
@@ -228,11 +175,11 @@ impl Stream {
         let likely = detect::framings_at_start(data, &self.framings, &self.limits);
         if likely.is_empty() {
             let error = detect::explain(data, &self.framings, &self.limits);
-            // Zero lengths of four or eight bytes tell nothing yet.
-            let zeros = data.chunks_exact(4).take_while(|c| *c == [0; 4]).count() * 4;
-            return Some(match error {
-                WireError::Unrecognised { .. } if zeros > 0 => Step::Skip(zeros.min(MAX_SKIP)),
-                error => Step::Bad(self.fail(error, 1)),
+            // Fill and zero lengths tell nothing yet.
+            let nothing = detect::nothing(data, self.offset == 0);
+            return Some(match (error, nothing) {
+                (WireError::Unrecognised { .. }, Some(len)) => Step::Skip(len.min(MAX_SKIP)),
+                (error, _) => Step::Bad(self.fail(error, 1)),
             });
         }
         self.choose(data, end, &likely)
@@ -240,25 +187,13 @@ impl Stream {
 
     /// Settles on one of the framings that this frame may have.
     fn choose(&mut self, data: &[u8], end: bool, likely: &[Framing]) -> Option<Step> {
-        let mut waiting = Vec::new();
-        if let [_, _, ..] = likely {
-            for &framing in likely {
-                match self.judge(data, 0, framing, end) {
-                    Verdict::Yes => {
-                        self.settle(framing);
-                        return None;
-                    }
-                    Verdict::No => {}
-                    Verdict::Wait(len) => waiting.push((len, framing)),
-                }
+        match search::choose(data, end, likely, &self.limits) {
+            Ok(framing) => {
+                self.settle(framing);
+                None
             }
+            Err(need) => Some(Step::Need(need)),
         }
-        match waiting[..] {
-            [] => self.settle(likely[0]),
-            [(_, framing)] => self.settle(framing),
-            _ => return waiting.iter().map(|(len, _)| *len).min().map(Step::Need),
-        }
-        None
     }
 
     fn settle(&mut self, framing: Framing) {
@@ -273,14 +208,22 @@ impl Stream {
         };
         let framing = *framing;
         Some(match parse(data, framing, &self.limits, progress) {
-            Ok(Status::Frame(frame)) => match vouch(data, &frame, framing, &self.limits, end) {
-                Verdict::Yes => Step::Frame(frame),
-                Verdict::Wait(len) => Step::Need(len),
-                Verdict::No => {
-                    let error = payload_error(&data[frame.payload], framing);
-                    return self.bad(data, end, error.unwrap_or(WireError::NoEnd));
+            Ok(Status::Frame(frame)) => {
+                if self.framings.len() > 1 {
+                    self.alike = alike(data, &frame, framing, &self.framings);
                 }
-            },
+                match vouch(data, &frame, framing, &self.limits, end) {
+                    Verdict::Yes => Step::Frame(frame),
+                    Verdict::Wait(len) => Step::Need(len),
+                    Verdict::No => {
+                        let error = payload_error(&data[frame.payload], framing);
+                        return self.bad(data, end, framing, error.unwrap_or(WireError::NoEnd));
+                    }
+                }
+            }
+            Ok(Status::Skip(len)) if framing.header().has_length() => {
+                self.skip_zeros(data, end, framing, len)
+            }
             Ok(Status::Skip(len)) => Step::Skip(len.min(MAX_SKIP)),
             Ok(Status::Need(len)) => {
                 // In doubling steps: looking costs no more than the frame, and what is
@@ -289,15 +232,38 @@ impl Stream {
                     .checked_ilog2()
                     .map_or(0, |doublings| LARGE << doublings);
                 if let Some(error) = swallowed(&data[..looked], framing) {
-                    return self.bad(data, end, error);
+                    return self.bad(data, end, framing, error);
                 }
                 if end && !data.is_empty() {
                     return Some(self.cut(data, framing));
                 }
                 Step::Need(len.min(LARGE.max(2 * looked)))
             }
-            Err(error) => return self.bad(data, end, error),
+            Err(error) => return self.bad(data, end, framing, error),
         })
+    }
+
+    /// Skips `len` bytes of zero lengths. The last one may not be one but the fill before
+    /// a header: it is kept until that is known.
+    fn skip_zeros(&mut self, data: &[u8], end: bool, framing: Framing, len: usize) -> Step {
+        let size = framing.header().size();
+        if len > size {
+            return Step::Skip((len - size).min(MAX_SKIP));
+        }
+        let next = &data[size..];
+        if next.len() < DETECT_LEN && !end {
+            return Step::Need(size + DETECT_LEN);
+        }
+        let other = self.framings.len() > 1
+            && !detect::framings_at_start(next, &self.framings, &self.limits).is_empty();
+        match parse(next, framing, &self.limits, &mut Progress::default()) {
+            Err(error) if !other => {
+                let mut fault = self.fail(error, 1);
+                fault.offset += size as u64;
+                Step::Bad(fault)
+            }
+            _ => Step::Skip(size),
+        }
     }
 
     /// The stream ends inside a frame.
@@ -322,14 +288,14 @@ impl Stream {
     }
 
     /// The frame at the front is not one.
-    fn bad(&mut self, data: &[u8], end: bool, error: WireError) -> Option<Step> {
+    fn bad(&mut self, data: &[u8], end: bool, framing: Framing, error: WireError) -> Option<Step> {
         let first = self.offset == 0 && self.frames == 0;
-        let guessed = self.framings.len() > 1 && self.streak == 1 && !self.confirmed;
+        let guessed = self.framings.len() > 1 && self.streak > 0;
         if (first || guessed) && data.len() < DETECT_LEN && !end {
             return Some(Step::Need(DETECT_LEN));
         }
         if guessed {
-            // The first frame may have been read in the wrong framing: the second tells.
+            // Those before it may have been read in the wrong framing: this one tells.
             let likely = detect::framings_at_start(data, &self.framings, &self.limits);
             if !likely.is_empty() {
                 return self.choose(data, end, &likely);
@@ -339,15 +305,21 @@ impl Stream {
             Some(foreign) if first => WireError::Foreign(foreign),
             _ => error,
         };
-        let from = match &self.mode {
-            Mode::Follow(_, progress) => progress.sound().max(1),
+        let from = match (&error, &self.mode) {
+            // Its end was looked for so far.
+            (WireError::TooLong { .. }, _) if !framing.header().has_length() => {
+                self.limits.max_frame.max(1)
+            }
+            // It is this payload that is bad, whatever header stands before it.
+            (WireError::Base64 { .. }, _) => framing.header().size().max(1),
+            (_, Mode::Follow(_, progress)) => progress.sound().max(1),
             _ => 1,
         };
         Some(Step::Bad(self.fail(error, from)))
     }
 
     fn fail(&mut self, error: WireError, from: usize) -> Fault {
-        self.mode = Search::from(from);
+        self.mode = Mode::Search(Search::from(from));
         Fault {
             frame: self.frames,
             offset: self.offset,
@@ -360,116 +332,47 @@ impl Stream {
             unreachable!("only called in this mode");
         };
         let mut search = std::mem::take(search);
-        let (keep, wait) = match self.find(&mut search, data, end) {
+        let (keep, need) = match search.find(data, end, &self.framings, &self.limits) {
             Found::At(0, framing) => {
                 self.resyncs += 1;
                 self.settle(framing);
                 return None;
             }
-            Found::At(at, _) => {
-                // It is found again when it stands in front.
-                search.restart(at);
-                (at, 0)
-            }
-            Found::Nothing { wait } => match search.pending.iter().map(|(at, _)| *at).min() {
-                Some(at) => (at, wait),
-                None if end => (data.len(), 1),
-                None => (data.len().saturating_sub(DETECT_LEN), data.len() + 1),
-            },
+            Found::At(at, _) => (at, 0),
+            Found::Nothing { keep, need } => (keep, need),
         };
 
-        let step = if search.dropped > self.limits.max_frame {
+        let bearable = self.limits.max_frame.saturating_add(1) - search.dropped();
+        let step = if keep > 0 && bearable == 0 {
             Step::Bad(Fault {
                 frame: self.frames,
                 offset: self.offset,
                 error: WireError::Lost {
-                    scanned: std::mem::take(&mut search.dropped),
+                    scanned: search.take_dropped(),
                 },
             })
         } else if keep > 0 {
-            let len = keep.min(MAX_SKIP);
+            let len = keep.min(MAX_SKIP).min(bearable);
             search.drop_front(len);
             Step::Skip(len)
         } else {
-            Step::Need(wait.min(data.len() + SEARCH_GROWTH))
+            Step::Need(need)
         };
         self.mode = Mode::Search(search);
         Some(step)
     }
+}
 
-    /// Looks for the first frame that something vouches for.
-    fn find(&self, search: &mut Search, data: &[u8], end: bool) -> Found {
-        let mut wait = usize::MAX;
-        let mut vouched = None;
-        search
-            .pending
-            .retain(|&(at, framing)| match self.judge(data, at, framing, end) {
-                Verdict::Yes => {
-                    vouched = vouched.or(Some((at, framing)));
-                    true
-                }
-                Verdict::No => false,
-                Verdict::Wait(len) => {
-                    wait = wait.min(len);
-                    true
-                }
-            });
-        if let Some((at, framing)) = vouched {
-            return Found::At(at, framing);
-        }
-
-        // Once two frames agreed on the framing it does not change any more.
-        let settled = self.framing.filter(|_| self.confirmed);
-        let framings = settled.as_slice();
-        let framings = if framings.is_empty() {
-            &self.framings
-        } else {
-            framings
-        };
-
-        while let Some(start) = detect::next_start(data, search.scanned, framings) {
-            search.scanned = start + 1;
-            let mut has_length = false;
-            for framing in detect::framings_at(data, start, framings, &self.limits) {
-                let at = start - framing.header().size();
-                if at < search.from {
-                    continue;
-                }
-                if !framing.header().has_length() {
-                    // Nothing vouches for a start without a length but the lack of one.
-                    if has_length {
-                        continue;
-                    }
-                    return Found::At(at, framing);
-                }
-                has_length = true;
-                match self.judge(data, at, framing, end) {
-                    Verdict::Yes => return Found::At(at, framing),
-                    Verdict::No => {}
-                    Verdict::Wait(len) if search.pending.len() < MAX_PENDING => {
-                        search.pending.push((at, framing));
-                        wait = wait.min(len);
-                    }
-                    Verdict::Wait(_) => {}
-                }
-            }
-        }
-        search.scanned = search.scanned.max(data.len().saturating_sub(START_LEN - 1));
-        Found::Nothing { wait }
-    }
-
-    /// Whether the bytes at `at`, which look like a frame, are one.
-    fn judge(&self, data: &[u8], at: usize, framing: Framing, end: bool) -> Verdict {
-        let data = &data[at..];
-        match parse(data, framing, &self.limits, &mut Progress::default()) {
-            Ok(Status::Frame(frame)) => match vouch(data, &frame, framing, &self.limits, end) {
-                Verdict::Wait(len) => Verdict::Wait(at + len),
-                verdict => verdict,
-            },
-            Ok(Status::Need(len)) if !end => Verdict::Wait(at + len),
-            Ok(Status::Need(_) | Status::Skip(_)) | Err(_) => Verdict::No,
-        }
-    }
+/// Those of `framings` that read the frame at the front of `data` as `framing` does.
+fn alike(data: &[u8], frame: &Frame, framing: Framing, framings: &[Framing]) -> Vec<Framing> {
+    let len = Ok(Some(frame.payload.len() as u64));
+    let reads_alike = |other: &Framing| {
+        let header = frame.payload.start.checked_sub(other.header().size());
+        other.payload() == framing.payload()
+            && header.is_some_and(|at| other.header().read(&data[at..]) == len)
+    };
+    let others = framings.iter().copied();
+    others.filter(|f| *f == framing || reads_alike(f)).collect()
 }
 
 /// Whether the frame at the front of `data` is whole: it ends like a JPEG, or another
@@ -509,18 +412,4 @@ fn swallowed(data: &[u8], framing: Framing) -> Option<WireError> {
     }
     let zero = memchr::memchr(0, text)?;
     payload_error(&text[..=zero], framing)
-}
-
-/// Whether a payload ends with EOI, as far as its last bytes tell.
-fn ends_like_jpeg(payload: &[u8], framing: Framing) -> bool {
-    match framing.payload() {
-        Payload::Jpeg => jpeg::ends_with_eoi(payload),
-        Payload::Base64 => {
-            // Whole groups from the end: enough for EOI and some fill.
-            let text = payload.trim_ascii_end();
-            let tail = &text[text.len().saturating_sub(64) / 4 * 4..];
-            let mut bytes = [0; base64::decoded_capacity(64 + 3)];
-            base64::decode(tail, &mut bytes).is_ok_and(|len| jpeg::ends_with_eoi(&bytes[..len]))
-        }
-    }
 }

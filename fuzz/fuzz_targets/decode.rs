@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Any bytes, as a stream and as a frame, in a framing that is given or found out.
+
+#![no_main]
+
+use gst_plugin_b64jpeg_fuzz::{LIMITS, receive, split};
+use gstb64jpeg::wire::{Framing, Progress, Status, foreign, jpeg, parse};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    foreign(data);
+    jpeg::size(data);
+    jpeg::capture_time(data);
+    let Some((accept, stream)) = split(data) else {
+        return;
+    };
+    for item in receive(accept, stream, &[usize::MAX]) {
+        match item {
+            Ok(jpeg) => {
+                jpeg::size(&jpeg);
+            }
+            Err(fault) => assert!(!fault.to_string().is_empty()),
+        }
+    }
+    for framing in Framing::all() {
+        match parse(stream, framing, &LIMITS, &mut Progress::default()) {
+            Ok(Status::Need(len)) => assert!(len > stream.len()),
+            Ok(Status::Skip(len)) => assert!((1..=stream.len()).contains(&len)),
+            Ok(Status::Frame(frame)) => {
+                assert!(frame.len <= stream.len() && frame.payload.end <= frame.len);
+                assert!(frame.payload.len() <= LIMITS.max_frame);
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+});

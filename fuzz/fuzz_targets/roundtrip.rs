@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What is sent in a framing is received, by those who know the framing and by those
+//! who find it out.
+
+#![no_main]
+
+use gst_plugin_b64jpeg_fuzz::{LIMITS, receive};
+use gstb64jpeg::wire::{Accept, Framing, Header, Picture, jpeg};
+use libfuzzer_sys::fuzz_target;
+
+/// What is in a picture, and when it was taken.
+type Contents = (Vec<u8>, Option<u64>);
+
+fuzz_target!(|input: (u8, Vec<Contents>)| {
+    let (framing, pictures) = input;
+    let framings = Framing::all().collect::<Vec<_>>();
+    let framing = framings[usize::from(framing) % framings.len()];
+
+    let mut stream = vec![];
+    let mut sent = vec![];
+    for (contents, time) in pictures {
+        let jpeg = picture(&contents, framing);
+        let mut picture = Picture::new(&jpeg).expect("it is one");
+        if let Some(time) = time {
+            picture = picture.captured_at(time);
+        }
+        let len = picture.wire_len(framing).expect("it is short");
+        if len > LIMITS.max_frame {
+            return;
+        }
+        let start = stream.len();
+        stream.resize(start + len, 0);
+        picture.encode(framing, &mut stream[start..]);
+        sent.push((jpeg, time.map(|time| time.min(9_999_999_999_999_999_999))));
+    }
+
+    for accept in [Accept::from(framing), Accept::default()] {
+        let received = receive(accept, &stream, &[usize::MAX]);
+        assert_eq!(received.len(), sent.len());
+        for (received, (jpeg, time)) in received.iter().zip(&sent) {
+            let received = received.as_ref().expect("nothing is wrong");
+            assert!(received.ends_with(&jpeg[2..]));
+            match time {
+                Some(_) => assert_eq!(jpeg::capture_time(received), *time),
+                None => assert_eq!(received, jpeg),
+            }
+        }
+    }
+});
+
+/// A picture with some contents. Without a length it has to be one by structure: the
+/// contents are a comment then.
+fn picture(contents: &[u8], framing: Framing) -> Vec<u8> {
+    let mut jpeg = b"\xff\xd8\xff".to_vec();
+    if framing.header() == Header::None {
+        let contents = &contents[..contents.len().min(60_000)];
+        jpeg.push(0xfe);
+        jpeg.extend((contents.len() as u16 + 2).to_be_bytes());
+        jpeg.extend(contents);
+    } else {
+        jpeg.extend(contents);
+    }
+    jpeg.extend(b"\xff\xd9");
+    jpeg
+}

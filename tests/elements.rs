@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The elements, one by one: in a harness that plays source and sink, and in pipelines.
+
+mod common;
+
+mod elements {
+    mod depay;
+    mod faults;
+    mod files;
+    mod pay;
+    mod pipeline;
+    mod properties;
+    mod scenario;
+    mod wire;
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What `gst-inspect-1.0` says is true.
+
+use gst::{glib, prelude::*};
+
+use crate::common::{self, pipeline::text};
+
+/// The elements, and the properties they have of their own.
+const ELEMENTS: [(&str, &[&str]); 2] = [
+    (
+        "b64jpegpay",
+        &["capture-time", "header", "payload", "quit-key", "stats"],
+    ),
+    (
+        "b64jpegdepay",
+        &[
+            "framerate",
+            "header",
+            "max-errors",
+            "max-frame-size",
+            "payload",
+            "quit-key",
+            "stats",
+        ],
+    ),
+];
+
+fn make(factory: &str) -> gst::Element {
+    common::init();
+    gst::ElementFactory::make(factory).build().expect(factory)
+}
+
+fn own_properties(element: &gst::Element) -> Vec<glib::ParamSpec> {
+    let all = element.list_properties().to_vec().into_iter();
+    all.filter(|pspec| pspec.owner_type() == element.type_())
+        .collect()
+}
+
+fn equal(a: &glib::Value, b: &glib::Value) -> bool {
+    a.compare(b) == Some(std::cmp::Ordering::Equal)
+}
+
+#[test]
+fn every_property_has_its_default() {
+    for (factory, names) in ELEMENTS {
+        let element = make(factory);
+        let properties = own_properties(&element);
+        let mut found: Vec<_> = properties.iter().map(|pspec| pspec.name()).collect();
+        found.sort_unstable();
+        assert_eq!(found, names);
+        for pspec in properties {
+            let name = pspec.name();
+            assert!(pspec.flags().contains(glib::ParamFlags::READABLE), "{name}");
+            let value = element.property_value(name);
+            if pspec.flags().contains(glib::ParamFlags::WRITABLE) {
+                assert!(
+                    equal(&value, pspec.default_value()),
+                    "{factory} {name}: {value:?} is not {:?}",
+                    pspec.default_value()
+                );
+            } else {
+                let stats: gst::Structure = value.get().expect("a structure");
+                assert_eq!(stats.name(), "application/x-b64jpeg-stats");
+            }
+        }
+    }
+}
+
+/// The ends of a property's range, or everything it can be.
+fn extremes(pspec: &glib::ParamSpec) -> Vec<glib::Value> {
+    if let Some(pspec) = pspec.downcast_ref::<glib::ParamSpecUInt>() {
+        return [pspec.minimum(), pspec.maximum()]
+            .map(|v| v.to_value())
+            .into();
+    }
+    if let Some(pspec) = pspec.downcast_ref::<glib::ParamSpecInt>() {
+        return [pspec.minimum(), pspec.maximum()]
+            .map(|v| v.to_value())
+            .into();
+    }
+    if let Some(pspec) = pspec.downcast_ref::<gst::ParamSpecFraction>() {
+        return [pspec.minimum(), pspec.maximum()]
+            .map(|v| v.to_value())
+            .into();
+    }
+    if pspec.is::<glib::ParamSpecEnum>() {
+        let class = glib::EnumClass::with_type(pspec.value_type()).expect("an enum");
+        let values = class.values().iter();
+        return values.map(|value| value.to_value(&class)).collect();
+    }
+    if pspec.is::<glib::ParamSpecBoolean>() {
+        return [true, false].map(|v| v.to_value()).into();
+    }
+    assert!(pspec.is::<glib::ParamSpecString>(), "{pspec:?}");
+    ["q", "Escape", "", "ü"].map(|v| v.to_value()).into()
+}
+
+#[test]
+fn every_property_takes_its_whole_range() {
+    for (factory, _) in ELEMENTS {
+        let element = make(factory);
+        for pspec in own_properties(&element) {
+            if !pspec.flags().contains(glib::ParamFlags::WRITABLE) {
+                continue;
+            }
+            for value in extremes(&pspec) {
+                element.set_property_from_value(pspec.name(), &value);
+                let got = element.property_value(pspec.name());
+                assert!(equal(&got, &value), "{factory} {}: {got:?}", pspec.name());
+            }
+        }
+        element.set_property("quit-key", None::<&str>);
+        assert_eq!(element.property::<String>("quit-key"), "");
+    }
+}
+
+#[test]
+fn every_property_is_explained() {
+    for (factory, _) in ELEMENTS {
+        let element = make(factory);
+        for pspec in own_properties(&element) {
+            let nick = pspec.nick();
+            assert!(nick.starts_with(char::is_uppercase), "{nick}");
+            let blurb = pspec.blurb().expect("a blurb");
+            assert!(blurb.len() > 10 && !blurb.ends_with('.'), "{blurb}");
+        }
+        let factory = element.factory().expect("a factory");
+        for key in ["long-name", "klass", "description", "author"] {
+            assert!(
+                factory.metadata(key).is_some_and(|text| !text.is_empty()),
+                "{key}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_decodebin_goes_by() {
+    let rank = |name| make(name).factory().expect("a factory").rank();
+    let klass = |name| {
+        let factory = make(name).factory().expect("a factory");
+        factory.metadata("klass").expect("a class").to_string()
+    };
+    assert_eq!(klass("b64jpegpay"), "Codec/Payloader/Network");
+    assert_eq!(rank("b64jpegpay"), gst::Rank::NONE);
+    // By these words they tell that its pad is to be linked before it starts.
+    let depay = klass("b64jpegdepay");
+    assert!(
+        depay.contains("Demuxer") || depay.contains("Parser"),
+        "{depay}"
+    );
+    assert!(depay.ends_with("/Depayloader/Network"), "{depay}");
+    assert_eq!(rank("b64jpegdepay"), gst::Rank::PRIMARY);
+}
+
+#[test]
+fn header_and_payload_that_do_not_go_together() {
+    for (factory, _) in ELEMENTS {
+        for (header, payload) in [("lines", "jpeg"), ("none", "base64")] {
+            let element = make(factory);
+            let bus = gst::Bus::new();
+            element.set_bus(Some(&bus));
+            element.set_property_from_str("header", header);
+            element.set_property_from_str("payload", payload);
+            assert!(element.set_state(gst::State::Paused).is_err(), "{factory}");
+            let error = bus.pop_filtered(&[gst::MessageType::Error]);
+            let error = text(&error.expect("an error")).expect("its text");
+            let sentence = format!("header={header} and payload={payload} do not go together");
+            assert!(error.contains(&sentence), "{factory}: {error}");
+
+            // It can be put right.
+            let fitting = if header == "lines" { "base64" } else { "jpeg" };
+            element.set_state(gst::State::Null).expect("it stops");
+            element.set_property_from_str("payload", fitting);
+            element.set_state(gst::State::Paused).expect("it starts");
+            element.set_state(gst::State::Null).expect("it stops");
+        }
+    }
+}
