@@ -10,15 +10,14 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     foreign(data);
-    jpeg::size(data);
-    jpeg::capture_time(data);
+    jpeg::Info::of(data);
     let Some((accept, stream)) = split(data) else {
         return;
     };
     for item in receive(accept, stream, &[usize::MAX]) {
         match item {
             Ok(jpeg) => {
-                jpeg::size(&jpeg);
+                jpeg::Info::of(&jpeg);
             }
             Err(fault) => assert!(!fault.to_string().is_empty()),
         }

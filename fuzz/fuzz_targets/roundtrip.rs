@@ -42,7 +42,7 @@ fuzz_target!(|input: (u8, Vec<Contents>)| {
             let received = received.as_ref().expect("nothing is wrong");
             assert!(received.ends_with(&jpeg[2..]));
             match time {
-                Some(_) => assert_eq!(jpeg::capture_time(received), *time),
+                Some(_) => assert_eq!(jpeg::Info::of(received).capture_time, *time),
                 None => assert_eq!(received, jpeg),
             }
         }

@@ -168,11 +168,18 @@ impl B64JpegDepay {
         self.state.lock().expect("no panic under the lock")
     }
 
-    /// Takes a look at the bytes that are there.
-    fn look(&self, input: &gst::BufferRef, data: &[u8], end: bool) -> Outcome {
+    /// Takes a look at the bytes that are there, which stand at `offset` in the stream.
+    fn look(&self, input: &gst::BufferRef, offset: u64, end: bool) -> Outcome {
+        let data = input
+            .map_readable()
+            .expect("BaseParse's memory is readable");
         let state = &mut *self.state();
+        if state.stream.offset() != offset {
+            gst::debug!(CAT, imp = self, "Going on at byte {offset}");
+            state.jump(offset);
+        }
         let known = state.stream.framing();
-        let step = state.stream.step(data, end);
+        let step = state.stream.step(&data, end);
         if let Some(framing) = state.stream.framing().filter(|f| known != Some(*f)) {
             gst::info!(CAT, imp = self, "The framing is {framing}");
             state.stats.framing = Some(framing);
@@ -187,8 +194,8 @@ impl B64JpegDepay {
             Step::Bad(fault) => Outcome::Bad(fault),
             Step::Frame(frame) => {
                 let framing = state.stream.framing().expect("a frame has one");
-                match picture(input, data, &frame, framing.payload()) {
-                    Ok(buffer) => take(state, input, frame, buffer),
+                match picture(input, &data, &frame, framing.payload()) {
+                    Ok((buffer, info)) => take(state, input, frame, buffer, info),
                     Err(error) => Outcome::Bad(state.stream.reject(error)),
                 }
             }
@@ -292,13 +299,10 @@ fn take(
     input: &gst::BufferRef,
     frame: Frame,
     mut buffer: gst::Buffer,
+    info: jpeg::Info,
 ) -> Outcome {
-    let (size, capture_time) = {
-        let jpeg = buffer.map_readable().expect("it was just written");
-        (jpeg::size(&jpeg), jpeg::capture_time(&jpeg))
-    };
     let output = buffer.get_mut().expect("nobody else has it yet");
-    if let Some(time) = capture_time {
+    if let Some(time) = info.capture_time {
         let time = gst::ClockTime::from_nseconds(time);
         gst::ReferenceTimestampMeta::add(output, &UNIX_TIME_CAPS, time, None);
     }
@@ -312,8 +316,8 @@ fn take(
         output.set_flags(gst::BufferFlags::DISCONT);
     }
 
-    let caps = (state.size != Some(size)).then(|| {
-        let (width, height) = size.map(|(w, h)| (i32::from(w), i32::from(h))).unzip();
+    let caps = (state.size != Some(info.size)).then(|| {
+        let (width, height) = info.size.map(|(w, h)| (i32::from(w), i32::from(h))).unzip();
         gst::Caps::builder("image/jpeg")
             .field("parsed", true)
             .field_if_some("width", width)
@@ -321,7 +325,7 @@ fn take(
             .field_if_some("framerate", state.framerate)
             .build()
     });
-    state.size = Some(size);
+    state.size = Some(info.size);
     state.errors = 0;
     state.stream.accept(&frame);
     state.stats.frame(frame.len, output.size());
@@ -332,28 +336,31 @@ fn take(
     }
 }
 
-/// A buffer with the JPEG of a frame: a view of the input, or what its base64 says.
+/// A buffer with the JPEG of a frame, a view of the input or what its base64 says, and
+/// what the JPEG tells about itself.
 fn picture(
     input: &gst::BufferRef,
     data: &[u8],
     frame: &Frame,
     payload: Payload,
-) -> Result<gst::Buffer, WireError> {
-    if payload == Payload::Jpeg {
-        return Ok(input
-            .copy_region(gst::BufferCopyFlags::MEMORY, frame.payload.clone())
-            .expect("the frame is inside the input"));
-    }
+) -> Result<(gst::Buffer, jpeg::Info), WireError> {
     let text = &data[frame.payload.clone()];
+    if payload == Payload::Jpeg {
+        let buffer = input
+            .copy_region(gst::BufferCopyFlags::MEMORY, frame.payload.clone())
+            .expect("the frame is inside the input");
+        return Ok((buffer, jpeg::Info::of(text)));
+    }
     let mut buffer = gst::Buffer::with_size(payload.decoded_capacity(text.len()))
         .expect("GStreamer aborts when memory runs out");
     let output = buffer.get_mut().expect("nobody else has it yet");
-    let len = {
+    let (len, info) = {
         let mut bytes = output.map_writable().expect("system memory is writable");
-        payload.decode(text, &mut bytes)?
+        let len = payload.decode(text, &mut bytes)?;
+        (len, jpeg::Info::of(&bytes[..len]))
     };
     output.set_size(len);
-    Ok(buffer)
+    Ok((buffer, info))
 }
 
 #[glib::object_subclass]
@@ -586,18 +593,7 @@ impl BaseParseImpl for B64JpegDepay {
         let end = obj.is_draining();
         loop {
             let input = frame.buffer().expect("BaseParse gives one");
-            let outcome = {
-                let data = input.map_readable().map_err(|_| gst::FlowError::Error)?;
-                {
-                    let state = &mut *self.state();
-                    if state.stream.offset() != frame.offset() {
-                        gst::debug!(CAT, imp = self, "Going on at byte {}", frame.offset());
-                        state.jump(frame.offset());
-                    }
-                }
-                self.look(input, &data, end)
-            };
-            match outcome {
+            match self.look(input, frame.offset(), end) {
                 Outcome::Need(len) => {
                     // Without it BaseParse comes, and copies, with every piece.
                     obj.set_min_frame_size(len.max(1) as u32);

@@ -50,7 +50,7 @@ impl<'a> Picture<'a> {
     }
 
     /// Stamps the picture with its time of capture, in nanoseconds since 1970.
-    /// [`jpeg::capture_time`] reads it back.
+    /// [`jpeg::Info`] has it back.
     pub fn captured_at(mut self, unix_ns: u64) -> Self {
         self.capture_time = Some(unix_ns);
         self
@@ -150,7 +150,7 @@ mod tests {
                 }
                 Payload::Jpeg => text.to_vec(),
             };
-            assert_eq!(jpeg::capture_time(&stamped), Some(42), "{framing}");
+            assert_eq!(jpeg::Info::of(&stamped).capture_time, Some(42), "{framing}");
             assert!(stamped.ends_with(&jpeg[2..]), "{framing}");
         }
     }

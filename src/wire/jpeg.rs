@@ -63,23 +63,41 @@ fn segments(jpeg: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// Width and height in pixels, if the JPEG says them before its first scan.
-///
-/// ```
-/// use gstb64jpeg::wire::jpeg;
-///
-/// let jpeg = b"\xff\xd8\xff\xc0\0\x0b\x08\x01\xc2\x03\x20\x01\x01\x11\0";
-/// assert_eq!(jpeg::size(jpeg), Some((800, 450)));
-/// ```
-pub fn size(jpeg: &[u8]) -> Option<(u16, u16)> {
-    segments(jpeg).find_map(|(marker, contents)| match contents {
-        // Sample precision, lines, samples per line. Zero lines are told later, by DNL.
-        &[_, h1, h0, w1, w0, ..] if is_sof(marker) => {
-            let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
-            (width > 0 && height > 0).then_some((width, height))
+/// What a JPEG tells about itself before its first scan.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Info {
+    /// Width and height in pixels.
+    pub size: Option<(u16, u16)>,
+    /// The time of capture in nanoseconds since 1970, if the sender stamped the picture:
+    /// a comment segment, `b64jpeg capture-time-unix-ns=` and 19 digits.
+    pub capture_time: Option<u64>,
+}
+
+impl Info {
+    /// Reads it.
+    ///
+    /// ```
+    /// use gstb64jpeg::wire::jpeg::Info;
+    ///
+    /// let jpeg = b"\xff\xd8\xff\xc0\0\x0b\x08\x01\xc2\x03\x20\x01\x01\x11\0";
+    /// assert_eq!(Info::of(jpeg).size, Some((800, 450)));
+    /// ```
+    pub fn of(jpeg: &[u8]) -> Self {
+        let mut info = Self::default();
+        for (marker, contents) in segments(jpeg) {
+            match contents {
+                // Sample precision, lines, samples per line. Zero lines are told later, by DNL.
+                &[_, h1, h0, w1, w0, ..] if is_sof(marker) => {
+                    let width = u16::from_be_bytes([w1, w0]);
+                    let height = u16::from_be_bytes([h1, h0]);
+                    info.size = Some((width, height)).filter(|_| width > 0 && height > 0);
+                }
+                text if marker == COM => info.capture_time = info.capture_time.or(stamped(text)),
+                _ => {}
+            }
         }
-        _ => None,
-    })
+        info
+    }
 }
 
 /// The text of a capture-time comment, before the digits.
@@ -105,16 +123,10 @@ pub(super) fn stamp(unix_ns: u64) -> [u8; STAMP_LEN] {
     stamp
 }
 
-/// The time of capture in nanoseconds since 1970, if the sender stamped the picture.
-///
-/// The stamp is a comment segment: `b64jpeg capture-time-unix-ns=` and 19 digits.
-pub fn capture_time(jpeg: &[u8]) -> Option<u64> {
-    segments(jpeg)
-        .filter(|(marker, _)| *marker == COM)
-        .find_map(|(_, text)| {
-            let digits = text.strip_prefix(STAMP_KEY)?;
-            std::str::from_utf8(digits).ok()?.parse().ok()
-        })
+/// The time in a capture-time comment.
+fn stamped(text: &[u8]) -> Option<u64> {
+    let digits = text.strip_prefix(STAMP_KEY)?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Where in a JPEG of unknown length the walk to its end stands.
@@ -197,9 +209,9 @@ mod tests {
 
     #[test]
     fn size_is_found_behind_other_segments() {
-        assert_eq!(size(JPEG), Some((800, 450)));
+        assert_eq!(Info::of(JPEG).size, Some((800, 450)));
         for cut in 0..24 {
-            assert_eq!(size(&JPEG[..cut]), None, "cut to {cut}");
+            assert_eq!(Info::of(&JPEG[..cut]).size, None, "cut to {cut}");
         }
     }
 
@@ -232,13 +244,13 @@ mod tests {
     fn stamps_are_read_back() {
         let time = 1_795_163_520_123_456_789;
         let stamped = [&stamp(time), &JPEG[2..]].concat();
-        assert_eq!(capture_time(&stamped), Some(time));
-        assert_eq!(size(&stamped), size(JPEG));
+        assert_eq!(Info::of(&stamped).capture_time, Some(time));
+        assert_eq!(Info::of(&stamped).size, Info::of(JPEG).size);
         assert_eq!(Walk::default().end(&stamped), Ok(Some(stamped.len())));
-        assert_eq!(capture_time(JPEG), None);
-        assert_eq!(capture_time(&stamp(0)), Some(0));
+        assert_eq!(Info::of(JPEG).capture_time, None);
+        assert_eq!(Info::of(&stamp(0)).capture_time, Some(0));
         assert_eq!(
-            capture_time(&stamp(u64::MAX)),
+            Info::of(&stamp(u64::MAX)).capture_time,
             Some(9_999_999_999_999_999_999)
         );
     }

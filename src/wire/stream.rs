@@ -237,7 +237,15 @@ impl Stream {
                 if end && !data.is_empty() {
                     return Some(self.cut(data, framing));
                 }
-                Step::Need(len.min(LARGE.max(2 * looked)))
+                // Without a length every byte may be the last, but a caller who has to join
+                // them all to look again must not do so for every piece.
+                let patient = match framing.header().has_length() {
+                    true => len,
+                    false => (len + data.len().saturating_sub(LARGE) / 8)
+                        .min(self.limits.max_frame.saturating_add(2))
+                        .max(len),
+                };
+                Step::Need(patient.min(LARGE.max(2 * looked)))
             }
             Err(error) => return self.bad(data, end, framing, error),
         })

@@ -64,9 +64,9 @@ fn the_capture_time_travels_in_the_picture_and_changes_nothing_else() {
         let [Ok(stamped)] = &received[..] else {
             panic!("{received:?}");
         };
-        assert_eq!(jpeg::capture_time(stamped), Some(time));
+        assert_eq!(jpeg::Info::of(stamped).capture_time, Some(time));
         assert!(stamped.ends_with(&jpeg[2..]));
-        assert_eq!(jpeg::size(stamped), jpeg::size(&jpeg));
+        assert_eq!(jpeg::Info::of(stamped).size, jpeg::Info::of(&jpeg).size);
     });
 }
 
