@@ -449,8 +449,7 @@ fn to_opencv(width: u32, header: &str, payload: &str) -> (Vec<String>, Vec<Seen>
     // the samples as they are.
     let pipeline = Pipeline::launch(&format!(
         "{} ! videoscale ! videoconvert
-         ! video/x-raw,format=BGRx,width={width},pixel-aspect-ratio=1/1
-         ! videoconvert ! video/x-raw,format=I420,colorimetry=1:4:0:0
+         ! video/x-raw,format=I420,width={width},pixel-aspect-ratio=1/1,colorimetry={{1:2:0:0,1:4:0:0}}
          ! jpegenc quality=80 ! b64jpegpay name=pay header={header} payload={payload}
          ! tcpserversink name=server host=127.0.0.1 port=0 sync=false",
         decoded_clip()

@@ -1,0 +1,653 @@
+# SPDX-License-Identifier: MPL-2.0
+# shellcheck shell=bash disable=SC2034 # variables used only by those who source it
+#
+# What the scripts in this directory share. Sourced, never run.
+#
+# A script builds the array `gst`, the arguments of gst-launch-1.0, and calls
+# `launch`, which prints the line, and `follow`, which runs until it has ended:
+# it turns GStreamer's output into sentences, reads the keyboard, and leaves no
+# process behind.
+
+set -euo pipefail
+# GStreamer's messages are read below: untranslated, with file names in any script.
+export LC_ALL=C.UTF-8 LANGUAGE=
+
+me=${0##*/}
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+root=$(dirname "$here")
+plugin_file=libgstb64jpeg.so
+# Holds the plugin and nothing else: GStreamer scans plugin directories
+# recursively, and would load every procedural macro in cargo's own.
+plugin_dir=$(realpath -ms -- "${B64JPEG_PLUGIN_DIR:-${CARGO_TARGET_DIR:-$root/target}/gstreamer-1.0}")
+case :${GST_PLUGIN_PATH:-}: in
+    *:"$plugin_dir":*) ;;
+    *) export GST_PLUGIN_PATH=$plugin_dir${GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH} ;;
+esac
+
+default_port=9999
+# Frames that may wait for one slow client before whole frames are dropped for it.
+live_queue=25
+file_queue=250
+# Keeps nothing but the newest frame.
+newest=(queue leaky=downstream max-size-buffers=1)
+# Keeps every frame and waits, a few frames ahead of the clock and no more.
+steady=(queue max-size-buffers=3)
+# What JPEG means by colour is 1:4:0:0, full range and BT.601; without it viewers
+# see washed-out pictures. Asked for that alone, videoconvert 1.22 hands BT.601 of
+# limited range, as of all SD video, on as it is. So FCC's matrix, 2, comes first: it
+# is converted to, and differs from BT.601's by less than one level.
+# I420, because jpegenc makes an RGB JPEG, three times as long, of RGB.
+jpeg_colours='video/x-raw,format=I420,colorimetry={1:2:0:0,1:4:0:0}'
+# What videotestsrc is to show: moving colours, and a clock to measure delay with.
+# It would promise full range and not keep the promise, so it is not asked for that.
+test_picture=(pattern=smpte horizontal-speed=4 !
+    'video/x-raw,format=I420,colorimetry=bt709,width=1280,height=720,framerate=30/1' ! timeoverlay)
+
+# What the user asked for; the messages below name it.
+host=
+port=
+input=
+dry_run=
+
+# ---- words ------------------------------------------------------------------
+
+say() {
+    clear_status
+    printf '%s\n' "$*"
+}
+
+complain() {
+    clear_status
+    printf '%s: %s\n' "$me" "$*" >&2
+}
+
+die() {
+    complain "$@"
+    exit 1
+}
+
+usage_error() {
+    complain "$* ('$me --help' explains)"
+    exit 2
+}
+
+# One line that is rewritten in place on a terminal and printed again elsewhere.
+status_shown=
+show_status() {
+    if [[ -t 1 ]]; then
+        printf '\r\e[K%s' "$*"
+        status_shown=yes
+    else
+        printf '%s\n' "$*"
+    fi
+}
+
+clear_status() {
+    [[ -z $status_shown ]] || printf '\r\e[K'
+    status_shown=
+}
+
+# ---- arguments --------------------------------------------------------------
+
+# Sets `words` to the arguments with --option=value taken apart.
+split_options() {
+    local word
+    words=()
+    for word; do
+        case $word in
+            --*=*) words+=("${word%%=*}" "${word#*=}") ;;
+            *) words+=("$word") ;;
+        esac
+    done
+}
+
+# value_of OPTION [VALUE]...: sets `value` to what follows an option.
+value_of() {
+    (($# > 1)) || usage_error "$1 needs a value"
+    value=$2
+}
+
+# number NAME VALUE LEAST MOST
+number() {
+    if [[ ! $2 =~ ^[0-9]{1,9}$ ]] || ((10#$2 < $3 || 10#$2 > $4)); then
+        usage_error "$1 must be a number from $3 to $4, not '$2'"
+    fi
+}
+
+# Sets `host` and `port` from HOST[:PORT], where HOST may be [IPv6].
+parse_address() {
+    local port_pattern='(:([0-9]+))?'
+    if [[ $1 =~ ^\[([^]]+)\]$port_pattern$ ]] || [[ $1 =~ ^([^]:[]+)$port_pattern$ ]]; then
+        host=${BASH_REMATCH[1]}
+        port=${BASH_REMATCH[3]:-$default_port}
+    elif [[ $1 =~ ^[0-9A-Fa-f:.]+$ && $1 == *:*:* ]]; then
+        host=$1
+        port=$default_port
+    else
+        usage_error "'$1' is not an address: write HOST, HOST:PORT or [IPv6]:PORT"
+    fi
+    number "the port" "$port" 1 65535
+}
+
+# An address as people write it.
+address() {
+    [[ $1 == *:* ]] && printf '[%s]:%s' "$1" "$2" || printf '%s:%s' "$1" "$2"
+}
+
+# file_uri PATH: absolute, every byte that is not plain percent-encoded.
+file_uri() {
+    local LC_ALL=C path i byte
+    path=$(realpath -ms -- "$1")
+    printf 'file://'
+    for ((i = 0; i < ${#path}; i++)); do
+        byte=${path:i:1}
+        case $byte in
+            [A-Za-z0-9/._~-]) printf '%s' "$byte" ;;
+            *) printf '%%%02X' "'$byte" ;;
+        esac
+    done
+}
+
+# property NAME VALUE: as the pipeline parser of gst-launch-1.0 reads it.
+property() {
+    local value=$2
+    if [[ ! $value =~ ^[A-Za-z0-9_./:@%+,=-]+$ ]]; then
+        value=${value//\\/\\\\}
+        value=\"${value//\"/\\\"}\"
+    fi
+    printf '%s=%s' "$1" "$value"
+}
+
+# readable_file PATH: or one sentence why not.
+readable_file() {
+    [[ -z $dry_run ]] || return 0
+    [[ -e $1 ]] || die "there is no file '$1'"
+    [[ ! -d $1 ]] || die "'$1' is a directory, not a file"
+    [[ -r $1 ]] || die "'$1' cannot be read: permission denied"
+}
+
+# ---- processes --------------------------------------------------------------
+
+declare -A pids=() logs=() partial=() exit_status=()
+saved_terminal=
+ending=   # why it ends, once somebody has asked for it
+failure=  # the first error, as a sentence
+asked_at= # when the children were asked to end
+scratch=  # a temporary directory
+
+trap finish EXIT
+trap 'request_end "Stopped."' INT TERM HUP
+
+# start NAME COMMAND...: runs it as a child of ours that is out of the reach of
+# the terminal's Ctrl-C, which arrives here, and that never outlives us.
+start() {
+    local name=$1 log
+    shift
+    exec {log}< <(exec setsid setpriv --pdeathsig INT "$@" 2>&1)
+    pids[$name]=$!
+    logs[$name]=$log
+    partial[$name]=
+}
+
+make_scratch() {
+    scratch=${scratch:-$(mktemp -d)}
+}
+
+# make_pipe: file descriptors 8 (read) and 9 (write).
+make_pipe() {
+    make_scratch
+    mkfifo "$scratch/pipe"
+    # Opened for both first: a pipe opened for one waits for the other.
+    exec 7<>"$scratch/pipe"
+    exec 8<"$scratch/pipe"
+    exec 9>"$scratch/pipe" 7>&-
+}
+
+# Sets `now`, in milliseconds.
+look_at_clock() {
+    now=${EPOCHREALTIME/./}
+    now=${now%???}
+}
+
+signal_children() {
+    local name
+    for name in "${!pids[@]}"; do
+        kill "-$1" "${pids[$name]}" 2>/dev/null || :
+    done
+}
+
+# request_end SENTENCE: the first reason counts.
+request_end() {
+    ending=${ending:-$1}
+}
+
+# Ends the children: politely, so that a file is finished, then less so.
+press_end() {
+    look_at_clock
+    if [[ -z $asked_at ]]; then
+        asked_at=$now
+        signal_children INT
+    elif ((now - asked_at > 6000)); then
+        signal_children KILL
+    elif ((now - asked_at > 4000)); then
+        signal_children TERM
+    fi
+}
+
+finish() {
+    local status=$? name started
+    trap '' INT TERM HUP
+    clear_status
+    [[ -z $saved_terminal ]] || stty "$saved_terminal" 2>/dev/null || :
+    if ((${#pids[@]})); then
+        signal_children INT
+        look_at_clock
+        started=$now
+        for name in "${!pids[@]}"; do
+            while kill -0 "${pids[$name]}" 2>/dev/null; do
+                look_at_clock
+                ((now - started < 2000)) || kill -KILL "${pids[$name]}" 2>/dev/null || :
+                sleep 0.05
+            done
+        done
+    fi
+    [[ -z $scratch ]] || rm -rf -- "$scratch"
+    exit "$status"
+}
+
+# The keyboard is ours while we are in the foreground of a terminal.
+own_keyboard() {
+    local stat
+    [[ -t 0 ]] || return 1
+    read -r stat <"/proc/$$/stat"
+    # After the name: state, parent, group, session, terminal, its foreground group.
+    read -r -a stat <<<"${stat##*) }"
+    [[ ${stat[2]} == "${stat[5]}" ]]
+}
+
+read_keyboard() {
+    local key
+    own_keyboard || return 0
+    if [[ -z $saved_terminal ]]; then
+        saved_terminal=$(stty -g)
+        stty -icanon -echo
+    fi
+    while read -r -t 0; do
+        read -r -N 1 key || return 0
+        [[ $key != [qQ] ]] || request_end 'Stopped by q.'
+    done
+}
+
+# follow: until every child has ended. Calls `heard NAME LINE` for each line a
+# child prints, `tick` in between and `ended NAME`; a script may replace them.
+follow() {
+    local name line status
+    while ((${#logs[@]})); do
+        for name in "${!logs[@]}"; do
+            status=0
+            IFS= read -r -t 0.1 -u "${logs[$name]}" line || status=$?
+            partial[$name]+=$line
+            if ((status == 0)); then
+                line=${partial[$name]}
+                partial[$name]=
+                heard "$name" "$line"
+            elif ((status <= 128)); then # end of file
+                line=${logs[$name]}
+                exec {line}<&-
+                exit_status[$name]=0
+                wait "${pids[$name]}" || exit_status[$name]=$?
+                unset "logs[$name]" "pids[$name]" "partial[$name]"
+                ended "$name"
+            fi
+        done
+        read_keyboard
+        tick
+        [[ -z $ending$failure ]] || press_end
+    done
+    clear_status
+}
+
+tick() { :; }
+
+ended() {
+    [[ -z ${messages[ERROR]-} ]] || fail "${messages[ERROR]}" ''
+    if ((exit_status[$1])) && [[ -z $ending$failure ]]; then
+        failure="$1 failed with status ${exit_status[$1]}; it last said: $last_line"
+    fi
+}
+
+# ---- display ----------------------------------------------------------------
+
+# Whether a window can be opened; otherwise sets `no_display` to the reason.
+# An X display is asked, by a client that then stays: Xvfb starts all over when
+# its last client leaves, which trips autovideosink, as that comes and goes twice.
+have_display() {
+    local line log
+    if [[ -n ${WAYLAND_DISPLAY:-} || -n ${pids[display]-} ]]; then
+        return 0
+    elif [[ -z ${DISPLAY:-} ]]; then
+        no_display='there is no display (DISPLAY and WAYLAND_DISPLAY are not set)'
+        return 1
+    fi
+    start display gst-launch-1.0 ximagesrc endx=1 endy=1 ! 'video/x-raw,framerate=1/1' ! fakesink
+    log=${logs[display]}
+    unset 'logs[display]' # nobody needs to follow it
+    while read -r line <&"$log"; do
+        [[ $line != *PLAYING* ]] || return 0
+    done
+    unset 'pids[display]'
+    no_display="the display '$DISPLAY' cannot be opened"
+    return 1
+}
+
+# window TITLE SYNC: sets `show` to what shows JPEG and its frame rate in a window.
+window() {
+    show=(jpegdec ! videoconvert ! taginject "tags=title=$1" ! fpsdisplaysink video-sink=autovideosink "sync=$2")
+    or_key=', or q was pressed in the window'
+}
+
+# meter SYNC: sets `show` to what only measures the frame rate.
+meter() {
+    show=(fpsdisplaysink text-overlay=false video-sink=fakesink "sync=$1")
+}
+
+# ---- gst-launch-1.0 ---------------------------------------------------------
+
+# shell_line WORD...: what to paste into a shell to run the same.
+shell_line() {
+    local word line=
+    for word; do
+        [[ $word =~ ^([A-Za-z0-9_./:@%+,=-]+|!)$ ]] || word=${word@Q}
+        line+=" $word"
+    done
+    printf '%s' "${line# }"
+}
+
+# launch [COMMAND...]: prints the line for `gst`, then starts it, unless
+# `dry_run` is set. What the pipeline writes to file descriptor 3 is piped into
+# COMMAND.
+launch() {
+    say "GST_PLUGIN_PATH=$(shell_line "$GST_PLUGIN_PATH") $(shell_line gst-launch-1.0 "${gst[@]}")${1:+ 3>&1 >&2 | $(shell_line "$@")}"
+    [[ -z $dry_run ]] || exit 0
+    if (($#)); then
+        make_pipe
+        start gst-launch-1.0 gst-launch-1.0 "${gst[@]}" </dev/null 3>&9 8<&- 9>&-
+        start "$1" "$@" <&8 8<&- 9>&-
+        exec 8<&- 9>&-
+    else
+        start gst-launch-1.0 gst-launch-1.0 "${gst[@]}" </dev/null
+    fi
+    ! own_keyboard || say 'q or Ctrl-C ends it.'
+}
+
+# Builds the plugin if need be; silent when there is nothing to do.
+prepare() {
+    [[ -n $dry_run ]] || "$here/setup.sh" >/dev/null || exit
+}
+
+window_closed='The window was closed.'
+
+# What `heard` has read of messages that are not complete yet, and what comes next.
+# Two threads print them: a warning may come between the lines of an error.
+declare -A messages=() # by level
+level=
+expected=
+last_line=
+
+heard() {
+    local line=$2
+    if [[ $expected == place ]]; then
+        # "file(line): function (): /path:", the colon announcing one more line.
+        expected=
+        [[ $line != *: ]] || expected=detail
+        [[ -n $expected ]] || report ''
+        return
+    elif [[ $expected == detail ]]; then
+        report "$line"
+        return
+    fi
+    case $line in
+        'ERROR: from element '* | 'WARNING: from element '*)
+            level=${line%%:*}
+            line=${line#*: from element }
+            messages[$level]=${line#* }
+            ;;
+        'Additional debug info:') expected=${level:+place} ;;
+        'WARNING: erroneous pipeline: '*) fail "${line#*pipeline: }" '' ;;
+        *FPSDisplaySink*': last-message = rendered: '*) show_rate "${line#*rendered: }" ;;
+        # A window that is destroyed from outside takes its program down with it.
+        'X Error of failed request'* | *'fatal IO error'*) request_end "$window_closed" ;;
+        'Missing element: '* | 'Missing decoder: '*) missing "${line#*: }" ;;
+        *) heard_more "$1" "$line" ;;
+    esac
+    last_line=$line
+}
+
+# The lines only one script understands.
+heard_more() { :; }
+
+# report DETAIL: the message is complete. An error ends everything, a warning is
+# passed on.
+report() {
+    local message=${messages[$level]-} failed=$level text
+    expected=
+    unset "messages[$level]"
+    level=${!messages[*]} # the other one, if there is one
+    if [[ $failed == ERROR || $message == 'Delayed linking failed.' ]]; then
+        fail "$message" "$1"
+        return
+    fi
+    text=$(whole_text "$message" "$1")
+    # What has no decoder is named again, in words, where it matters.
+    [[ -n $ending || $text == 'No decoder available'* ]] || complain "warning: $text"
+}
+
+# whole_text MESSAGE DETAIL: both, or the one that says it all.
+whole_text() {
+    local message=${1,,} detail=${2,,}
+    case $message in
+        *"$detail"*) echo "$1" ;;
+        *) [[ $detail == *"$message"* ]] && echo "$2" || echo "$1 ($2)" ;;
+    esac
+}
+
+# fail MESSAGE DETAIL: keeps the first error, which is the cause of the others.
+fail() {
+    [[ -z $failure && -z $ending ]] || return 0
+    case "$1 $2" in
+        *'Output window was closed'*) request_end "$window_closed" ;;
+        *) failure=$(explain "$1" "$2") ;;
+    esac
+}
+
+# missing WHAT: says what to install for the formats of people's videos.
+missing() {
+    [[ $1 != *'(audio/'* ]] || return 0
+    failure="GStreamer has nothing here that decodes ${1%% (*}; installing gstreamer1.0-libav or gstreamer1.0-plugins-ugly may help"
+}
+
+# show_rate "N, dropped: D, current: C, average: A", twice a second.
+rates=0
+show_rate() {
+    [[ $1 =~ ^([0-9]+),.*current:\ ([0-9.]+),\ average:\ ([0-9.]+) ]] || return 0
+    # A log gets a line each second.
+    [[ -t 1 ]] || ((rates++ % 2 == 0)) || return 0
+    show_status "${BASH_REMATCH[2]} frames/s (average ${BASH_REMATCH[3]}, ${BASH_REMATCH[1]} frames)"
+}
+
+# explain MESSAGE DETAIL: one sentence that says what to do.
+explain() {
+    local message=$1 detail=$2
+    case "$message $detail" in
+        *'Address already in use'*)
+            echo "port $port is taken; choose another with --port, or any free one with --port 0" ;;
+        *'Failed to bind'*'Permission denied'* | *'bind('*'Permission denied'*)
+            echo "port $port is for root only; choose one from 1024 up with --port" ;;
+        *'Cannot assign requested address'*)
+            echo "this machine does not have the address '$host'; use --host 127.0.0.1, or 0.0.0.0 for all it has" ;;
+        *'Failed to resolve host'* | *getaddrinfo*)
+            echo "there is no host called '$host'" ;;
+        *'Failed to connect to host'*'Connection refused'*)
+            echo "nobody serves at $(address "$host" "$port"); start pipelines/serve.sh there first" ;;
+        *'Failed to connect to host'*)
+            echo "$(address "$host" "$port") cannot be reached: ${detail##*: }" ;;
+        *'no element "b64jpeg'*)
+            echo "GStreamer does not find our plugin in $plugin_dir; run pipelines/setup.sh" ;;
+        *'no element '*)
+            echo "GStreamer has $message here; run pipelines/setup.sh" ;;
+        *'is busy'* | *'Device or resource busy'*)
+            echo "$input is in use by another program; close that one first" ;;
+        *'Could not determine type of stream'* | *'no playable streams'* | *'Stream contains no data'* | \
+            *"doesn't contain enough data"* | *'plain text files'*)
+            echo "'$input' is not a video that GStreamer can read: $message" ;;
+        *'Delayed linking failed'* | *'missing a plug-in'* | *'not-linked'*)
+            echo "'$input' has no video in it" ;;
+        *'Internal data stream error'*'reason error'*)
+            echo "$input cannot be opened, or broke off" ;;
+        *) echo "${input:+$input: }$(whole_text "$message" "$detail")" ;;
+    esac
+}
+
+# outcome SENTENCE: ends the script; SENTENCE if the stream came to its own end.
+outcome() {
+    if [[ -n $ending ]]; then
+        say "$ending"
+    elif [[ -n $failure ]]; then
+        die "$failure"
+    else
+        say "$1"
+    fi
+    exit 0
+}
+
+# ---- serving ----------------------------------------------------------------
+# What serve.sh and replay.sh have in common.
+
+fast=
+no_preview=
+live=
+server_options="  --host H      the address to listen on: 127.0.0.1 (default), only this machine;
+                0.0.0.0 or ::, every address it has. Plain TCP is not encrypted:
+                whoever can reach the port can watch.
+  --port P      the port (default $default_port); 0 picks a free one and prints it
+  --fast        as fast as the viewer reads instead of at the video's own rate,
+                for one viewer: it gets every frame from the first to the last
+  --no-preview  no window; the frame rate is shown in the terminal
+  --dry-run     print the gst-launch-1.0 line and do nothing else
+  --help        this text"
+
+# server_option OPTION [VALUE]...: sets `taken` to the words it has used.
+server_option() {
+    taken=1
+    case $1 in
+        --host) value_of "$@" && host=$value && taken=2 ;;
+        --port) value_of "$@" && number --port "$value" 0 65535 && port=$value && taken=2 ;;
+        --fast) fast=yes ;;
+        --no-preview) no_preview=yes ;;
+        --dry-run) dry_run=yes ;;
+        --help) usage && exit ;;
+        *) usage_error "there is no option $1" ;;
+    esac
+}
+
+# serve ELEMENT...: sends the JPEG frames that these elements make.
+serve() {
+    local sync=true limit=$file_queue preview=("${steady[@]}")
+    if [[ -n $live ]]; then
+        sync=false limit=$live_queue preview=("${newest[@]}")
+    elif [[ -n $fast ]]; then
+        sync=false
+    fi
+    if [[ -z $no_preview ]] && ! have_display; then
+        say "No preview: $no_display."
+        no_preview=yes
+    fi
+
+    gst=(-v "$@" ! b64jpegpay quit-key=q ! tee name=sent)
+    if [[ -n $fast ]]; then
+        # tcpserversink never waits for anybody; a pipe does.
+        gst+=(sent. ! "${steady[@]}" ! fdsink fd=3)
+    else
+        # A client that is `limit` frames late loses whole frames; the others notice nothing.
+        gst+=(sent. ! "${steady[@]}" ! tcpserversink "$(property host "$host")" "port=$port" "sync=$sync"
+            unit-format=buffers "units-soft-max=$limit" recover-policy=keyframe)
+        # At the end of a file tcpserversink would drop what is not sent yet:
+        # this branch keeps the pipeline running for half a second more.
+        [[ -n $live ]] || gst+=(sent. ! queue leaky=downstream ! fakesink sync=true ts-offset=500000000)
+    fi
+    # The preview shows what viewers get: the frames as they were sent, decoded.
+    # A key pressed in it travels upstream, and q makes b64jpegpay end the stream.
+    if [[ -z $no_preview ]]; then
+        window TRANSMITIENDO "$sync"
+        gst+=(sent. ! "${preview[@]}" ! b64jpegdepay ! "${show[@]}")
+    else
+        meter "$sync"
+        gst+=(sent. ! "${preview[@]}" ! "${show[@]}")
+    fi
+
+    if [[ -n $fast ]]; then
+        local listen=TCP4-LISTEN
+        [[ $host != *:* ]] || listen=TCP6-LISTEN
+        launch socat -d -d -u - "$listen:$port,bind=${host/#*:*/[$host]},reuseaddr"
+    else
+        launch
+    fi
+    tick() { poll_clients; }
+    heard_more() { heard_server "$2"; }
+    follow
+}
+
+# The address is announced when both are true: it is open, and the source plays.
+listening=
+playing=
+announced=
+heard_server() {
+    case $1 in
+        *TCPServerSink*': current-port = '[1-9]* | *' listening on AF='*)
+            [[ -n $listening ]] || port=${1##*[ :]}
+            listening=yes
+            ;;
+        *'etting pipeline to PLAYING'*) playing=yes ;;
+        *socat*' E '*'Broken pipe' | *socat*' E '*'Connection reset by peer')
+            request_end 'The viewer has left.'
+            ;;
+        *socat*' E '*) fail "${1#* E }" '' ;;
+    esac
+    [[ -n $listening && -n $playing && -z $announced ]] || return 0
+    announced=yes
+    local from=$host
+    [[ $host != 0.0.0.0 && $host != :: ]] || from=$HOSTNAME
+    say "Serving $input at $(address "$host" "$port"); watch it with: pipelines/watch.sh $(address "$from" "$port")"
+    [[ $host != 127.* && $host != localhost && $host != ::1 ]] ||
+        say 'Only this machine can watch; --host 0.0.0.0 lets others watch as well.'
+}
+
+# Prints who has come and who has left since the last time, twice a second.
+declare -A clients=()
+last_poll=0
+poll_clients() {
+    local peer
+    local -A here_now=()
+    look_at_clock
+    [[ -n $announced ]] && ((now - last_poll >= 500)) || return 0
+    last_poll=$now
+    while read -r _ _ _ peer _; do
+        # An IPv4 client of an IPv6 socket.
+        [[ $peer != '[::ffff:'* ]] || peer=${peer#'[::ffff:'} peer=${peer/]/}
+        here_now[$peer]=yes
+    done < <(ss -Htn state established "( sport = :$port )")
+    for peer in "${!clients[@]}"; do
+        [[ -z ${here_now[$peer]-} ]] || continue
+        unset "clients[$peer]"
+        say "- $peer left ($(count_clients))"
+    done
+    for peer in "${!here_now[@]}"; do
+        [[ -z ${clients[$peer]-} ]] || continue
+        clients[$peer]=yes
+        say "+ $peer watches ($(count_clients))"
+    done
+}
+
+count_clients() {
+    ((${#clients[@]} == 1)) && echo '1 client' || echo "${#clients[@]} clients"
+}

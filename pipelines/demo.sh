@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MPL-2.0
+# A stream end to end on this machine: makes a clip, serves it, watches it.
+# shellcheck source=common.sh
+. "$(dirname "$(readlink -f "$0")")/common.sh"
+
+seconds=10
+
+usage() {
+    cat <<USAGE
+Usage: pipelines/$me
+
+Makes a moving clip of $seconds seconds, serves it on a free port of this machine
+(window TRANSMITIENDO) and watches it (window RECIBIDO), the frame rate in both.
+Where there is no display, the terminal shows the frame rates. Nothing else is
+needed: no file, no camera, no network.
+
+  --dry-run  print the gst-launch-1.0 line that makes the clip and do nothing else
+  --help     this text
+
+It ends with the clip; q in a window or the terminal, or Ctrl-C, ends it sooner.
+USAGE
+}
+
+for word; do
+    case $word in
+        --dry-run) dry_run=yes ;;
+        --help) usage && exit ;;
+        *) usage_error "there is no option $word" ;;
+    esac
+done
+
+make_scratch
+input=$scratch/clip.avi
+prepare
+say "Making a clip of $seconds seconds."
+gst=(videotestsrc "num-buffers=$((seconds * 30))" "${test_picture[@]}" ! videoconvert ! "$jpeg_colours" !
+    jpegenc ! avimux ! filesink "$(property location "$input")")
+launch
+follow
+[[ -z $ending$failure ]] || outcome
+
+# From here on the children are the scripts, and their lines are passed on.
+declare -A rate=()
+heard() {
+    if [[ -t 1 && $2 == *' frames/s '* ]]; then
+        rate[$1]=${2%% (*}
+        show_status "serve.sh ${rate[serve.sh]-}, watch.sh ${rate[watch.sh]-}"
+        return
+    fi
+    say "$1 | $2"
+    [[ $2 =~ ' at '([^ ]+)'; watch it' ]] || return 0
+    start watch.sh "$here/watch.sh" "${BASH_REMATCH[1]}" </dev/null
+}
+
+# The window may have ended, or the server, which then needs a moment.
+watched_until=
+ended() {
+    if ((exit_status[$1])); then
+        failure="$1 failed"
+    elif [[ $1 == watch.sh ]]; then
+        look_at_clock
+        watched_until=$now
+    fi
+}
+
+tick() {
+    look_at_clock
+    [[ -z $watched_until ]] || ((now - watched_until < 2000)) || request_end "$the_end"
+}
+
+the_end='The demo has ended.'
+start serve.sh "$here/serve.sh" --port 0 "$input" </dev/null
+follow
+outcome "$the_end"

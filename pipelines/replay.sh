@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MPL-2.0
+# Serves a recording of pipelines/record.sh; nothing is encoded again.
+# shellcheck source=common.sh
+. "$(dirname "$(readlink -f "$0")")/common.sh"
+
+host=127.0.0.1
+port=$default_port
+framerate=25
+loop=
+
+usage() {
+    cat <<USAGE
+Usage: pipelines/$me [OPTION...] FILE
+
+Serves FILE, a recording of pipelines/record.sh, to any number of viewers, frame
+by frame as it was received.
+
+  --framerate N  frames per second (default $framerate): the stream itself has no times
+  --loop         begin again at the end; the whole file is held in memory
+$server_options
+
+A window or the terminal ends it with q; so does Ctrl-C.
+
+Example:
+  pipelines/$me --port 0 --framerate 30 'my recording.b64jpeg'
+USAGE
+}
+
+split_options "$@"
+set -- "${words[@]}"
+while (($#)); do
+    case $1 in
+        --framerate) value_of "$@" && number --framerate "$value" 1 1000 && framerate=$value && shift 2 ;;
+        --loop) loop=yes && shift ;;
+        -?*) server_option "$@" && shift "$taken" ;;
+        *)
+            [[ -z $input && -n $1 ]] || usage_error 'exactly one FILE is needed'
+            input=$1
+            shift
+            ;;
+    esac
+done
+[[ -n $input ]] || usage_error 'exactly one FILE is needed'
+
+readable_file "$input"
+prepare
+if [[ -n $loop ]]; then
+    # Its file name is a pattern for numbered files.
+    media=(multifilesrc loop=true "$(property location "${input//%/%%}")")
+else
+    media=(filesrc "$(property location "$input")")
+fi
+serve "${media[@]}" ! b64jpegdepay "framerate=$framerate/1"
+outcome "The recording has ended${or_key:-}."

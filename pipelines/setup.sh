@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MPL-2.0
+# Installs what is missing, builds the plugin, prints the environment that finds it.
+# shellcheck source=common.sh
+. "$(dirname "$(readlink -f "$0")")/common.sh"
+
+usage() {
+    cat <<USAGE
+Usage: pipelines/$me [--also PACKAGE...]
+
+Installs the Debian or Ubuntu packages that are missing (as root, or with sudo),
+checks the Rust compiler, builds the plugin, and prints the line that lets
+GStreamer find it. Does nothing that is done already. Every script here calls it.
+
+  --also PACKAGE...  install these packages too
+  --help             this text
+
+Environment:
+  B64JPEG_PLUGIN_DIR  a directory with a $plugin_file that is built already:
+                      it is used as it is, nothing is installed or built
+  CARGO_TARGET_DIR    where cargo builds (default: target)
+
+Example, for a shell of your own:
+  eval "\$(pipelines/$me)"
+  gst-inspect-1.0 b64jpegpay
+USAGE
+}
+
+# To build; to run; then the tools of these scripts.
+packages=(
+    gcc libc6-dev pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
+    gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
+    gstreamer1.0-plugins-bad gstreamer1.0-libav gstreamer1.0-x
+    iproute2 socat v4l-utils
+)
+
+while (($#)); do
+    case $1 in
+        --also) shift && packages+=("$@") && break ;;
+        --help) usage && exit ;;
+        *) usage_error "there is no option $1" ;;
+    esac
+done
+
+# Only the environment goes to standard output, so that a shell can evaluate it.
+exec 3>&1 1>&2
+
+manifest=$root/Cargo.toml
+built=$(dirname "$plugin_dir")/release/$plugin_file
+
+# at_least WANTED VERSION
+at_least() {
+    printf '%s\n' "$1" "$2" | sort --check=quiet --version-sort
+}
+
+install_packages() {
+    local missing=() as_root=() package
+    if ! command -v dpkg-query apt-get >/dev/null; then
+        say 'This is neither Debian nor Ubuntu: GStreamer, its plugins and its development files are taken for granted.'
+        return
+    fi
+    for package in "${packages[@]}"; do
+        [[ $(dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null) == *installed* ]] || missing+=("$package")
+    done
+    ((${#missing[@]})) || return 0
+    if ((EUID)); then
+        command -v sudo >/dev/null ||
+            die "packages are missing and there is no sudo; run as root: apt-get install ${missing[*]}"
+        as_root=(sudo)
+    fi
+    say "Installing ${missing[*]}."
+    "${as_root[@]}" apt-get -qq update || complain 'the package lists could not be updated; trying with the old ones'
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install --yes --no-install-recommends "${missing[@]}" ||
+        die "apt-get failed; put that right, or run as root: apt-get install ${missing[*]}"
+}
+
+check_gstreamer() {
+    local wanted version
+    wanted=$(sed -n '/^gst = /s/.*"v\([0-9]*\)_\([0-9]*\)".*/\1.\2/p' "$manifest")
+    version=$(pkg-config --modversion gstreamer-1.0) || die 'GStreamer has no development files here'
+    at_least "$wanted" "$version" ||
+        die "GStreamer $version is too old: $wanted or newer is needed, as in Debian 12 and Ubuntu 24.04"
+}
+
+check_rust() {
+    local wanted version advice='https://rustup.rs installs it'
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$manifest")
+    PATH=$PATH:$HOME/.cargo/bin
+    command -v cargo rustc >/dev/null || die "there is no Rust compiler; $advice ($wanted or newer is needed)"
+    ! command -v rustup >/dev/null || advice="'rustup update stable' gets it"
+    version=$(rustc --version) || die "the Rust compiler does not start; $advice"
+    version=${version#rustc }
+    version=${version%%[ -]*}
+    at_least "$wanted" "$version" || die "Rust $version is too old: $wanted or newer is needed; $advice"
+}
+
+build() {
+    local newer
+    if [[ -e $built ]]; then
+        newer=$(find "$root/src" "$root/build.rs" "$manifest" "$root/Cargo.lock" -newer "$built" -print -quit)
+        [[ -n $newer ]] || return 0
+    fi
+    check_gstreamer
+    check_rust
+    say 'Building the plugin.'
+    cargo build --quiet --release --locked --lib --manifest-path "$manifest" || die 'the plugin could not be built'
+    # Cargo leaves it alone if nothing in it has changed.
+    touch "$built"
+}
+
+if [[ -n ${B64JPEG_PLUGIN_DIR:-} ]]; then
+    [[ -e $plugin_dir/$plugin_file ]] || die "B64JPEG_PLUGIN_DIR has no $plugin_file in it: $plugin_dir"
+else
+    install_packages
+    build
+    mkdir -p "$plugin_dir"
+    [[ $plugin_dir/$plugin_file -ef $built ]] || ln -sf "../release/$plugin_file" "$plugin_dir/"
+fi
+printf 'export GST_PLUGIN_PATH=%s\n' "$(shell_line "$GST_PLUGIN_PATH")" >&3
