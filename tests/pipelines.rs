@@ -64,7 +64,8 @@ impl Script {
 
     /// The script at the keyboard of a terminal.
     fn in_terminal(self) -> Self {
-        let line = shell_words(&self.command);
+        // Not every shell replaces itself by its last command.
+        let line = format!("exec {}", shell_words(&self.command));
         let mut command = Command::new("script");
         command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
         for (name, value) in self.command.get_envs().filter(|(name, _)| *name != MARK) {

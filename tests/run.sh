@@ -22,7 +22,6 @@ EOF
 # What only the tests need; pipelines/setup.sh knows the rest.
 packages=(
     g++                            # compiles libFuzzer
-    gstreamer1.0-plugins-base-apps # the players
     meson                          # brings ninja
     procps                         # kill
     python3-venv                   # for the OpenCV peers

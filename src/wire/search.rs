@@ -153,10 +153,8 @@ impl Search {
             }
             self.candidates.push(candidate);
             if self.candidates.len() > MAX_CANDIDATES {
-                // The longest is the least likely.
-                let ends = self.candidates.iter().map(|candidate| candidate.end);
-                let (longest, _) = ends.enumerate().max_by_key(|(_, end)| *end)?;
-                self.candidates.remove(longest);
+                // Garbage comes first, the next frame behind it.
+                self.candidates.remove(0);
             }
         }
         None

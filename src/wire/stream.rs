@@ -17,6 +17,11 @@ const MAX_SKIP: usize = 1 << 20;
 /// swallow a second of video before it is noticed.
 const LARGE: usize = 256 << 10;
 
+/// A frame without a length is looked at with every piece up to here, and then only
+/// after so and so many: whoever has to join the pieces to look does not do so forever.
+/// The price is that a longer one may be seen only when the next begins.
+const LONG_OPEN: usize = 512 << 10;
+
 /// What to do next with the bytes of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -237,11 +242,9 @@ impl Stream {
                 if end && !data.is_empty() {
                     return Some(self.cut(data, framing));
                 }
-                // Without a length every byte may be the last, but a caller who has to join
-                // them all to look again must not do so for every piece.
                 let patient = match framing.header().has_length() {
                     true => len,
-                    false => (len + data.len().saturating_sub(LARGE) / 8)
+                    false => (len + data.len().saturating_sub(LONG_OPEN) / 8)
                         .min(self.limits.max_frame.saturating_add(2))
                         .max(len),
                 };
