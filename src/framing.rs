@@ -2,9 +2,11 @@
 
 //! The framings as GStreamer sees them: values of properties and fields of caps.
 
+use std::str::FromStr;
+
 use once_cell::sync::Lazy;
 
-use crate::wire::{Accept, Header, Payload};
+use crate::wire::{Accept, Header, Payload, UnknownName};
 
 /// The media type of a framed stream.
 pub const MEDIA_TYPE: &str = "application/x-b64jpeg";
@@ -27,13 +29,31 @@ pub static JPEG_CAPS: Lazy<gst::Caps> = Lazy::new(|| gst::Caps::new_empty_simple
 pub static UNIX_TIME_CAPS: Lazy<gst::Caps> =
     Lazy::new(|| gst::Caps::new_empty_simple("timestamp/x-unix"));
 
+/// A pad that an element always has.
+pub fn always_template(
+    name: &str,
+    direction: gst::PadDirection,
+    caps: &gst::Caps,
+) -> gst::PadTemplate {
+    gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps)
+        .expect("the template is right")
+}
+
 /// The framing that caps tell, as far as they do.
-pub fn from_caps(caps: &gst::CapsRef) -> Accept {
-    let field = |name| caps.structure(0).and_then(|s| s.get::<&str>(name).ok());
-    Accept {
-        header: field("header").and_then(|name| name.parse().ok()),
-        payload: field("payload").and_then(|name| name.parse().ok()),
+pub fn from_caps(caps: &gst::CapsRef) -> Result<Accept, UnknownName> {
+    fn field<T: FromStr<Err = UnknownName>>(
+        caps: &gst::CapsRef,
+        name: &str,
+    ) -> Result<Option<T>, UnknownName> {
+        caps.structure(0)
+            .and_then(|structure| structure.get::<&str>(name).ok())
+            .map(str::parse)
+            .transpose()
     }
+    Ok(Accept {
+        header: field(caps, "header")?,
+        payload: field(caps, "payload")?,
+    })
 }
 
 /// Refuses a header and a payload that do not go together.
@@ -53,123 +73,90 @@ pub fn check(accept: Accept) -> Result<(), gst::ErrorMessage> {
     ))
 }
 
-/// What stands before each payload, as the payloader writes it.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-#[repr(i32)]
-#[enum_type(name = "GstB64JpegHeader")]
-pub enum HeaderProperty {
-    #[default]
-    #[enum_value(name = "32-bit big-endian length: struct.pack('>L', n)", nick = "be32")]
-    Be32,
-    #[enum_value(
-        name = "32-bit little-endian length: struct.pack('<L', n)",
-        nick = "le32"
-    )]
-    Le32,
-    #[enum_value(name = "64-bit big-endian length: struct.pack('>Q', n)", nick = "be64")]
-    Be64,
-    #[enum_value(
-        name = "64-bit little-endian length: struct.pack('<Q', n)",
-        nick = "le64"
-    )]
-    Le64,
-    #[enum_value(
-        name = "Decimal length padded to 16 bytes: str(n).ljust(16)",
-        nick = "ascii16"
-    )]
-    Ascii16,
-    #[enum_value(
-        name = "No length, one line of base64 for each picture",
-        nick = "lines"
-    )]
-    Lines,
-    #[enum_value(name = "No length, JPEGs back to back", nick = "none")]
-    None,
+/// Makes two enums for properties, of a payloader and of a depayloader, of which the
+/// second can leave it to the stream.
+macro_rules! property_enums {
+    (
+        $wire:ident, $(#[$doc:meta])* $exact:ident = $exact_type:literal,
+        $(#[$auto_doc:meta])* $auto:ident = $auto_type:literal:
+        $first:ident $first_nick:literal $first_blurb:literal,
+        $($value:ident $nick:literal $blurb:literal,)*
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+        #[repr(i32)]
+        #[enum_type(name = $exact_type)]
+        pub enum $exact {
+            #[default]
+            #[enum_value(name = $first_blurb, nick = $first_nick)]
+            $first,
+            $(#[enum_value(name = $blurb, nick = $nick)] $value,)*
+        }
+
+        impl From<$exact> for $wire {
+            fn from(value: $exact) -> Self {
+                Self::ALL[value as usize]
+            }
+        }
+
+        $(#[$auto_doc])*
+        #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+        #[repr(i32)]
+        #[enum_type(name = $auto_type)]
+        pub enum $auto {
+            #[default]
+            #[enum_value(name = "Recognised from the first bytes", nick = "auto")]
+            Auto,
+            #[enum_value(name = $first_blurb, nick = $first_nick)]
+            $first,
+            $(#[enum_value(name = $blurb, nick = $nick)] $value,)*
+        }
+
+        impl From<$auto> for Option<$wire> {
+            fn from(value: $auto) -> Self {
+                (value as usize).checked_sub(1).map(|i| $wire::ALL[i])
+            }
+        }
+    };
 }
 
-impl From<HeaderProperty> for Header {
-    fn from(header: HeaderProperty) -> Self {
-        Self::ALL[header as usize]
-    }
+property_enums! {
+    Header,
+    /// What stands before each payload, as the payloader writes it.
+    HeaderProperty = "GstB64JpegHeader",
+    /// What stands before each payload, as the depayloader reads it.
+    HeaderOrAuto = "GstB64JpegHeaderOrAuto":
+    Be32 "be32" "32-bit big-endian length: struct.pack('>L', n)",
+    Le32 "le32" "32-bit little-endian length: struct.pack('<L', n)",
+    Be64 "be64" "64-bit big-endian length: struct.pack('>Q', n)",
+    Le64 "le64" "64-bit little-endian length: struct.pack('<Q', n)",
+    Ascii16 "ascii16" "Decimal length in 16 bytes: str(n).ljust(16), or str(n).zfill(16)",
+    Lines "lines" "No length, one line of base64 for each picture",
+    None "none" "No length, JPEGs back to back",
 }
 
-/// What stands before each payload, as the depayloader reads it.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-#[repr(i32)]
-#[enum_type(name = "GstB64JpegHeaderOrAuto")]
-pub enum HeaderOrAuto {
-    #[default]
-    #[enum_value(name = "Recognised from the first bytes", nick = "auto")]
-    Auto,
-    #[enum_value(name = "32-bit big-endian length: struct.pack('>L', n)", nick = "be32")]
-    Be32,
-    #[enum_value(
-        name = "32-bit little-endian length: struct.pack('<L', n)",
-        nick = "le32"
-    )]
-    Le32,
-    #[enum_value(name = "64-bit big-endian length: struct.pack('>Q', n)", nick = "be64")]
-    Be64,
-    #[enum_value(
-        name = "64-bit little-endian length: struct.pack('<Q', n)",
-        nick = "le64"
-    )]
-    Le64,
-    #[enum_value(
-        name = "Decimal length padded to 16 bytes: str(n).ljust(16) or str(n).zfill(16)",
-        nick = "ascii16"
-    )]
-    Ascii16,
-    #[enum_value(
-        name = "No length, one line of base64 for each picture",
-        nick = "lines"
-    )]
-    Lines,
-    #[enum_value(name = "No length, JPEGs back to back", nick = "none")]
-    None,
+property_enums! {
+    Payload,
+    /// How each picture is written, as the payloader does it.
+    PayloadProperty = "GstB64JpegPayload",
+    /// How each picture is written, as the depayloader reads it.
+    PayloadOrAuto = "GstB64JpegPayloadOrAuto":
+    Base64 "base64" "Base64 text of the JPEG",
+    Jpeg "jpeg" "The JPEG itself",
 }
 
-impl From<HeaderOrAuto> for Option<Header> {
-    fn from(header: HeaderOrAuto) -> Self {
-        (header as usize).checked_sub(1).map(|i| Header::ALL[i])
-    }
-}
+/// Has the types of the properties documented with the elements.
+#[cfg(feature = "doc")]
+pub fn document_enums() {
+    use gst::prelude::*;
 
-/// How each picture is written, as the payloader does it.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-#[repr(i32)]
-#[enum_type(name = "GstB64JpegPayload")]
-pub enum PayloadProperty {
-    #[default]
-    #[enum_value(name = "Base64 text of the JPEG", nick = "base64")]
-    Base64,
-    #[enum_value(name = "The JPEG itself", nick = "jpeg")]
-    Jpeg,
-}
-
-impl From<PayloadProperty> for Payload {
-    fn from(payload: PayloadProperty) -> Self {
-        Self::ALL[payload as usize]
-    }
-}
-
-/// How each picture is written, as the depayloader reads it.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-#[repr(i32)]
-#[enum_type(name = "GstB64JpegPayloadOrAuto")]
-pub enum PayloadOrAuto {
-    #[default]
-    #[enum_value(name = "Recognised from the first bytes", nick = "auto")]
-    Auto,
-    #[enum_value(name = "Base64 text of the JPEG", nick = "base64")]
-    Base64,
-    #[enum_value(name = "The JPEG itself", nick = "jpeg")]
-    Jpeg,
-}
-
-impl From<PayloadOrAuto> for Option<Payload> {
-    fn from(payload: PayloadOrAuto) -> Self {
-        (payload as usize).checked_sub(1).map(|i| Payload::ALL[i])
+    for enum_type in [
+        HeaderProperty::static_type(),
+        HeaderOrAuto::static_type(),
+        PayloadProperty::static_type(),
+        PayloadOrAuto::static_type(),
+    ] {
+        enum_type.mark_as_plugin_api(gst::PluginAPIFlags::empty());
     }
 }
 

@@ -18,6 +18,8 @@ mod typefind;
 pub mod wire;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    #[cfg(feature = "doc")]
+    framing::document_enums();
     b64jpegpay::register(plugin)?;
     b64jpegdepay::register(plugin)?;
     typefind::register(plugin)

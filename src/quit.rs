@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! How a stream ends before its time: by a key in a video window, the `quit-key`
-//! properties, or because downstream has had enough.
+//! How a stream ends before its time: by a key in a video window (the `quit-key`
+//! properties), because downstream has had enough, or because of an error.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,14 +21,14 @@ pub fn key_property() -> glib::ParamSpec {
         .build()
 }
 
-/// Whether an element has been asked, from downstream, to end its stream.
+/// Whether the stream is to end before its time.
 #[derive(Debug, Default)]
 pub struct Quit {
     asked: AtomicBool,
 }
 
 impl Quit {
-    /// Ends the stream with the next frame.
+    /// Ends the stream before the next frame.
     pub fn ask(&self) {
         self.asked.store(true, Ordering::Relaxed);
     }
@@ -44,6 +44,16 @@ impl Quit {
         match self.asked.load(Ordering::Relaxed) {
             true => Err(gst::FlowError::Eos),
             false => Ok(()),
+        }
+    }
+
+    /// Begins anew with an event from upstream that says so.
+    pub fn on_sink_event(&self, event: &gst::EventRef) {
+        if matches!(
+            event.type_(),
+            gst::EventType::FlushStop | gst::EventType::StreamStart
+        ) {
+            self.reset();
         }
     }
 

@@ -7,7 +7,7 @@
 //!
 //! Without caps and properties it recognises the framing from the first bytes. A bad
 //! frame is reported with its number and place, and the stream goes on with the next
-//! good one; `max-errors` bad ones in a row end it.
+//! good one; more than `max-errors` bad ones in a row end it.
 //!
 //! A recorded stream has a duration and can be seeked in; its frames are timed by
 //! `framerate`. Live ones keep the times that their source gives them, or else get the
@@ -19,7 +19,7 @@
 //! gst-launch-1.0 tcpclientsrc host=localhost port=9999 ! b64jpegdepay ! jpegdec ! videoconvert ! autovideosink
 //! ```
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{BaseParseFrame, prelude::*, subclass::prelude::*};
@@ -52,6 +52,8 @@ struct Settings {
     max_frame_size: u32,
     max_errors: i32,
     framerate: gst::Fraction,
+    /// Whether somebody has set the frame rate.
+    framerate_set: bool,
     quit_key: String,
 }
 
@@ -63,6 +65,7 @@ impl Default for Settings {
             max_frame_size: DEFAULT_MAX_FRAME_SIZE,
             max_errors: DEFAULT_MAX_ERRORS,
             framerate: DEFAULT_FRAMERATE,
+            framerate_set: false,
             quit_key: String::new(),
         }
     }
@@ -91,8 +94,13 @@ struct State {
     caps: Accept,
     /// The frame rate that caps told, or, for a file, the property.
     framerate: Option<gst::Fraction>,
-    /// Whether the bytes come as they are made rather than from a file, once that is known.
+    /// Whether the frames are as old as their bytes, rather than timed by the frame rate;
+    /// once that is known.
     live: Option<bool>,
+    /// Whether the source has come to its end.
+    eos: bool,
+    /// What was wrong first, while nothing was right.
+    first_fault: Option<Fault>,
     /// Width and height of the last frame, as in the caps downstream.
     size: Option<Option<(u16, u16)>>,
     /// Bad frames in a row.
@@ -113,6 +121,8 @@ impl State {
             caps: Accept::default(),
             framerate: None,
             live: None,
+            eos: false,
+            first_fault: None,
             size: None,
             errors: 0,
             discont: false,
@@ -161,44 +171,43 @@ enum Outcome {
 
 impl B64JpegDepay {
     fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().expect("no panic under the lock")
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no panic under the lock")
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a look at the bytes that are there, which stand at `offset` in the stream.
-    fn look(&self, input: &gst::BufferRef, offset: u64, end: bool) -> Outcome {
-        let data = input
-            .map_readable()
-            .expect("BaseParse's memory is readable");
-        let state = &mut *self.state();
-        if state.stream.offset() != offset {
-            gst::debug!(CAT, imp = self, "Going on at byte {offset}");
-            state.jump(offset);
-        }
-        let known = state.stream.framing();
-        let step = state.stream.step(&data, end);
-        if let Some(framing) = state.stream.framing().filter(|f| known != Some(*f)) {
-            gst::info!(CAT, imp = self, "The framing is {framing}");
-            state.stats.framing = Some(framing);
-        }
-        state.stats.resyncs = state.stream.resyncs();
-        match step {
-            Step::Need(len) => Outcome::Need(len),
-            Step::Skip(len) => {
-                state.skipped = true;
-                Outcome::Skip(len)
+    fn look(&self, input: &gst::BufferRef, data: &[u8], offset: u64, end: bool) -> Outcome {
+        let (frame, framing) = {
+            let state = &mut *self.state();
+            if state.stream.offset() != offset {
+                gst::debug!(CAT, imp = self, "Going on at byte {offset}");
+                state.jump(offset);
             }
-            Step::Bad(fault) => Outcome::Bad(fault),
-            Step::Frame(frame) => {
-                let framing = state.stream.framing().expect("a frame has one");
-                match picture(input, &data, &frame, framing.payload()) {
-                    Ok((buffer, info)) => take(state, input, frame, buffer, info),
-                    Err(error) => Outcome::Bad(state.stream.reject(error)),
+            let known = state.stream.framing();
+            let step = state.stream.step(data, end);
+            let framing = state.stream.framing();
+            if let Some(framing) = framing.filter(|_| framing != known) {
+                gst::info!(CAT, imp = self, "The framing is {framing}");
+                state.stats.framing = Some(framing);
+            }
+            state.stats.resyncs = state.stream.resyncs();
+            match step {
+                Step::Need(len) => return Outcome::Need(len),
+                Step::Skip(len) => {
+                    state.skipped = true;
+                    return Outcome::Skip(len);
                 }
+                Step::Bad(fault) => return Outcome::Bad(fault),
+                Step::Frame(frame) => (frame, framing.expect("a frame has one")),
             }
+        };
+        // Without the lock: it may take a while.
+        match picture(input, data, &frame, framing.payload()) {
+            Ok((buffer, info)) => take(&mut self.state(), input, frame, buffer, info),
+            Err(error) => Outcome::Bad(self.state().stream.reject(error)),
         }
     }
 
@@ -210,6 +219,9 @@ impl B64JpegDepay {
             state.stats.errors += 1;
             state.errors += 1;
             state.discont = true;
+            if state.stats.frames == 0 && state.first_fault.is_none() {
+                state.first_fault = Some(fault.clone());
+            }
             u32::try_from(max_errors).is_ok_and(|max| state.errors > max)
         };
         if fault.error.is_fatal() {
@@ -219,7 +231,7 @@ impl B64JpegDepay {
                 ("{}", sentence(&fault.error)),
                 ["{fault}"]
             );
-            return Err(gst::FlowError::Error);
+            return Err(self.fail());
         }
         if too_many {
             gst::element_imp_error!(
@@ -230,7 +242,7 @@ impl B64JpegDepay {
                     sentence(fault)
                 )
             );
-            return Err(gst::FlowError::Error);
+            return Err(self.fail());
         }
         let advice = match fault.error {
             WireError::TooLong { .. } => "; if it is right, raise max-frame-size",
@@ -245,33 +257,76 @@ impl B64JpegDepay {
         Ok(())
     }
 
-    /// Finds out whether this is a file, and lets BaseParse time its frames.
+    /// An error was posted: the bytes that are still to come, if only because the end
+    /// drains them, are of no interest.
+    fn fail(&self) -> gst::FlowError {
+        self.quit.ask();
+        gst::FlowError::Error
+    }
+
+    /// At the end of a stream in which nothing was right, says why. Applications may
+    /// not show warnings, and BaseParse does not know.
+    fn conclude(&self) -> Result<(), gst::FlowError> {
+        let pull = self.obj().sink_pad().mode() == gst::PadMode::Pull;
+        let fault = {
+            let state = &mut *self.state();
+            match state.first_fault.take() {
+                Some(fault) if state.stats.frames == 0 && (pull || state.eos) => fault,
+                fault => {
+                    state.first_fault = fault;
+                    return Ok(());
+                }
+            }
+        };
+        gst::element_imp_error!(
+            self,
+            gst::StreamError::WrongType,
+            ("There is no good frame in the stream. {}", sentence(&fault))
+        );
+        Err(self.fail())
+    }
+
+    /// Finds out whether this is a file, and has BaseParse time its frames.
     fn ask_source(&self) {
         if self.state().live.is_some() {
             return;
         }
         let obj = self.obj();
+        let sink_pad = obj.sink_pad();
+        // In another format the bytes of a file may be those of something else, out of
+        // which the stream was taken.
+        let of_bytes = sink_pad
+            .sticky_event::<gst::event::Segment>(0)
+            .is_some_and(|event| event.segment().format() == gst::Format::Bytes);
         let mut query = gst::query::Seeking::new(gst::Format::Bytes);
-        let is_file = obj.sink_pad().mode() == gst::PadMode::Pull
-            || obj.sink_pad().peer_query(&mut query) && query.result().0;
-        let rate = {
-            let framerate = self.settings().framerate;
+        let is_file = sink_pad.mode() == gst::PadMode::Pull
+            || of_bytes && sink_pad.peer_query(&mut query) && query.result().0;
+        let (rate, timed) = {
+            let (framerate, framerate_set) = {
+                let settings = self.settings();
+                (settings.framerate, settings.framerate_set)
+            };
             let state = &mut *self.state();
-            state.live = Some(!is_file);
-            if is_file && state.framerate.is_none() && framerate.numer() > 0 {
+            let timed = is_file || framerate_set;
+            if timed && state.framerate.is_none() && framerate.numer() > 0 {
                 state.framerate = Some(framerate);
             }
-            state.framerate
+            state.live = Some(!timed);
+            (state.framerate.filter(|_| timed), timed)
         };
+        gst::info!(CAT, imp = self, "A file: {is_file}; frames/s: {rate:?}");
+        obj.set_frame_rate(rate.unwrap_or(gst::Fraction::new(0, 1)), 0, 0);
+        // Times made up from a rate would make a live sink wait, and the delay grow.
+        obj.set_infer_ts(timed);
+        obj.set_pts_interpolation(timed);
         if is_file {
-            gst::info!(CAT, imp = self, "A recorded stream of {rate:?} frames/s");
-            obj.set_frame_rate(rate.unwrap_or(gst::Fraction::new(0, 1)), 0, 0);
             // An estimate with every frame, so that there is one in PAUSED already.
             obj.set_duration(gst::ClockTime::NONE, 1);
         }
-        // Times made up from a rate would make a live sink wait, and the delay grow.
-        obj.set_infer_ts(is_file);
-        obj.set_pts_interpolation(is_file);
+        if !timed {
+            // Only now is it known what to answer.
+            let _ = obj.post_message(gst::message::Latency::builder().src(&*obj).build());
+        }
     }
 
     /// The time on a live stream that says none: now.
@@ -388,7 +443,7 @@ impl ObjectImpl for B64JpegDepay {
                     .nick("Maximum frame size")
                     .blurb(
                         "Longest payload in bytes on the wire; a longer one is a bad frame, \
-                         and no more than that is held in memory",
+                         and one that long takes three times as much memory",
                     )
                     .minimum(16)
                     // BaseParse counts in signed 32-bit numbers.
@@ -398,14 +453,17 @@ impl ObjectImpl for B64JpegDepay {
                     .build(),
                 glib::ParamSpecInt::builder("max-errors")
                     .nick("Maximum errors")
-                    .blurb("Bad frames in a row before the stream ends with an error (-1 = never)")
+                    .blurb("Bad frames in a row that are forgiven; one more is an error (-1 = any number)")
                     .minimum(-1)
                     .default_value(DEFAULT_MAX_ERRORS)
                     .mutable_playing()
                     .build(),
                 gst::ParamSpecFraction::builder("framerate")
                     .nick("Frame rate")
-                    .blurb("Frames per second of a recorded stream whose caps tell none (0/1 = untimed)")
+                    .blurb(
+                        "Frames per second of a recorded stream whose caps tell none and, only \
+                         if it is set, of a live one that tells no times (0/1 = untimed)",
+                    )
                     .minimum(gst::Fraction::new(0, 1))
                     .maximum(gst::Fraction::new(i32::MAX, 1))
                     .default_value(DEFAULT_FRAMERATE)
@@ -430,7 +488,10 @@ impl ObjectImpl for B64JpegDepay {
             "payload" => settings.payload = value.get().expect(OF_TYPE),
             "max-frame-size" => settings.max_frame_size = value.get().expect(OF_TYPE),
             "max-errors" => settings.max_errors = value.get().expect(OF_TYPE),
-            "framerate" => settings.framerate = value.get().expect(OF_TYPE),
+            "framerate" => {
+                settings.framerate = value.get().expect(OF_TYPE);
+                settings.framerate_set = true;
+            }
             "quit-key" => {
                 settings.quit_key = value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default();
             }
@@ -472,10 +533,6 @@ impl ElementImpl for B64JpegDepay {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
-            let always = |name, direction, caps| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps)
-                    .expect("the template is right")
-            };
             // With fixed caps autopluggers would not wait for what we make of the stream.
             let size = gst::IntRange::new(1, i32::from(u16::MAX));
             let jpeg = || gst::Structure::builder("image/jpeg").field("parsed", true);
@@ -485,8 +542,8 @@ impl ElementImpl for B64JpegDepay {
                 .structure(jpeg().build())
                 .build();
             vec![
-                always("sink", gst::PadDirection::Sink, &*CAPS),
-                always("src", gst::PadDirection::Src, &jpeg),
+                framing::always_template("sink", gst::PadDirection::Sink, &CAPS),
+                framing::always_template("src", gst::PadDirection::Src, &jpeg),
             ]
         });
         &TEMPLATES
@@ -505,24 +562,37 @@ impl BaseParseImpl for B64JpegDepay {
 
     fn set_sink_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
         let settings = self.settings().clone();
-        let told = framing::from_caps(caps);
-        framing::check(settings.accept(told))
-            .map_err(|_| gst::loggable_error!(CAT, "{caps} do not fit the properties"))?;
+        let told = framing::from_caps(caps)
+            .map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{caps}: {error}")))
+            .and_then(|told| framing::check(settings.accept(told)).map(|()| told));
+        let told = match told {
+            Ok(told) => told,
+            Err(message) => {
+                self.post_error_message(message);
+                return Err(gst::loggable_error!(CAT, "{caps} make no framing"));
+            }
+        };
         let state = &mut *self.state();
         if told != state.caps {
             gst::debug!(CAT, imp = self, "Another framing by {caps}");
-            state.stream = settings.stream(told);
+            state.stream.reframe(settings.accept(told));
             state.caps = told;
         }
         state.framerate = caps
             .structure(0)
             .and_then(|s| s.get::<gst::Fraction>("framerate").ok())
             .filter(|rate| rate.numer() > 0);
+        // The rate may have changed, and with it our caps.
+        state.size = None;
+        state.live = None;
         Ok(())
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
+        self.quit.on_sink_event(&event);
         match event.view() {
+            gst::EventView::StreamStart(_) => self.state().eos = false,
+            gst::EventView::Eos(_) => self.state().eos = true,
             // BaseParse would take a gap for the end of the frame that is under way.
             gst::EventView::Gap(_) => {
                 let src_pad = self.obj().src_pad().clone();
@@ -531,11 +601,11 @@ impl BaseParseImpl for B64JpegDepay {
             }
             gst::EventView::FlushStop(_) => {
                 gst::debug!(CAT, imp = self, "Flushed");
-                self.quit.reset();
                 self.obj().set_min_frame_size(1);
                 let state = &mut *self.state();
                 let offset = state.stream.offset();
                 state.jump(offset);
+                state.eos = false;
             }
             _ => {}
         }
@@ -593,13 +663,26 @@ impl BaseParseImpl for B64JpegDepay {
         let end = obj.is_draining();
         loop {
             let input = frame.buffer().expect("BaseParse gives one");
-            match self.look(input, frame.offset(), end) {
+            let outcome = {
+                let data = input.map_readable().map_err(|error| {
+                    gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
+                    gst::FlowError::Error
+                })?;
+                self.look(input, &data, frame.offset(), end)
+            };
+            match outcome {
                 Outcome::Need(len) => {
+                    if end {
+                        self.conclude()?;
+                    }
                     // Without it BaseParse comes, and copies, with every piece.
                     obj.set_min_frame_size(len.max(1) as u32);
                     return Ok((gst::FlowSuccess::Ok, 0));
                 }
                 Outcome::Skip(len) => {
+                    if end && len == input.size() {
+                        self.conclude()?;
+                    }
                     obj.set_min_frame_size(1);
                     return Ok((gst::FlowSuccess::Ok, len as u32));
                 }

@@ -18,7 +18,7 @@
 //! say is an error.
 
 use std::{
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -78,7 +78,8 @@ impl Settings {
 
 #[derive(Debug, Default)]
 struct State {
-    framing: Framing,
+    /// The framing since the start.
+    framing: Option<Framing>,
     capture_time: bool,
     stats: Stats,
 }
@@ -92,21 +93,20 @@ pub struct B64JpegPay {
 
 impl B64JpegPay {
     fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().expect("no panic under the lock")
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no panic under the lock")
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The frame for one picture, or why there is none.
-    fn frame(&self, input: &gst::BufferRef) -> Result<gst::Buffer, WireError> {
+    fn frame(&self, input: &gst::BufferRef, jpeg: &[u8]) -> Result<gst::Buffer, WireError> {
         let (framing, capture_time) = {
             let state = self.state();
-            (state.framing, state.capture_time)
+            (state.framing.unwrap_or_default(), state.capture_time)
         };
-        let jpeg = input.map_readable().map_err(|_| WireError::Empty)?;
-        let mut picture = Picture::new(&jpeg)?;
+        let mut picture = Picture::new(jpeg)?;
         if capture_time {
             picture = picture.captured_at(self.capture_time(input));
         }
@@ -242,13 +242,9 @@ impl ElementImpl for B64JpegPay {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
-            let always = |name, direction, caps| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps)
-                    .expect("the template is right")
-            };
             vec![
-                always("sink", gst::PadDirection::Sink, &*JPEG_CAPS),
-                always("src", gst::PadDirection::Src, &*CAPS_WITH_FRAMING),
+                framing::always_template("sink", gst::PadDirection::Sink, &JPEG_CAPS),
+                framing::always_template("src", gst::PadDirection::Src, &CAPS_WITH_FRAMING),
             ]
         });
         &TEMPLATES
@@ -271,7 +267,7 @@ impl BaseTransformImpl for B64JpegPay {
         self.quit.reset();
         gst::info!(CAT, imp = self, "Writing {framing}");
         *self.state() = State {
-            framing,
+            framing: Some(framing),
             capture_time: settings.capture_time,
             stats: Stats::new(Some(framing)),
         };
@@ -287,7 +283,8 @@ impl BaseTransformImpl for B64JpegPay {
         let mut other = match direction {
             gst::PadDirection::Src => JPEG_CAPS.clone(),
             _ => {
-                let framing = self.settings().framing();
+                let started = self.state().framing;
+                let framing = started.unwrap_or_else(|| self.settings().framing());
                 let mut other = gst::Caps::new_empty();
                 let frames = other.get_mut().expect("nobody else has it yet");
                 for jpeg in caps.iter() {
@@ -312,7 +309,28 @@ impl BaseTransformImpl for B64JpegPay {
         Some(other)
     }
 
+    fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
+        // Upstream's bytes are not the bytes of the frames.
+        if direction == gst::PadDirection::Src {
+            match query.view_mut() {
+                gst::QueryViewMut::Seeking(seeking) if seeking.format() == gst::Format::Bytes => {
+                    let nowhere = gst::format::Bytes::ZERO;
+                    seeking.set(false, nowhere, gst::format::Bytes::NONE);
+                    return true;
+                }
+                gst::QueryViewMut::Duration(duration)
+                    if duration.format() == gst::Format::Bytes =>
+                {
+                    return false;
+                }
+                _ => {}
+            }
+        }
+        BaseTransformImplExt::parent_query(self, direction, query)
+    }
+
     fn sink_event(&self, event: gst::Event) -> bool {
+        self.quit.on_sink_event(&event);
         if let gst::EventView::Segment(segment) = event.view()
             && segment.segment().format() != gst::Format::Time
         {
@@ -336,7 +354,14 @@ impl BaseTransformImpl for B64JpegPay {
             return Ok(GenerateOutputSuccess::NoOutput);
         };
         self.quit.check()?;
-        match self.frame(&input) {
+        let frame = {
+            let jpeg = input.map_readable().map_err(|error| {
+                gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
+                gst::FlowError::Error
+            })?;
+            self.frame(&input, &jpeg)
+        };
+        match frame {
             Ok(output) => {
                 gst::log!(CAT, imp = self, "{input:?} makes {output:?}");
                 self.state().stats.frame(input.size(), output.size());

@@ -41,12 +41,6 @@ impl Accept {
                     .is_none_or(|payload| payload == framing.payload())
         })
     }
-
-    /// The framing, if only one fits.
-    pub fn only(self) -> Option<Framing> {
-        let mut framings = self.framings();
-        framings.next().filter(|_| framings.next().is_none())
-    }
 }
 
 /// Where, from `from` on, payloads of any of `framings` may begin.

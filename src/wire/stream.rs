@@ -115,6 +115,15 @@ impl Stream {
         self.resyncs
     }
 
+    /// Tells that from here on other framings are accepted.
+    pub fn reframe(&mut self, accept: Accept) {
+        self.framings = accept.framings().collect();
+        self.alike.clear();
+        self.framing = None;
+        self.streak = 0;
+        self.mode = Mode::Begin;
+    }
+
     /// Tells that the bytes from here on do not continue those before, as after a seek.
     ///
     /// They may begin anywhere in a frame.

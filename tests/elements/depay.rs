@@ -97,11 +97,55 @@ fn properties_win_over_caps() {
 }
 
 #[test]
-fn caps_of_no_framing_are_a_hint_only() {
-    Scenario::depay()
-        .caps("application/x-b64jpeg,header=ninety,payload=(int)9")
-        .feed(DEFAULT.stream(pictures(3)))
-        .expect_frames(pictures(3));
+fn caps_of_no_framing_are_refused() {
+    for (fields, why) in [
+        ("header=ninety", "unknown header or payload \"ninety\""),
+        ("header=lines,payload=jpeg", "do not go together"),
+    ] {
+        let scenario = &mut Scenario::depay().caps(&format!("application/x-b64jpeg,{fields}"));
+        scenario.harness();
+        scenario.expect_error(&[why]);
+        // Caps are sticky: the harness tries them again with the segment.
+        while scenario.message().is_some() {}
+    }
+}
+
+#[test]
+fn another_frame_rate_in_caps() {
+    let scenario = &mut Scenario::depay()
+        .caps("application/x-b64jpeg,framerate=5/1")
+        .byte_segment()
+        .seekable();
+    let frames = pictures(2);
+    scenario.feed(DEFAULT.frame(&frames[0]));
+    let caps = "application/x-b64jpeg,framerate=10/1".parse().unwrap();
+    scenario.event(gst::event::Caps::new(&caps));
+    scenario.feed(DEFAULT.frame(&frames[1]));
+    let rates: Vec<_> = scenario
+        .buffers_and_caps()
+        .into_iter()
+        .map(|(_, caps)| {
+            let caps = caps.expect("caps");
+            caps.structure(0)
+                .unwrap()
+                .get::<gst::Fraction>("framerate")
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(rates, [gst::Fraction::new(5, 1), gst::Fraction::new(10, 1)]);
+}
+
+#[test]
+fn a_frame_rate_that_is_set_times_what_has_no_times() {
+    let scenario = &mut Scenario::depay().byte_segment().with("framerate", "5/1");
+    scenario.feed(DEFAULT.stream(pictures(3)));
+    let times: Vec<_> = scenario
+        .buffers()
+        .iter()
+        .map(|buffer| buffer.pts())
+        .collect();
+    let times_of = |ms| Some(gst::ClockTime::from_mseconds(ms));
+    assert_eq!(times, [0, 200, 400].map(times_of));
 }
 
 #[test]

@@ -555,6 +555,7 @@ fn the_end_inside_the_first_frame() {
         let frame = DEFAULT.frame(&pictures(1)[0]);
         scenario.feed(&frame[..have]).eos();
         scenario.expect_warning(&["Frame 0 at byte 0: "]);
+        scenario.expect_error(&["no good frame in the stream", "Frame 0 at byte 0: "]);
         // BaseParse's own verdict of a stream without a frame.
         scenario.expect_error(&["No valid frames found before end of stream"]);
     }
