@@ -332,9 +332,11 @@ have_display() {
     start display gst-launch-1.0 ximagesrc endx=1 endy=1 ! 'video/x-raw,framerate=1/1' ! fakesink
     log=${logs[display]}
     unset 'logs[display]' # nobody needs to follow it
-    while read -r line <&"$log"; do
+    # A display behind a dead connection never answers.
+    while read -r -t 10 line <&"$log"; do
         [[ $line != *PLAYING* ]] || return 0
     done
+    kill -KILL "${pids[display]}" 2>/dev/null || :
     unset 'pids[display]'
     no_display="the display '$DISPLAY' cannot be opened"
     return 1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
-# Writes a stream of length-prefixed base64 JPEG to a file, as it is sent.
+# Writes a stream of length-prefixed base64 JPEG to a file, every picture as it was sent.
 # shellcheck source=common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -12,8 +12,8 @@ usage() {
 Usage: pipelines/$me [--force] [HOST[:PORT]] [FILE]
 
 Records the stream that HOST serves (default localhost:$default_port) into FILE (default:
-named by date and time, .b64jpeg). Nothing is encoded again and only whole frames
-are written, so the file always plays: with pipelines/replay.sh, or any GStreamer
+named by date and time, .b64jpeg). No picture is encoded again, and only whole frames
+are written, in the default framing, so the file always plays: with pipelines/replay.sh, or any GStreamer
 player that has the plugin.
 
   --force    write over FILE if it exists
