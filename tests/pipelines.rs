@@ -360,7 +360,7 @@ fn every_failure_is_one_sentence() {
             "cannot be written",
         ),
         ("replay", &[&missing], 1, "there is no file"),
-        ("replay", &["--port", "0", &noise], 1, "No valid frames"),
+        ("replay", &["--port", "0", &noise], 1, "no good frame"),
         ("setup", &["--nonsense"], 2, "there is no option"),
         ("demo", &["--nonsense"], 2, "there is no option"),
     ];
