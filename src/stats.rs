@@ -4,7 +4,18 @@
 
 use std::time::{Duration, Instant};
 
+use gst::prelude::*;
+
 use crate::wire::Framing;
+
+/// The property `stats`, the same for every element that has it.
+pub fn property() -> glib::ParamSpec {
+    glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+        .nick("Statistics")
+        .blurb("Counts of frames, bytes and errors since the start")
+        .read_only()
+        .build()
+}
 
 /// Counts of one element since it was started.
 #[derive(Debug, Default, Clone)]

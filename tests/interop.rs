@@ -15,28 +15,13 @@ use std::{
 
 use base64::prelude::*;
 use common::{
+    FRAMINGS,
     pipeline::{Pipeline, scratch},
     process::{PATIENCE, Program},
 };
 use gst::{glib, prelude::*};
 
 const FRAMES: usize = 90;
-
-/// Header and payload as the peers name them.
-const FRAMINGS: &[(&str, &str)] = &[
-    ("be32", "base64"),
-    ("be32", "jpeg"),
-    ("le32", "base64"),
-    ("le32", "jpeg"),
-    ("be64", "base64"),
-    ("be64", "jpeg"),
-    ("le64", "base64"),
-    ("le64", "jpeg"),
-    ("ascii16", "base64"),
-    ("ascii16", "jpeg"),
-    ("lines", "base64"),
-    ("none", "jpeg"),
-];
 
 /// Decoded pictures come within 33 to 35 dB of the clip; its frames are 16 dB apart, and
 /// a picture whose range was relabelled and not converted has 26 dB.
@@ -69,8 +54,8 @@ fn opencv_to_our_picture() {
 #[test]
 fn opencv_to_us_in_every_framing() {
     for (header, payload) in FRAMINGS
-        .iter()
-        .chain(&[("ascii16-zero", "base64"), ("ascii16-zero", "jpeg")])
+        .into_iter()
+        .chain([("ascii16-zero", "base64"), ("ascii16-zero", "jpeg")])
     {
         let args = ["--width", "160", "--header", header, "--payload", payload];
         let (sent, got) = from_opencv(&args, "b64jpegdepay");

@@ -29,7 +29,7 @@ use crate::{
     clock,
     framing::{self, CAPS, HeaderOrAuto, PayloadOrAuto, UNIX_TIME_CAPS},
     quit::{self, Quit},
-    stats::Stats,
+    stats::{self, Stats},
     wire::{Accept, Fault, Frame, Limits, Payload, Step, Stream, WireError, jpeg},
 };
 
@@ -270,13 +270,15 @@ impl B64JpegDepay {
         let pull = self.obj().sink_pad().mode() == gst::PadMode::Pull;
         let fault = {
             let state = &mut *self.state();
-            match state.first_fault.take() {
-                Some(fault) if state.stats.frames == 0 && (pull || state.eos) => fault,
-                fault => {
-                    state.first_fault = fault;
-                    return Ok(());
-                }
+            // A discontinuity drains, too.
+            let ended = pull || state.eos;
+            if !ended || state.stats.frames > 0 {
+                return Ok(());
             }
+            state.first_fault.take()
+        };
+        let Some(fault) = fault else {
+            return Ok(());
         };
         gst::element_imp_error!(
             self,
@@ -470,11 +472,7 @@ impl ObjectImpl for B64JpegDepay {
                     .mutable_ready()
                     .build(),
                 quit::key_property(),
-                glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
-                    .nick("Statistics")
-                    .blurb("Counts of frames, bytes and errors since the start")
-                    .read_only()
-                    .build(),
+                stats::property(),
             ]
         });
         &PROPERTIES

@@ -36,7 +36,7 @@ use crate::{
         UNIX_TIME_CAPS,
     },
     quit::{self, Quit},
-    stats::Stats,
+    stats::{self, Stats},
     wire::{Accept, Framing, Picture, WireError},
 };
 
@@ -189,11 +189,7 @@ impl ObjectImpl for B64JpegPay {
                     .mutable_ready()
                     .build(),
                 quit::key_property(),
-                glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
-                    .nick("Statistics")
-                    .blurb("Counts of frames, bytes and errors since the start")
-                    .read_only()
-                    .build(),
+                stats::property(),
             ]
         });
         &PROPERTIES

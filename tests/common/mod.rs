@@ -8,6 +8,22 @@ pub mod process;
 
 use std::{env, fs, path::PathBuf, sync::Once};
 
+/// Every framing, as the properties and the peers name header and payload.
+pub const FRAMINGS: [(&str, &str); 12] = [
+    ("be32", "base64"),
+    ("be32", "jpeg"),
+    ("le32", "base64"),
+    ("le32", "jpeg"),
+    ("be64", "base64"),
+    ("be64", "jpeg"),
+    ("le64", "base64"),
+    ("le64", "jpeg"),
+    ("ascii16", "base64"),
+    ("ascii16", "jpeg"),
+    ("lines", "base64"),
+    ("none", "jpeg"),
+];
+
 /// Starts GStreamer with our elements registered in this process.
 pub fn init() {
     static INIT: Once = Once::new();
