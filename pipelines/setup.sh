@@ -60,7 +60,8 @@ install_packages() {
         return
     fi
     for package in "${packages[@]}"; do
-        [[ $(dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null) == *installed* ]] || missing+=("$package")
+        # A package that others have heard of is "not-installed".
+        grep -qx installed <<<"$(dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null)" || missing+=("$package")
     done
     ((${#missing[@]})) || return 0
     if ((EUID)); then

@@ -21,13 +21,13 @@ EOF
 
 # What only the tests need; pipelines/setup.sh knows the rest.
 packages=(
-    g++                            # compiles libFuzzer
-    meson                          # brings ninja
-    procps                         # kill
-    python3-venv                   # for the OpenCV peers
+    g++          # compiles libFuzzer
+    meson        # brings ninja
+    procps       # kill
+    python3-venv # for the OpenCV peers
     shellcheck
     xdotool # presses keys
-    xvfb    # shows the windows
+    xvfb    # a display for the windows
 )
 
 # cargo-fuzz's coverage feedback. Its sanitizers need a nightly compiler, this does not.
