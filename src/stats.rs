@@ -12,7 +12,7 @@ use crate::wire::Framing;
 pub fn property() -> glib::ParamSpec {
     glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
         .nick("Statistics")
-        .blurb("Counts of frames, bytes and errors since the start")
+        .blurb("Counts of frames, bytes and errors since the start; fps since the last look")
         .read_only()
         .build()
 }
@@ -51,11 +51,10 @@ impl Stats {
         self.frames += 1;
         self.bytes_in += bytes_in as u64;
         self.bytes_out += bytes_out as u64;
-        self.rate.frame(Instant::now());
     }
 
-    /// The counts as users read them.
-    pub fn to_structure(&self) -> gst::Structure {
+    /// The counts as users read them, with the rate since they were read last.
+    pub fn structure(&mut self) -> gst::Structure {
         gst::Structure::builder("application/x-b64jpeg-stats")
             .field("frames", self.frames)
             .field("bytes-in", self.bytes_in)
@@ -63,46 +62,44 @@ impl Stats {
             .field("errors", self.errors)
             .field("resyncs", self.resyncs)
             .field("dropped", self.dropped)
-            .field("fps", self.rate.now(Instant::now()))
+            .field("fps", self.rate.look(self.frames, Instant::now()))
             .field_if_some("header", self.framing.map(|f| f.header().as_str()))
             .field_if_some("payload", self.framing.map(|f| f.payload().as_str()))
             .build()
     }
 }
 
-/// Frames per second over the last whole second or more.
-#[derive(Debug, Default, Clone)]
+/// The rate of a count between two looks at it, so that counting costs nothing.
+#[derive(Debug, Clone)]
 struct Rate {
-    since: Option<Instant>,
-    frames: u32,
+    since: Instant,
+    count: u64,
     last: f64,
 }
 
+impl Default for Rate {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            count: 0,
+            last: 0.0,
+        }
+    }
+}
+
 impl Rate {
+    /// Looks closer together than this are told the same.
     const WINDOW: Duration = Duration::from_secs(1);
 
-    fn frame(&mut self, now: Instant) {
-        let since = *self.since.get_or_insert(now);
-        let elapsed = now - since;
+    /// The rate per second since the last look, or since the start.
+    fn look(&mut self, count: u64, now: Instant) -> f64 {
+        let elapsed = now.saturating_duration_since(self.since);
         if elapsed >= Self::WINDOW {
-            self.last = f64::from(self.frames) / elapsed.as_secs_f64();
-            self.since = Some(now);
-            self.frames = 0;
+            self.last = (count - self.count) as f64 / elapsed.as_secs_f64();
+            self.since = now;
+            self.count = count;
         }
-        self.frames += 1;
-    }
-
-    /// The last rate, or what is left of it when frames stopped coming.
-    fn now(&self, now: Instant) -> f64 {
-        let Some(since) = self.since else {
-            return 0.0;
-        };
-        let elapsed = now.saturating_duration_since(since);
-        if elapsed >= 2 * Self::WINDOW {
-            f64::from(self.frames) / elapsed.as_secs_f64()
-        } else {
-            self.last
-        }
+        self.last
     }
 }
 
@@ -111,15 +108,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_follows_the_frames() {
-        let start = Instant::now();
-        let at = |ms| start + Duration::from_millis(ms);
+    fn the_rate_follows_the_count() {
         let mut rate = Rate::default();
-        assert_eq!(rate.now(start), 0.0);
-        for i in 0..=100 {
-            rate.frame(at(i * 40));
-        }
-        assert!((rate.now(at(4_000)) - 25.0).abs() < 0.01);
-        assert!(rate.now(at(60_000)) < 1.0, "no frames for long");
+        let start = rate.since;
+        let mut look = |count, ms| rate.look(count, start + Duration::from_millis(ms));
+        assert_eq!(look(3, 100), 0.0);
+        assert_eq!(look(25, 1_000), 25.0);
+        assert_eq!(look(26, 1_040), 25.0, "too soon to tell");
+        assert_eq!(look(85, 2_000), 60.0);
+        assert_eq!(look(85, 60_000), 0.0, "nothing came for long");
     }
 }

@@ -505,7 +505,7 @@ impl ObjectImpl for B64JpegDepay {
             "max-errors" => self.settings().max_errors.to_value(),
             "framerate" => self.settings().framerate.to_value(),
             "quit-key" => self.settings().quit_key.to_value(),
-            "stats" => self.state().stats.to_structure().to_value(),
+            "stats" => self.state().stats.structure().to_value(),
             name => unreachable!("no property {name}"),
         }
     }

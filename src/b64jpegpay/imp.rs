@@ -215,7 +215,7 @@ impl ObjectImpl for B64JpegPay {
             "payload" => self.settings().payload.to_value(),
             "capture-time" => self.settings().capture_time.to_value(),
             "quit-key" => self.settings().quit_key.to_value(),
-            "stats" => self.state().stats.to_structure().to_value(),
+            "stats" => self.state().stats.structure().to_value(),
             name => unreachable!("no property {name}"),
         }
     }

@@ -237,11 +237,13 @@ pub(super) fn ends_like_jpeg(payload: &[u8], framing: Framing) -> bool {
     match framing.payload() {
         Payload::Jpeg => jpeg::ends_with_eoi(payload),
         Payload::Base64 => {
-            // Whole groups from the end: enough for EOI and some fill.
             let text = payload.trim_ascii_end();
-            let tail = &text[text.len().saturating_sub(64) / 4 * 4..];
-            let mut bytes = [0; base64::decoded_capacity(64 + 3)];
-            base64::decode(tail, &mut bytes).is_ok_and(|len| jpeg::ends_with_eoi(&bytes[..len]))
+            // Whole groups from the end: nearly always two are enough, the more for fill.
+            [8, 64].into_iter().any(|len| {
+                let tail = &text[text.len().saturating_sub(len) / 4 * 4..];
+                let mut bytes = [0; base64::decoded_capacity(64 + 3)];
+                base64::decode(tail, &mut bytes).is_ok_and(|len| jpeg::ends_with_eoi(&bytes[..len]))
+            })
         }
     }
 }
