@@ -109,7 +109,7 @@ struct State {
     /// Whether bytes that mean nothing were skipped, which BaseParse takes for a
     /// discontinuity.
     skipped: bool,
-    /// The last time that a live source gave.
+    /// The last time that the source gave.
     last_pts: Option<gst::ClockTime>,
     stats: Stats,
 }
@@ -636,17 +636,16 @@ impl BaseParseImpl for B64JpegDepay {
         &self,
         frame: &mut BaseParseFrame,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        if let Some(output) = frame.buffer_mut()
-            && self.state().live == Some(true)
-        {
-            if let Some(pts) = output.pts() {
-                self.state().last_pts = Some(pts);
-            } else {
-                // What begins in the same buffer as the frame before arrived with it.
-                let last_pts = self.state().last_pts;
-                output.set_pts(last_pts.or_else(|| self.arrival_time()));
-                output.set_dts(None);
-            }
+        // What begins in the same buffer as the frame before arrived with it.
+        let told = {
+            let state = &mut *self.state();
+            let pts = frame.buffer().and_then(gst::BufferRef::pts);
+            state.last_pts = pts.or(state.last_pts);
+            (state.live == Some(true) && pts.is_none()).then_some(state.last_pts)
+        };
+        if let (Some(told), Some(output)) = (told, frame.buffer_mut()) {
+            output.set_pts(told.or_else(|| self.arrival_time()));
+            output.set_dts(None);
         }
         self.parent_pre_push_frame(frame)
     }
