@@ -25,10 +25,6 @@ pub static CAPS_WITH_FRAMING: Lazy<gst::Caps> = Lazy::new(|| {
 /// Caps of JPEG pictures.
 pub static JPEG_CAPS: Lazy<gst::Caps> = Lazy::new(|| gst::Caps::new_empty_simple("image/jpeg"));
 
-/// Caps of a time since 1970, for [`gst::ReferenceTimestampMeta`].
-pub static UNIX_TIME_CAPS: Lazy<gst::Caps> =
-    Lazy::new(|| gst::Caps::new_empty_simple("timestamp/x-unix"));
-
 /// A pad that an element always has.
 pub fn always_template(
     name: &str,

@@ -10,6 +10,7 @@
 
 mod b64jpegdepay;
 mod b64jpegpay;
+mod capture;
 mod clock;
 mod framing;
 mod quit;

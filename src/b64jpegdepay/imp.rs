@@ -26,8 +26,9 @@ use gst_base::{BaseParseFrame, prelude::*, subclass::prelude::*};
 use once_cell::sync::Lazy;
 
 use crate::{
+    capture::{self, Delays},
     clock,
-    framing::{self, CAPS, HeaderOrAuto, PayloadOrAuto, UNIX_TIME_CAPS},
+    framing::{self, CAPS, HeaderOrAuto, PayloadOrAuto},
     quit::{self, Quit},
     stats::{self, Stats},
     wire::{Accept, Fault, Frame, Limits, Payload, Step, Stream, WireError, jpeg},
@@ -112,6 +113,7 @@ struct State {
     /// The last time that the source gave.
     last_pts: Option<gst::ClockTime>,
     stats: Stats,
+    delays: Delays,
 }
 
 impl State {
@@ -129,6 +131,7 @@ impl State {
             skipped: false,
             last_pts: None,
             stats: Stats::default(),
+            delays: Delays::default(),
         }
     }
 
@@ -360,8 +363,10 @@ fn take(
 ) -> Outcome {
     let output = buffer.get_mut().expect("nobody else has it yet");
     if let Some(time) = info.capture_time {
-        let time = gst::ClockTime::from_nseconds(time);
-        gst::ReferenceTimestampMeta::add(output, &UNIX_TIME_CAPS, time, None);
+        capture::add_meta(output, time);
+        if state.live == Some(true) {
+            state.delays.add(time, capture::now());
+        }
     }
     // BaseParse timed the bytes; it does not see what they became.
     output.set_pts(input.pts());
@@ -505,7 +510,12 @@ impl ObjectImpl for B64JpegDepay {
             "max-errors" => self.settings().max_errors.to_value(),
             "framerate" => self.settings().framerate.to_value(),
             "quit-key" => self.settings().quit_key.to_value(),
-            "stats" => self.state().stats.structure().to_value(),
+            "stats" => {
+                let state = &mut *self.state();
+                let mut stats = state.stats.structure();
+                state.delays.tell(&mut stats);
+                stats.to_value()
+            }
             name => unreachable!("no property {name}"),
         }
     }

@@ -17,10 +17,7 @@
 //! What is not a JPEG is dropped with a warning. A picture longer than the header can
 //! say is an error.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{
@@ -30,11 +27,8 @@ use gst_base::{
 use once_cell::sync::Lazy;
 
 use crate::{
-    clock,
-    framing::{
-        self, CAPS_WITH_FRAMING, HeaderProperty, JPEG_CAPS, MEDIA_TYPE, PayloadProperty,
-        UNIX_TIME_CAPS,
-    },
+    capture,
+    framing::{self, CAPS_WITH_FRAMING, HeaderProperty, JPEG_CAPS, MEDIA_TYPE, PayloadProperty},
     quit::{self, Quit},
     stats::{self, Stats},
     wire::{Accept, Framing, Picture, WireError},
@@ -108,7 +102,9 @@ impl B64JpegPay {
         };
         let mut picture = Picture::new(jpeg)?;
         if capture_time {
-            picture = picture.captured_at(self.capture_time(input));
+            let obj = self.obj();
+            let time = capture::time_of(&*obj, &obj.segment(), input);
+            picture = picture.captured_at(time);
         }
 
         let mut output = gst::Buffer::with_size(picture.wire_len(framing)?)
@@ -127,34 +123,6 @@ impl B64JpegPay {
         output_ref.set_dts(input.dts());
         output_ref.set_duration(input.duration());
         Ok(output)
-    }
-
-    /// When the picture was captured, in nanoseconds since 1970: what it says itself,
-    /// or its running time on the wall clock, or now.
-    fn capture_time(&self, buffer: &gst::BufferRef) -> u64 {
-        let known = buffer
-            .iter_meta::<gst::ReferenceTimestampMeta>()
-            .find(|meta| meta.reference().can_intersect(&UNIX_TIME_CAPS));
-        if let Some(meta) = known {
-            return meta.timestamp().nseconds();
-        }
-
-        let age = self.age(buffer).unwrap_or(gst::ClockTime::ZERO);
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .ok()
-            .and_then(|now| now.as_nanos().try_into().ok())
-            .map_or(0, |now: u64| now.saturating_sub(age.nseconds()))
-    }
-
-    /// How long ago the picture was due; nothing if it is due later, as when a file is
-    /// read faster than it plays.
-    fn age(&self, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
-        let obj = self.obj();
-        let now = clock::running_time(&*obj)?;
-        let segment = obj.segment().downcast::<gst::ClockTime>().ok()?;
-        let due = segment.to_running_time(buffer.pts()?)?;
-        now.checked_sub(due)
     }
 }
 
