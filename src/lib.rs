@@ -8,14 +8,20 @@
 //! The elements are used by name, from `gst-launch-1.0` or an application;
 //! [`wire`] is the framing itself, without GStreamer.
 
+mod b64jpegclientsrc;
 mod b64jpegdepay;
 mod b64jpegpay;
+mod b64jpegserversink;
 mod capture;
 mod clock;
+mod faults;
 mod framing;
+mod picture;
 mod quit;
 mod stats;
+mod tcp;
 mod typefind;
+mod uri;
 pub mod wire;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
@@ -23,6 +29,8 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     framing::document_enums();
     b64jpegpay::register(plugin)?;
     b64jpegdepay::register(plugin)?;
+    b64jpegclientsrc::register(plugin)?;
+    b64jpegserversink::register(plugin)?;
     typefind::register(plugin)
 }
 

@@ -28,7 +28,9 @@ use once_cell::sync::Lazy;
 use crate::{
     capture::{self, Delays},
     clock,
+    faults::{self, DEFAULT_MAX_ERRORS, DEFAULT_MAX_FRAME_SIZE, Faults, Verdict},
     framing::{self, CAPS, HeaderOrAuto, PayloadOrAuto},
+    picture,
     quit::{self, Quit},
     stats::{self, Stats},
     wire::{Accept, Fault, Frame, Limits, Payload, Step, Stream, WireError, jpeg},
@@ -42,8 +44,6 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     )
 });
 
-const DEFAULT_MAX_FRAME_SIZE: u32 = Limits::DEFAULT_MAX_FRAME as u32;
-const DEFAULT_MAX_ERRORS: i32 = 10;
 const DEFAULT_FRAMERATE: gst::Fraction = gst::Fraction::new_raw(25, 1);
 
 #[derive(Debug, Clone)]
@@ -100,12 +100,9 @@ struct State {
     live: Option<bool>,
     /// Whether the source has come to its end.
     eos: bool,
-    /// What was wrong first, while nothing was right.
-    first_fault: Option<Fault>,
     /// Width and height of the last frame, as in the caps downstream.
     size: Option<Option<(u16, u16)>>,
-    /// Bad frames in a row.
-    errors: u32,
+    faults: Faults,
     discont: bool,
     /// Whether bytes that mean nothing were skipped, which BaseParse takes for a
     /// discontinuity.
@@ -124,9 +121,8 @@ impl State {
             framerate: None,
             live: None,
             eos: false,
-            first_fault: None,
             size: None,
-            errors: 0,
+            faults: Faults::default(),
             discont: false,
             skipped: false,
             last_pts: None,
@@ -217,47 +213,31 @@ impl B64JpegDepay {
     /// Reports a bad frame; an error if the stream ends with it.
     fn report(&self, fault: &Fault) -> Result<(), gst::FlowError> {
         let max_errors = self.settings().max_errors;
-        let too_many = {
+        let verdict = {
             let state = &mut *self.state();
             state.stats.errors += 1;
-            state.errors += 1;
             state.discont = true;
-            if state.stats.frames == 0 && state.first_fault.is_none() {
-                state.first_fault = Some(fault.clone());
+            state.faults.judge(fault, max_errors)
+        };
+        match verdict {
+            Verdict::Foreign(text) => {
+                gst::element_imp_error!(self, gst::StreamError::WrongType, ("{text}"), ["{fault}"]);
+                Err(self.fail())
             }
-            u32::try_from(max_errors).is_ok_and(|max| state.errors > max)
-        };
-        if fault.error.is_fatal() {
-            gst::element_imp_error!(
-                self,
-                gst::StreamError::WrongType,
-                ("{}", sentence(&fault.error)),
-                ["{fault}"]
-            );
-            return Err(self.fail());
+            Verdict::TooMany(text) => {
+                gst::element_imp_error!(self, gst::StreamError::Decode, ("{text}"));
+                Err(self.fail())
+            }
+            Verdict::Forgiven(text) => {
+                match text {
+                    Some(text) => {
+                        gst::element_imp_warning!(self, gst::StreamError::Decode, ("{text}"));
+                    }
+                    None => gst::debug!(CAT, imp = self, "{fault}"),
+                }
+                Ok(())
+            }
         }
-        if too_many {
-            gst::element_imp_error!(
-                self,
-                gst::StreamError::Decode,
-                (
-                    "{}; that makes more than max-errors={max_errors} in a row",
-                    sentence(fault)
-                )
-            );
-            return Err(self.fail());
-        }
-        let advice = match fault.error {
-            WireError::TooLong { .. } => "; if it is right, raise max-frame-size",
-            WireError::Truncated { .. } => "; everything before it was delivered",
-            _ => "; going on with the next good frame",
-        };
-        gst::element_imp_warning!(
-            self,
-            gst::StreamError::Decode,
-            ("{}{advice}", sentence(fault))
-        );
-        Ok(())
     }
 
     /// An error was posted: the bytes that are still to come, if only because the end
@@ -271,24 +251,21 @@ impl B64JpegDepay {
     /// not show warnings, and BaseParse does not know.
     fn conclude(&self) -> Result<(), gst::FlowError> {
         let pull = self.obj().sink_pad().mode() == gst::PadMode::Pull;
-        let fault = {
+        let text = {
             let state = &mut *self.state();
             // A discontinuity drains, too.
-            let ended = pull || state.eos;
-            if !ended || state.stats.frames > 0 {
+            if !pull && !state.eos {
                 return Ok(());
             }
-            state.first_fault.take()
+            state.faults.conclude()
         };
-        let Some(fault) = fault else {
-            return Ok(());
-        };
-        gst::element_imp_error!(
-            self,
-            gst::StreamError::WrongType,
-            ("There is no good frame in the stream. {}", sentence(&fault))
-        );
-        Err(self.fail())
+        match text {
+            None => Ok(()),
+            Some(text) => {
+                gst::element_imp_error!(self, gst::StreamError::WrongType, ("{text}"));
+                Err(self.fail())
+            }
+        }
     }
 
     /// Finds out whether this is a file, and has BaseParse time its frames.
@@ -344,15 +321,6 @@ impl B64JpegDepay {
     }
 }
 
-/// As a sentence of its own.
-fn sentence(what: &impl ToString) -> String {
-    let mut text = what.to_string();
-    if let Some(first) = text.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
-    text
-}
-
 /// Takes a good frame.
 fn take(
     state: &mut State,
@@ -378,17 +346,9 @@ fn take(
         output.set_flags(gst::BufferFlags::DISCONT);
     }
 
-    let caps = (state.size != Some(info.size)).then(|| {
-        let (width, height) = info.size.map(|(w, h)| (i32::from(w), i32::from(h))).unzip();
-        gst::Caps::builder("image/jpeg")
-            .field("parsed", true)
-            .field_if_some("width", width)
-            .field_if_some("height", height)
-            .field_if_some("framerate", state.framerate)
-            .build()
-    });
+    let caps = (state.size != Some(info.size)).then(|| picture::caps(info.size, state.framerate));
     state.size = Some(info.size);
-    state.errors = 0;
+    state.faults.good();
     state.stream.accept(&frame);
     state.stats.frame(frame.len, output.size());
     Outcome::Picture {
@@ -413,16 +373,7 @@ fn picture(
             .expect("the frame is inside the input");
         return Ok((buffer, jpeg::Info::of(text)));
     }
-    let mut buffer = gst::Buffer::with_size(payload.decoded_capacity(text.len()))
-        .expect("GStreamer aborts when memory runs out");
-    let output = buffer.get_mut().expect("nobody else has it yet");
-    let (len, info) = {
-        let mut bytes = output.map_writable().expect("system memory is writable");
-        let len = payload.decode(text, &mut bytes)?;
-        (len, jpeg::Info::of(&bytes[..len]))
-    };
-    output.set_size(len);
-    Ok((buffer, info))
+    picture::decode(payload, text)
 }
 
 #[glib::object_subclass]
@@ -446,25 +397,10 @@ impl ObjectImpl for B64JpegDepay {
                     .blurb("How each picture is written")
                     .mutable_ready()
                     .build(),
-                glib::ParamSpecUInt::builder("max-frame-size")
-                    .nick("Maximum frame size")
-                    .blurb(
-                        "Longest payload in bytes on the wire; a longer one is a bad frame, \
-                         and one that long takes three times as much memory",
-                    )
-                    .minimum(16)
-                    // BaseParse counts in signed 32-bit numbers.
-                    .maximum(1 << 30)
-                    .default_value(DEFAULT_MAX_FRAME_SIZE)
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecInt::builder("max-errors")
-                    .nick("Maximum errors")
-                    .blurb("Bad frames in a row that are forgiven; one more is an error (-1 = any number)")
-                    .minimum(-1)
-                    .default_value(DEFAULT_MAX_ERRORS)
-                    .mutable_playing()
-                    .build(),
+                faults::max_frame_size_property(),
+                faults::max_errors_property(
+                    "Bad frames in a row that are forgiven; one more is an error (-1 = any number)",
+                ),
                 gst::ParamSpecFraction::builder("framerate")
                     .nick("Frame rate")
                     .blurb(
@@ -541,17 +477,9 @@ impl ElementImpl for B64JpegDepay {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
-            // With fixed caps autopluggers would not wait for what we make of the stream.
-            let size = gst::IntRange::new(1, i32::from(u16::MAX));
-            let jpeg = || gst::Structure::builder("image/jpeg").field("parsed", true);
-            let sized = jpeg().field("width", size).field("height", size);
-            let jpeg = gst::Caps::builder_full()
-                .structure(sized.build())
-                .structure(jpeg().build())
-                .build();
             vec![
                 framing::always_template("sink", gst::PadDirection::Sink, &CAPS),
-                framing::always_template("src", gst::PadDirection::Src, &jpeg),
+                framing::always_template("src", gst::PadDirection::Src, &picture::CAPS),
             ]
         });
         &TEMPLATES

@@ -2,6 +2,8 @@
 
 //! Frames out of bytes that come in pieces, for those who have nowhere to keep them.
 
+use std::io;
+
 use super::{
     base64,
     detect::Accept,
@@ -40,6 +42,9 @@ impl Payload {
     }
 }
 
+/// How much is read at once: a few pictures of a common size.
+const READ: usize = 256 << 10;
+
 /// Turns the pieces of a stream into JPEGs.
 ///
 /// It holds no more than the longest frame allowed, the start of the next one, and
@@ -62,10 +67,12 @@ impl Payload {
 #[derive(Debug, Clone)]
 pub struct Deframer {
     stream: Stream,
-    bytes: Vec<u8>,
+    /// Room that stays: what is held stands at `start..end`, the rest is of no meaning.
+    room: Vec<u8>,
     start: usize,
+    end: usize,
     need: usize,
-    end: bool,
+    finished: bool,
 }
 
 impl Deframer {
@@ -73,10 +80,11 @@ impl Deframer {
     pub fn new(accept: Accept, limits: Limits) -> Self {
         Self {
             stream: Stream::new(accept, limits),
-            bytes: Vec::new(),
+            room: Vec::new(),
             start: 0,
+            end: 0,
             need: 0,
-            end: false,
+            finished: false,
         }
     }
 
@@ -87,19 +95,42 @@ impl Deframer {
 
     /// Bytes held back until more come.
     pub fn held(&self) -> usize {
-        self.bytes.len() - self.start
+        self.end - self.start
     }
 
     /// Takes the next piece.
     pub fn push(&mut self, piece: &[u8]) {
-        self.bytes.drain(..self.start);
-        self.start = 0;
-        self.bytes.extend_from_slice(piece);
+        self.room(piece.len()).copy_from_slice(piece);
+        self.end += piece.len();
+    }
+
+    /// Takes the next piece from `source` with a single read, and returns its length.
+    ///
+    /// # Errors
+    ///
+    /// Those of `source`; nothing was taken then.
+    pub fn read_from(&mut self, source: &mut impl io::Read) -> io::Result<usize> {
+        let len = source.read(self.room(READ))?;
+        self.end += len;
+        Ok(len)
     }
 
     /// Tells that no piece will follow.
     pub fn finish(&mut self) {
-        self.end = true;
+        self.finished = true;
+    }
+
+    /// Room for `len` bytes behind those that are held, which move only when it is used up.
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        if self.room.len() - self.end < len {
+            self.room.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.room.len() - self.end < len {
+            self.room.resize(self.end + 2 * len, 0);
+        }
+        &mut self.room[self.end..][..len]
     }
 
     /// The next JPEG or fault, or `None` until another piece comes.
@@ -111,12 +142,26 @@ impl Deframer {
         reason = "an iterator would end at the first None"
     )]
     pub fn next(&mut self) -> Option<Result<Vec<u8>, Fault>> {
+        self.next_with(|kind, payload| {
+            let mut jpeg = vec![0; kind.decoded_capacity(payload.len())];
+            let len = kind.decode(payload, &mut jpeg)?;
+            jpeg.truncate(len);
+            Ok(jpeg)
+        })
+    }
+
+    /// As [`next`](Self::next), for those who know where the JPEG is to go: `decode` gets
+    /// the payload, and says so if it is bad.
+    pub fn next_with<T>(
+        &mut self,
+        decode: impl FnOnce(Payload, &[u8]) -> Result<T, WireError>,
+    ) -> Option<Result<T, Fault>> {
         loop {
-            let data = &self.bytes[self.start..];
-            if data.len() < self.need && !self.end {
+            let data = &self.room[self.start..self.end];
+            if data.len() < self.need && !self.finished {
                 return None;
             }
-            match self.stream.step(data, self.end) {
+            match self.stream.step(data, self.finished) {
                 Step::Need(need) => {
                     self.need = need;
                     return None;
@@ -127,17 +172,16 @@ impl Deframer {
                     return Some(Err(fault));
                 }
                 Step::Frame(frame) => {
-                    let payload = self.stream.framing().expect("a frame has one").payload();
-                    let mut jpeg = vec![0; payload.decoded_capacity(frame.payload.len())];
-                    match payload.decode(&data[frame.payload.clone()], &mut jpeg) {
-                        Ok(len) => {
-                            jpeg.truncate(len);
+                    let kind = self.stream.framing().expect("a frame has one").payload();
+                    let jpeg = decode(kind, &data[frame.payload.clone()]);
+                    return Some(match jpeg {
+                        Ok(jpeg) => {
                             self.stream.accept(&frame);
                             self.consume(frame.len);
-                            return Some(Ok(jpeg));
+                            Ok(jpeg)
                         }
-                        Err(error) => return Some(Err(self.stream.reject(error))),
-                    }
+                        Err(error) => Err(self.stream.reject(error)),
+                    });
                 }
             }
         }
@@ -146,5 +190,9 @@ impl Deframer {
     fn consume(&mut self, len: usize) {
         self.start += len;
         self.need = 0;
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
     }
 }

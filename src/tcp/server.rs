@@ -1,0 +1,1090 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Gives every frame to every client, each at its own pace.
+//!
+//! One thread does all the I/O, and never waits for a client: what cannot be sent now
+//! stays in the [`Backlog`].
+//!
+//! A client begins with the next frame, and is never left inside one: to leave it there
+//! would make a program that waits for the rest wait forever.
+
+use std::{
+    collections::VecDeque,
+    io::{self, ErrorKind, Read, Write},
+    net::{Ipv6Addr, Shutdown, SocketAddr, ToSocketAddrs},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use mio::{
+    Events, Interest, Poll, Token, Waker,
+    event::Event as Readiness,
+    net::{TcpListener, TcpStream},
+};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use super::backlog::{Backlog, Frame, Limits, Overflow, Peer, Sent, Status, Totals};
+
+/// Connections that may wait to be accepted. The system has its own limit, 4096 on Linux.
+const LISTEN_BACKLOG: i32 = 1024;
+/// How often port 0 is tried again when the port it became is taken at another address.
+const PORT_TRIES: usize = 16;
+
+/// Connections, bytes written and bytes read before it is somebody else's turn.
+const ACCEPTS_A_TURN: usize = 64;
+const WRITTEN_A_TURN: usize = 256 << 10;
+const READS_A_TURN: usize = 4;
+const READ_LEN: usize = 16 << 10;
+
+/// Bytes that the system takes for a client beyond those it can send at once.
+///
+/// They cannot be taken back when the client stalls.
+const NOT_SENT: u32 = 128 << 10;
+/// A client that has acknowledged nothing for so long is gone.
+const USER_TIMEOUT: Duration = Duration::from_secs(60);
+/// A client to which nothing is sent is asked this often whether it is there.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// How long stop() gives clients to take the rest of a frame.
+const STOP: Duration = Duration::from_secs(1);
+/// How long a client that was told the end may take to close: its input is read
+/// meanwhile, because unread input would have the system take back what was sent.
+const LINGER: Duration = Duration::from_secs(10);
+/// How long to wait before accepting again when there was no room for a connection.
+const NO_ROOM: Duration = Duration::from_secs(1);
+
+/// Changes that are looked at together.
+const EVENTS: usize = 1024;
+/// The tokens of the poll: clients from 0, listeners from here, and the waker.
+const LISTENERS: usize = usize::MAX / 2;
+const WAKER: Token = Token(usize::MAX);
+
+/// Why a client is one no more.
+#[derive(Debug)]
+pub enum Reason {
+    /// It has closed the connection.
+    Left,
+    /// It has closed it without having read everything.
+    Reset,
+    /// It has acknowledged nothing for too long.
+    Timeout,
+    /// The stream has come to its end, or we have.
+    Ended,
+    Error(io::Error),
+}
+
+impl From<io::Error> for Reason {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
+                Self::Reset
+            }
+            // Of a host that cannot be reached, the system says so instead of a timeout.
+            ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                Self::Timeout
+            }
+            _ => Self::Error(error),
+        }
+    }
+}
+
+/// What happens to a server. `clients` is how many there are now.
+#[derive(Debug)]
+pub enum Event {
+    Added {
+        address: SocketAddr,
+        clients: usize,
+    },
+    Removed {
+        peer: Peer,
+        reason: Reason,
+        clients: usize,
+    },
+    /// There is no room for another connection; it is tried again from time to time.
+    NoRoom(io::Error),
+}
+
+/// The addresses of a host name.
+pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses = Vec::new();
+    for address in (host, port).to_socket_addrs()? {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
+}
+
+/// A server; it stops when it is dropped.
+pub struct Server {
+    shared: Arc<Shared>,
+    port: u16,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Server {
+    /// Listens on all `addresses`, on the same port.
+    ///
+    /// `on_event` is called from the server's own thread, which waits for it.
+    pub fn open(
+        addresses: &[SocketAddr],
+        limits: Limits,
+        on_event: impl Fn(Event) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (mut listeners, port) = listen(addresses)?;
+        let poll = Poll::new()?;
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            let token = Token(LISTENERS + index);
+            poll.registry()
+                .register(&mut listener.socket, token, Interest::READABLE)?;
+        }
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                backlog: Backlog::new(limits),
+                phase: Phase::Open,
+                waiting: 0,
+            }),
+            changed: Condvar::new(),
+            waker: Waker::new(poll.registry(), WAKER)?,
+        });
+        let io = Io {
+            poll,
+            shared: shared.clone(),
+            listeners,
+            clients: Vec::new(),
+            free: Vec::new(),
+            ready: VecDeque::new(),
+            leaving: VecDeque::new(),
+            accept_again: None,
+            told_no_room: false,
+            phase: Phase::Open,
+            on_event: Box::new(on_event),
+        };
+        let thread = thread::Builder::new()
+            .name("b64jpeg-server".into())
+            .spawn(move || io.run())?;
+        Ok(Self {
+            shared,
+            port,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// An empty buffer for a frame, with the memory of an earlier one.
+    pub fn buffer(&self) -> Vec<u8> {
+        self.shared.state().backlog.buffer()
+    }
+
+    /// Sends a whole frame to every client that is there, and never waits for any.
+    pub fn send(&self, frame: Vec<u8>) {
+        if self.shared.state().backlog.push(frame) {
+            self.shared.wake();
+        }
+    }
+
+    pub fn set_limits(&self, limits: Limits) {
+        let mut state = self.shared.state();
+        state.backlog.set_limits(limits);
+        state.tell(&self.shared.changed);
+    }
+
+    pub fn set_overflow(&self, overflow: Overflow) {
+        self.shared.state().backlog.set_overflow(overflow);
+    }
+
+    /// How many clients there are.
+    pub fn clients(&self) -> usize {
+        self.shared.state().backlog.clients()
+    }
+
+    /// The counts since the start, and each client.
+    pub fn stats(&self) -> (Totals, Vec<Peer>) {
+        self.shared.state().backlog.stats()
+    }
+
+    /// Waits until `enough` says so, which is asked whenever a client comes, goes or
+    /// takes a frame, and by [`nudge`](Self::nudge); or until `deadline`.
+    ///
+    /// Returns whether it said so. It is asked under a lock and must not take others.
+    pub fn wait(&self, deadline: Option<Instant>, mut enough: impl FnMut(Status) -> bool) -> bool {
+        let mut state = self.shared.state();
+        state.waiting += 1;
+        let outcome = loop {
+            if enough(state.backlog.status()) {
+                break true;
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let changed = &self.shared.changed;
+            state = match left {
+                None => changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => break false,
+                Some(left) => {
+                    let woken = changed.wait_timeout(state, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        };
+        state.waiting -= 1;
+        outcome
+    }
+
+    /// Has whoever is in [`wait`](Self::wait) look again.
+    pub fn nudge(&self) {
+        self.shared.state().tell(&self.shared.changed);
+    }
+
+    /// Tells every client the end, once it has got what waits for it, and those that come
+    /// from now on at once.
+    pub fn end(&self) {
+        self.shared.enter(Phase::Ending);
+    }
+
+    /// Tells every client the end, once it has got the rest of the frame under way.
+    pub fn cut(&self) {
+        self.shared.enter(Phase::Cutting);
+    }
+
+    /// Takes clients again after [`end`](Self::end).
+    pub fn resume(&self) {
+        self.shared.enter(Phase::Open);
+    }
+
+    /// Stops listening, gives clients a second to take the rest of a frame, and closes.
+    pub fn stop(&self) {
+        let thread = self.thread.lock();
+        let Some(thread) = thread.unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        self.shared.enter(Phase::Stopping(Instant::now() + STOP));
+        // In a callback of its own the thread would wait for itself.
+        if thread.thread().id() != thread::current().id() {
+            // It has told of its panic already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Listens on all addresses, on the same port.
+fn listen(addresses: &[SocketAddr]) -> io::Result<(Vec<Listener>, u16)> {
+    let mut tries = 0..PORT_TRIES;
+    loop {
+        match listen_once(addresses) {
+            Err(error)
+                if error.kind() == ErrorKind::AddrInUse
+                    && addresses.iter().all(|address| address.port() == 0)
+                    && tries.next().is_some() => {}
+            other => return other,
+        }
+    }
+}
+
+fn listen_once(addresses: &[SocketAddr]) -> io::Result<(Vec<Listener>, u16)> {
+    let mut listeners = Vec::new();
+    let mut port = None;
+    let mut missing = None;
+    // `::` alone stands for all of this machine, by IPv4, too.
+    let alone = addresses.len() == 1;
+    for &(mut address) in addresses {
+        address.set_port(port.unwrap_or(address.port()));
+        match listener(address, alone) {
+            Ok(socket) => {
+                port = Some(socket.local_addr()?.port());
+                let ready = false;
+                listeners.push(Listener { socket, ready });
+            }
+            // `localhost` may have an address of a protocol that this machine has not.
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => missing = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match (port, missing) {
+        (Some(port), _) => Ok((listeners, port)),
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(ErrorKind::AddrNotAvailable.into()),
+    }
+}
+
+fn listener(address: SocketAddr, alone: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )
+    .map_err(|error| match error.kind() {
+        // No IPv6, or no IPv4, in this system at all.
+        ErrorKind::Unsupported => ErrorKind::AddrNotAvailable.into(),
+        _ => error,
+    })?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!(alone && address.ip() == Ipv6Addr::UNSPECIFIED))?;
+    }
+    // Clients of an earlier server may still be in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Clients get what waits for them, and then the end.
+    Ending,
+    /// They get the rest of the frame under way, and then the end.
+    Cutting,
+    /// The same, until then.
+    Stopping(Instant),
+}
+
+/// What a client gets next.
+enum Next {
+    Frame(Frame),
+    Nothing,
+    End,
+}
+
+struct State {
+    backlog: Backlog,
+    phase: Phase,
+    /// Threads in [`Server::wait`].
+    waiting: usize,
+}
+
+impl State {
+    /// Has those who wait for a change look at it.
+    fn tell(&self, changed: &Condvar) {
+        if self.waiting > 0 {
+            changed.notify_all();
+        }
+    }
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    waker: Waker,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the I/O thread look at the state.
+    fn wake(&self) {
+        // It can only fail if it was called very often since the thread looked last.
+        let _ = self.waker.wake();
+    }
+
+    /// What a client gets next, after it was sent so much.
+    fn next(&self, slot: usize, sent: &mut Sent) -> Next {
+        let mut state = self.state();
+        state.backlog.count(slot, std::mem::take(sent));
+        let next = match state.phase {
+            Phase::Open => state.backlog.next(slot).map_or(Next::Nothing, Next::Frame),
+            Phase::Ending => state.backlog.next(slot).map_or(Next::End, Next::Frame),
+            Phase::Cutting | Phase::Stopping(_) => Next::End,
+        };
+        state.tell(&self.changed);
+        next
+    }
+
+    fn enter(&self, phase: Phase) {
+        let mut state = self.state();
+        // There is no way back from the last one.
+        if state.phase != phase && !matches!(state.phase, Phase::Stopping(_)) {
+            state.phase = phase;
+            drop(state);
+            self.wake();
+        }
+    }
+}
+
+struct Listener {
+    socket: TcpListener,
+    /// Whether somebody may wait to be accepted.
+    ready: bool,
+}
+
+struct Client {
+    stream: TcpStream,
+    /// The frame under way, and how much of it was sent.
+    frame: Option<Frame>,
+    offset: usize,
+    sent: Sent,
+    /// Whether it may take more, and may have sent something: the poll tells only changes.
+    writable: bool,
+    readable: bool,
+    /// Whether it is in the list of those that are ready.
+    ready: bool,
+    /// By when it ought to have closed, once it was told the end.
+    leaves: Option<Instant>,
+}
+
+/// What is to be done after a client had its turn.
+enum Turn {
+    /// Nothing until something changes.
+    Wait,
+    Again,
+    /// It has everything.
+    End,
+}
+
+impl Client {
+    fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            frame: None,
+            offset: 0,
+            sent: Sent::default(),
+            writable: true,
+            readable: true,
+            ready: false,
+            leaves: None,
+        }
+    }
+
+    /// Reads and sends as much as one may at a time.
+    fn turn(&mut self, slot: usize, shared: &Shared) -> Result<Turn, Reason> {
+        self.read()?;
+        if self.leaves.is_none() {
+            match self.write(slot, shared)? {
+                Turn::Wait => {}
+                other => return Ok(other),
+            }
+        }
+        Ok(if self.readable {
+            Turn::Again
+        } else {
+            Turn::Wait
+        })
+    }
+
+    /// Throws away what the client says.
+    fn read(&mut self) -> Result<(), Reason> {
+        let mut nowhere = [0; READ_LEN];
+        for _ in 0..READS_A_TURN {
+            if !self.readable {
+                break;
+            }
+            match self.stream.read(&mut nowhere) {
+                Ok(0) => return Err(Reason::Left),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends as much as it takes, and as one may at a time.
+    fn write(&mut self, slot: usize, shared: &Shared) -> Result<Turn, Reason> {
+        let mut written = 0;
+        while self.writable {
+            if written >= WRITTEN_A_TURN {
+                return Ok(Turn::Again);
+            }
+            let frame = match &self.frame {
+                Some(frame) => frame,
+                None => match shared.next(slot, &mut self.sent) {
+                    Next::Frame(frame) => {
+                        self.offset = 0;
+                        self.frame.insert(frame)
+                    }
+                    Next::Nothing => break,
+                    Next::End => return Ok(Turn::End),
+                },
+            };
+            match self.stream.write(&frame[self.offset..]) {
+                Ok(len) => {
+                    written += len;
+                    self.offset += len;
+                    self.sent.bytes += len as u64;
+                    if self.offset == frame.len() {
+                        self.sent.frames += 1;
+                        self.frame = None;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.writable = false;
+                    if self.offset == 0 {
+                        self.frame = None;
+                        shared.state().backlog.give_back(slot);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Turn::Wait)
+    }
+}
+
+/// What the thread has that does all the I/O.
+struct Io {
+    poll: Poll,
+    shared: Arc<Shared>,
+    listeners: Vec<Listener>,
+    /// By the number of their slot, which is their token, too.
+    clients: Vec<Option<Client>>,
+    free: Vec<usize>,
+    /// Slots of clients that wait for their turn.
+    ready: VecDeque<usize>,
+    /// When clients that were told the end have to be gone, in that order.
+    leaving: VecDeque<(Instant, usize)>,
+    /// When to accept again, if there was no room, and whether that was told.
+    accept_again: Option<Instant>,
+    told_no_room: bool,
+    phase: Phase,
+    on_event: Box<dyn Fn(Event) + Send>,
+}
+
+impl Io {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            match self.poll.poll(&mut events, self.timeout()) {
+                Err(error) if error.kind() != ErrorKind::Interrupted => break,
+                _ => {}
+            }
+            for event in &events {
+                match event.token() {
+                    WAKER => self.on_wake(),
+                    Token(token) if token >= LISTENERS => {
+                        if let Some(listener) = self.listeners.get_mut(token - LISTENERS) {
+                            listener.ready = true;
+                        }
+                    }
+                    Token(slot) => self.on_ready(slot, event),
+                }
+            }
+            self.take_turns();
+            self.accept();
+            self.expire();
+            if let Phase::Stopping(deadline) = self.phase
+                && (self.shared.state().backlog.clients() == 0 || Instant::now() >= deadline)
+            {
+                break;
+            }
+        }
+        for slot in 0..self.clients.len() {
+            if let Some(Some(client)) = self.clients.get_mut(slot) {
+                let _ = client.read();
+                self.remove(slot, Reason::Ended);
+            }
+        }
+    }
+
+    /// How long nothing is to be done unless something happens.
+    fn timeout(&self) -> Option<Duration> {
+        let accepting = self.accept_again.is_none() && self.listeners.iter().any(|l| l.ready);
+        if accepting || !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let stopping = match self.phase {
+            Phase::Stopping(deadline) => Some(deadline),
+            _ => None,
+        };
+        let leaving = self.leaving.front().map(|(deadline, _)| *deadline);
+        let next = [self.accept_again, stopping, leaving];
+        let next = next.into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    /// There is a new frame or a new phase.
+    fn on_wake(&mut self) {
+        self.phase = self.shared.state().phase;
+        if let Phase::Stopping(_) = self.phase {
+            self.listeners.clear();
+        }
+        for slot in 0..self.clients.len() {
+            let Some(Some(client)) = self.clients.get_mut(slot) else {
+                continue;
+            };
+            // One that takes nothing and is between two frames may get the end.
+            client.writable |= self.phase != Phase::Open && client.frame.is_none();
+            if client.writable && client.leaves.is_none() {
+                self.schedule(slot);
+            }
+        }
+    }
+
+    fn on_ready(&mut self, slot: usize, event: &Readiness) {
+        let Some(Some(client)) = self.clients.get_mut(slot) else {
+            return;
+        };
+        if event.is_error() || event.is_write_closed() {
+            // Nothing arrives any more: what it may have said is of no interest.
+            let error = client.stream.take_error().ok().flatten();
+            self.remove(slot, error.map_or(Reason::Left, Reason::from));
+            return;
+        }
+        client.writable |= event.is_writable();
+        client.readable |= event.is_readable() || event.is_read_closed();
+        self.schedule(slot);
+    }
+
+    fn schedule(&mut self, slot: usize) {
+        if let Some(Some(client)) = self.clients.get_mut(slot)
+            && !std::mem::replace(&mut client.ready, true)
+        {
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Gives every client that is ready one turn.
+    fn take_turns(&mut self) {
+        if self.ready.is_empty() {
+            return;
+        }
+        for _ in 0..self.ready.len() {
+            let slot = self.ready.pop_front().expect("as many as there were");
+            let Some(Some(client)) = self.clients.get_mut(slot) else {
+                continue;
+            };
+            client.ready = false;
+            match client.turn(slot, &self.shared) {
+                Ok(Turn::Wait) => {}
+                Ok(Turn::Again) => self.schedule(slot),
+                Ok(Turn::End) => self.dismiss(slot),
+                Err(reason) => self.remove(slot, reason),
+            }
+        }
+        self.shared.state().backlog.trim();
+    }
+
+    /// Accepts those who wait, or some of them.
+    fn accept(&mut self) {
+        if self
+            .accept_again
+            .is_some_and(|again| Instant::now() < again)
+        {
+            return;
+        }
+        self.accept_again = None;
+        for index in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS_A_TURN {
+                let listener = &mut self.listeners[index];
+                if !listener.ready {
+                    break;
+                }
+                let added = match listener.socket.accept() {
+                    Ok((stream, address)) => self.add(stream, address),
+                    Err(error) => Err(error),
+                };
+                match added.as_ref().map_err(io::Error::kind) {
+                    Ok(()) => {}
+                    Err(ErrorKind::WouldBlock) => {
+                        self.listeners[index].ready = false;
+                        self.told_no_room = false;
+                    }
+                    // It went before it was accepted.
+                    Err(ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+                    Err(_) => {
+                        self.accept_again = Some(Instant::now() + NO_ROOM);
+                        if !std::mem::replace(&mut self.told_no_room, true) {
+                            (self.on_event)(Event::NoRoom(added.unwrap_err()));
+                        }
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, mut stream: TcpStream, address: SocketAddr) -> io::Result<()> {
+        let slot = self.free.last().copied().unwrap_or(self.clients.len());
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll
+            .registry()
+            .register(&mut stream, Token(slot), interest)?;
+        tune(&stream);
+        let clients = {
+            let mut state = self.shared.state();
+            if state.phase != Phase::Open || !state.backlog.add(slot, address) {
+                state.backlog.refuse();
+                return Ok(());
+            }
+            state.tell(&self.shared.changed);
+            state.backlog.clients()
+        };
+        match self.free.pop() {
+            Some(slot) => self.clients[slot] = Some(Client::new(stream)),
+            None => self.clients.push(Some(Client::new(stream))),
+        }
+        (self.on_event)(Event::Added { address, clients });
+        Ok(())
+    }
+
+    /// Tells a client the end, and lets it close.
+    fn dismiss(&mut self, slot: usize) {
+        self.farewell(slot, Reason::Ended);
+        let Some(Some(client)) = self.clients.get_mut(slot) else {
+            return;
+        };
+        match client.stream.shutdown(Shutdown::Write) {
+            Ok(()) => {
+                let deadline = Instant::now() + LINGER;
+                client.leaves = Some(deadline);
+                self.leaving.push_back((deadline, slot));
+            }
+            Err(error) => self.remove(slot, error.into()),
+        }
+    }
+
+    fn remove(&mut self, slot: usize, reason: Reason) {
+        self.farewell(slot, reason);
+        self.clients[slot] = None;
+        self.free.push(slot);
+        // There is room now.
+        self.accept_again = None;
+    }
+
+    /// A client is one no more, if it was.
+    fn farewell(&mut self, slot: usize, reason: Reason) {
+        let Some(Some(client)) = self.clients.get_mut(slot) else {
+            return;
+        };
+        let (peer, clients) = {
+            let mut state = self.shared.state();
+            let sent = std::mem::take(&mut client.sent);
+            state.backlog.count(slot, sent);
+            let peer = state.backlog.remove(slot);
+            state.tell(&self.shared.changed);
+            (peer, state.backlog.clients())
+        };
+        if let Some(peer) = peer {
+            (self.on_event)(Event::Removed {
+                peer,
+                reason,
+                clients,
+            });
+        }
+    }
+
+    /// Closes what ought to have been closed by its client.
+    fn expire(&mut self) {
+        while let Some(&(deadline, slot)) = self.leaving.front() {
+            let there = |client: &Client| client.leaves == Some(deadline);
+            let there = self.clients[slot].as_ref().is_some_and(there);
+            if there && Instant::now() < deadline {
+                break;
+            }
+            self.leaving.pop_front();
+            if there {
+                self.remove(slot, Reason::Ended);
+            }
+        }
+    }
+}
+
+/// Has the system send at once, keep little, and notice when a client is gone.
+fn tune(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE);
+    // A system that cannot do one of these serves without it.
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(target_os = "linux")]
+    {
+        let _ = socket.set_tcp_notsent_lowat(NOT_SENT);
+        let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{TcpStream, ToSocketAddrs},
+        sync::mpsc,
+    };
+
+    use super::*;
+
+    /// A hang guard, nothing else.
+    const PATIENCE: Duration = Duration::from_secs(30);
+    /// More than the system takes for a client that does not read.
+    const LARGE: usize = 4 << 20;
+
+    struct Scene {
+        server: Server,
+        events: mpsc::Receiver<Event>,
+    }
+
+    impl Scene {
+        fn new(max_clients: usize, queue_frames: usize) -> Self {
+            Self::on("127.0.0.1:0", max_clients, queue_frames)
+        }
+
+        fn on(addresses: impl ToSocketAddrs, max_clients: usize, queue_frames: usize) -> Self {
+            let addresses: Vec<_> = addresses.to_socket_addrs().unwrap().collect();
+            let limits = Limits {
+                max_clients,
+                queue_frames,
+            };
+            let (sender, events) = mpsc::channel();
+            let on_event = move |event| sender.send(event).unwrap_or_default();
+            let server = Server::open(&addresses, limits, on_event).unwrap();
+            Self { server, events }
+        }
+
+        /// A client that the server knows.
+        fn client(&self) -> TcpStream {
+            let client = self.connect();
+            assert!(self.event().starts_with("added"));
+            client
+        }
+
+        fn connect(&self) -> TcpStream {
+            let client = TcpStream::connect(("127.0.0.1", self.server.port())).unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client
+        }
+
+        /// The next event, in words, with the number of clients.
+        fn event(&self) -> String {
+            match self.events.recv_timeout(PATIENCE).unwrap() {
+                Event::Added { clients, .. } => format!("added {clients}"),
+                Event::Removed {
+                    reason, clients, ..
+                } => format!("removed {clients} {reason:?}"),
+                Event::NoRoom(error) => format!("no room: {error}"),
+            }
+        }
+
+        fn wait(&self, enough: impl FnMut(Status) -> bool) {
+            assert!(self.server.wait(Some(Instant::now() + PATIENCE), enough));
+        }
+
+        /// Sends a frame so large that it stays under way, and waits until it is.
+        fn stall(&self, byte: u8) {
+            self.server.send(frame(byte, LARGE));
+            self.wait(|status| status.queued == 0);
+        }
+    }
+
+    fn frame(byte: u8, len: usize) -> Vec<u8> {
+        vec![byte; len]
+    }
+
+    /// The frames until the end: of each its first byte and its length. They have to be
+    /// of different bytes.
+    fn read_all(mut client: &TcpStream) -> Vec<(u8, usize)> {
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).unwrap();
+        let frames = bytes.chunk_by(|a, b| a == b);
+        frames.map(|frame| (frame[0], frame.len())).collect()
+    }
+
+    #[test]
+    fn everybody_gets_every_frame_from_the_next_on() {
+        let scene = Scene::new(0, 25);
+        scene.server.send(frame(1, 100));
+        let first = scene.client();
+        scene.server.send(frame(2, 100_000));
+        let second = scene.client();
+        scene.server.send(frame(3, 1));
+        scene.server.end();
+        assert_eq!(read_all(&second), [(3, 1)]);
+        assert_eq!(read_all(&first), [(2, 100_000), (3, 1)]);
+        let (totals, peers) = scene.server.stats();
+        assert_eq!((totals.clients, totals.bytes), (2, 100_002));
+        assert_eq!(peers, []);
+    }
+
+    #[test]
+    fn who_lags_loses_whole_frames_and_nobody_else_does() {
+        let lags = [
+            (Overflow::Oldest, [(1, LARGE), (4, 10), (5, 10)].as_slice()),
+            (Overflow::Newest, &[(1, LARGE), (5, 10)]),
+        ];
+        for (overflow, expected) in lags {
+            let scene = Scene::new(0, 2);
+            scene.server.set_overflow(overflow);
+            let slow = scene.client();
+            scene.stall(1);
+            let mut fast = scene.client();
+            for byte in 2..=5 {
+                scene.server.send(frame(byte, 10));
+                let mut got = [0; 10];
+                fast.read_exact(&mut got).unwrap();
+                assert_eq!(got, [byte; 10]);
+            }
+            let (totals, peers) = scene.server.stats();
+            let lost = 5 - expected.len() as u64;
+            assert_eq!(totals.dropped, lost);
+            assert_eq!((peers[0].dropped, peers[1].dropped), (lost, 0));
+            scene.server.end();
+            assert_eq!(read_all(&slow), expected, "{overflow:?}");
+            assert_eq!(scene.server.stats().0.dropped, lost);
+        }
+    }
+
+    #[test]
+    fn the_end_is_never_inside_a_frame() {
+        let stops: [fn(&Server); 2] = [Server::cut, Server::stop];
+        for stop in stops {
+            let scene = Scene::new(0, 25);
+            let client = scene.client();
+            scene.stall(1);
+            scene.server.send(frame(2, 10));
+            thread::scope(|scope| {
+                scope.spawn(|| stop(&scene.server));
+                assert_eq!(read_all(&client), [(1, LARGE)]);
+            });
+            assert_eq!(scene.event(), "removed 0 Ended");
+        }
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_cannot_hold_up_a_stop() {
+        let scene = Scene::new(0, 25);
+        let _client = scene.client();
+        scene.stall(1);
+        scene.server.stop();
+        assert_eq!(scene.event(), "removed 0 Ended");
+        scene.server.stop();
+    }
+
+    #[test]
+    fn after_the_end_nobody_is_let_in_until_it_goes_on() {
+        let scene = Scene::new(0, 25);
+        scene.server.end();
+        assert_eq!(read_all(&scene.connect()), []);
+        scene.server.resume();
+        let client = scene.client();
+        scene.server.send(frame(1, 10));
+        scene.server.end();
+        assert_eq!(read_all(&client), [(1, 10)]);
+        assert_eq!(scene.server.stats().0.refused, 1);
+    }
+
+    #[test]
+    fn one_too_many_is_closed_at_once() {
+        let scene = Scene::new(1, 25);
+        let first = scene.client();
+        assert_eq!(read_all(&scene.connect()), []);
+        drop(first);
+        assert_eq!(scene.event(), "removed 0 Left");
+        let _second = scene.client();
+        let (totals, peers) = scene.server.stats();
+        assert_eq!((totals.clients, totals.refused, peers.len()), (2, 1, 1));
+    }
+
+    #[test]
+    fn who_leaves_with_something_unread_resets() {
+        let scene = Scene::new(0, 25);
+        let mut client = scene.client();
+        scene.server.send(frame(1, 10));
+        client.read_exact(&mut [0]).unwrap();
+        drop(client);
+        assert_eq!(scene.event(), "removed 0 Reset");
+    }
+
+    #[test]
+    fn what_clients_say_is_read_and_forgotten() {
+        let scene = Scene::new(0, 25);
+        let mut talker = scene.client();
+        let listener = scene.client();
+        // More than anybody would keep for a program that does not read it.
+        talker.write_all(&frame(7, 32 << 20)).unwrap();
+        scene.server.send(frame(1, 10));
+        scene.server.end();
+        assert_eq!(read_all(&listener), [(1, 10)]);
+        assert_eq!(read_all(&talker), [(1, 10)]);
+    }
+
+    #[test]
+    fn waiting_ends_with_a_client_a_nudge_or_in_time() {
+        let scene = Scene::new(0, 25);
+        let server = &scene.server;
+        assert!(!server.wait(Some(Instant::now()), |_| false));
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| server.wait(None, |status| status.clients == 1));
+            let _client = scene.client();
+            assert!(waiter.join().unwrap());
+
+            let (asked, was_asked) = mpsc::channel();
+            let waiter = scope.spawn(move || {
+                let mut looks = 0;
+                server.wait(None, |_| {
+                    asked.send(()).unwrap();
+                    looks += 1;
+                    looks == 2
+                })
+            });
+            was_asked.recv_timeout(PATIENCE).unwrap();
+            server.nudge();
+            assert!(waiter.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn a_client_that_takes_frames_makes_room() {
+        let scene = Scene::new(1, 2);
+        let client = scene.client();
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| read_all(&client));
+            for byte in 0..40 {
+                scene.wait(|status| status.queued < 2);
+                scene.server.send(frame(byte, 300_000));
+            }
+            scene.server.end();
+            let expected: Vec<_> = (0..40).map(|byte| (byte, 300_000)).collect();
+            assert_eq!(reader.join().unwrap(), expected);
+        });
+        assert_eq!(scene.server.stats().0.dropped, 0);
+    }
+
+    #[test]
+    fn every_address_gets_the_same_port() {
+        let addresses: Vec<SocketAddr> = ["127.0.0.1:0", "127.0.0.2:0"]
+            .map(|address| address.parse().unwrap())
+            .into();
+        let scene = Scene::on(&addresses[..], 0, 25);
+        let port = scene.server.port();
+        for address in addresses {
+            TcpStream::connect((address.ip(), port)).unwrap();
+            assert!(scene.event().starts_with("added"));
+            assert!(scene.event().starts_with("removed"));
+        }
+    }
+
+    #[test]
+    fn why_it_cannot_listen() {
+        let taken = Scene::new(0, 25);
+        let kind = |address: SocketAddr| listen(&[address]).map(|_| ()).unwrap_err().kind();
+        let port = taken.server.port();
+        assert_eq!(kind(([127, 0, 0, 1], port).into()), ErrorKind::AddrInUse);
+        // Of a network that is only for examples.
+        let foreign = ([192, 0, 2, 1], 0).into();
+        assert_eq!(kind(foreign), ErrorKind::AddrNotAvailable);
+        // Where there is another, one that is missing does not matter.
+        assert!(listen(&[foreign, ([127, 0, 0, 1], 0).into()]).is_ok());
+    }
+
+    #[test]
+    fn unspecified_is_every_address() {
+        let Ok((listeners, port)) = listen(&[(Ipv6Addr::UNSPECIFIED, 0).into()]) else {
+            // This machine has no IPv6.
+            return;
+        };
+        TcpStream::connect(("127.0.0.1", port)).unwrap();
+        assert_eq!(listeners.len(), 1);
+    }
+}
