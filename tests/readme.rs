@@ -4,8 +4,6 @@
 
 mod common;
 
-use std::fs;
-
 use common::pipeline::{Pipeline, scratch};
 use gst::prelude::*;
 
