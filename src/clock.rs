@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The running time of an element.
+//! The running time of an element, and of what it is in.
 
 use gst::prelude::*;
 
@@ -12,4 +12,13 @@ pub fn running_time(element: &impl IsA<gst::Element>) -> Option<gst::ClockTime> 
     (element.current_state() == gst::State::Playing)
         .then(|| element.current_running_time())
         .flatten()
+}
+
+/// The pipeline that an element is in; the outermost bin, or itself, if that is none.
+pub fn outermost(element: &impl IsA<gst::Element>) -> gst::Element {
+    let mut top = element.clone().upcast::<gst::Element>();
+    while let Some(parent) = top.parent().and_downcast() {
+        top = parent;
+    }
+    top
 }

@@ -18,6 +18,8 @@ mod faults;
 mod framing;
 mod picture;
 mod quit;
+mod receiver;
+mod sender;
 mod stats;
 mod tcp;
 mod typefind;

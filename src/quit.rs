@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gst::prelude::*;
 use gst_video::NavigationEvent;
 
+use crate::clock;
+
 /// The property `quit-key`, the same for every element that has it.
 pub fn key_property() -> glib::ParamSpec {
     glib::ParamSpecString::builder("quit-key")
@@ -77,11 +79,7 @@ impl Quit {
         }
         self.ask();
         element.call_async(|element| {
-            let mut top = element.clone().upcast::<gst::Element>();
-            while let Some(parent) = top.parent().and_downcast() {
-                top = parent;
-            }
-            top.send_event(gst::event::Eos::new());
+            clock::outermost(element).send_event(gst::event::Eos::new());
         });
         true
     }

@@ -14,9 +14,10 @@
 //! - `waiting`: it cannot be reached, and is tried again and again;
 //! - `connected`;
 //! - `streaming`: the first picture of a connection is there;
-//! - `lost`: the connection is, and will be tried again.
+//! - `lost`: the connection is.
 //!
-//! With `reconnect=false` the stream ends with its server.
+//! With `reconnect=false` the stream ends with its server: with EOS if that closed the
+//! connection behind a whole picture, and with an error otherwise.
 //!
 //! Bad frames are reported and skipped as by `b64jpegdepay`.
 //!
@@ -46,10 +47,11 @@ use once_cell::sync::Lazy;
 
 use crate::{
     capture::{self, Delays},
-    faults::{self, DEFAULT_MAX_ERRORS, DEFAULT_MAX_FRAME_SIZE, Faults, Verdict},
+    faults::{Faults, Verdict},
     framing::{self, HeaderOrAuto, PayloadOrAuto},
     picture,
     quit::{self, Quit},
+    receiver::Format,
     stats::{self, Stats},
     tcp::{
         backoff::Backoff,
@@ -80,14 +82,11 @@ struct Settings {
     port: u16,
     /// Why the URI that was set last is none, if so.
     bad_uri: Option<String>,
-    header: HeaderOrAuto,
-    payload: PayloadOrAuto,
+    format: Format,
     timeout: gst::ClockTime,
     reconnect: bool,
     reconnect_delay: gst::ClockTime,
     reconnect_delay_max: gst::ClockTime,
-    max_frame_size: u32,
-    max_errors: i32,
     quit_key: String,
     stats_interval: gst::ClockTime,
 }
@@ -98,14 +97,11 @@ impl Default for Settings {
             host: DEFAULT_HOST.into(),
             port: DEFAULT_PORT,
             bad_uri: None,
-            header: HeaderOrAuto::default(),
-            payload: PayloadOrAuto::default(),
+            format: Format::default(),
             timeout: DEFAULT_TIMEOUT,
             reconnect: DEFAULT_RECONNECT,
             reconnect_delay: DEFAULT_RECONNECT_DELAY,
             reconnect_delay_max: DEFAULT_RECONNECT_DELAY_MAX,
-            max_frame_size: DEFAULT_MAX_FRAME_SIZE,
-            max_errors: DEFAULT_MAX_ERRORS,
             quit_key: String::new(),
             stats_interval: DEFAULT_STATS_INTERVAL,
         }
@@ -113,20 +109,13 @@ impl Default for Settings {
 }
 
 impl Settings {
-    fn accept(&self) -> Accept {
-        Accept {
-            header: self.header.into(),
-            payload: self.payload.into(),
-        }
-    }
-
     /// The URI that makes these settings out of the default ones.
     fn uri(&self) -> Uri {
         Uri {
             host: self.host.clone(),
             port: self.port,
-            header: Some(self.header).filter(|header| *header != HeaderOrAuto::default()),
-            payload: Some(self.payload).filter(|payload| *payload != PayloadOrAuto::default()),
+            header: Some(self.format.header).filter(|header| *header != HeaderOrAuto::Auto),
+            payload: Some(self.format.payload).filter(|payload| *payload != PayloadOrAuto::Auto),
             reconnect: Some(self.reconnect).filter(|reconnect| *reconnect != DEFAULT_RECONNECT),
         }
     }
@@ -136,8 +125,8 @@ impl Settings {
         self.host = uri.host;
         self.port = uri.port;
         self.bad_uri = None;
-        self.header = uri.header.unwrap_or(self.header);
-        self.payload = uri.payload.unwrap_or(self.payload);
+        self.format.header = uri.header.unwrap_or(self.format.header);
+        self.format.payload = uri.payload.unwrap_or(self.format.payload);
         self.reconnect = uri.reconnect.unwrap_or(self.reconnect);
     }
 
@@ -195,10 +184,8 @@ impl Session {
         Self {
             host: settings.host.clone(),
             port: settings.port,
-            accept: settings.accept(),
-            limits: Limits {
-                max_frame: settings.max_frame_size as usize,
-            },
+            accept: settings.format.accept(Accept::default()),
+            limits: settings.format.limits(),
             client,
             backoff: Backoff::default(),
             next_try: None,
@@ -238,6 +225,17 @@ struct Counts {
     resyncs: u64,
 }
 
+impl Counts {
+    /// As users read them.
+    fn structure(&mut self) -> gst::Structure {
+        let mut stats = self.stats.structure();
+        stats.set("connected", self.connected);
+        stats.set("connections", self.connections);
+        self.delays.tell(&mut stats);
+        stats
+    }
+}
+
 #[derive(Default)]
 pub struct B64JpegClientSrc {
     settings: Mutex<Settings>,
@@ -245,7 +243,6 @@ pub struct B64JpegClientSrc {
     session: Mutex<Option<Box<Session>>>,
     counts: Mutex<Counts>,
     interrupt: Arc<Interrupt>,
-    quit: Quit,
 }
 
 impl B64JpegClientSrc {
@@ -264,17 +261,16 @@ impl B64JpegClientSrc {
     /// Refuses settings that make no sense. Not in `start`, where GstBaseSrc would post
     /// another error, which says nothing.
     fn check_settings(&self) -> Result<(), gst::ErrorMessage> {
-        let settings = self.settings().clone();
-        if let Some(error) = settings.bad_uri {
-            return Err(gst::error_msg!(gst::ResourceError::Settings, ("{error}")));
+        let settings = self.settings();
+        match &settings.bad_uri {
+            Some(error) => Err(gst::error_msg!(gst::ResourceError::Settings, ("{error}"))),
+            None => settings.format.check(Accept::default()).map(drop),
         }
-        framing::check(settings.accept())
     }
 
     /// The next picture, however long it takes and however many connections.
     fn next(&self, session: &mut Session) -> Result<gst::Buffer, gst::FlowError> {
         loop {
-            self.quit.check()?;
             match self.interrupt.take() {
                 None => {}
                 Some(Interruption::Stop) => return Err(gst::FlowError::Flushing),
@@ -418,6 +414,7 @@ impl B64JpegClientSrc {
         }
         {
             let counts = &mut *self.counts();
+            // What came in was counted when it was read.
             counts.stats.frame(0, output.size());
             if let Some(time) = info.capture_time {
                 counts.delays.add(time, capture::now());
@@ -450,21 +447,23 @@ impl B64JpegClientSrc {
 
     /// Reports a bad frame; an error if the stream ends with it.
     fn report(&self, session: &mut Session, fault: Fault) -> Result<(), gst::FlowError> {
-        let settings = self.settings().clone();
+        let (max_errors, reconnect) = {
+            let settings = self.settings();
+            (settings.format.max_errors, settings.reconnect)
+        };
         session.discont = true;
         {
             let counts = &mut *self.counts();
             counts.stats.errors += 1;
             self.follow(session, counts);
         }
-        let verdict = session.faults.judge(&fault, settings.max_errors);
-        match verdict {
+        match session.faults.judge(&fault, max_errors) {
             Verdict::Foreign(text) if !session.faults.any_good() => {
                 let text = format!("{}: {text}", session.peer());
                 Err(self.fail(session, gst::StreamError::WrongType, &text))
             }
             Verdict::Foreign(text) | Verdict::TooMany(text) => {
-                if !settings.reconnect {
+                if !reconnect {
                     let text = format!("{}: {text}", session.peer());
                     return Err(self.fail(session, gst::StreamError::Decode, &text));
                 }
@@ -524,11 +523,8 @@ impl B64JpegClientSrc {
             return Err(self.fail(session, gst::ResourceError::Read, &text));
         }
         if let Some(text) = session.faults.conclude() {
-            return Err(self.fail(
-                session,
-                gst::StreamError::WrongType,
-                &format!("{peer}: {text}"),
-            ));
+            let text = format!("{peer}: {text}");
+            return Err(self.fail(session, gst::StreamError::WrongType, &text));
         }
         gst::info!(CAT, imp = self, "{peer} ends after {frames} pictures");
         Err(gst::FlowError::Eos)
@@ -631,7 +627,7 @@ fn time_property(
 impl ObjectImpl for B64JpegClientSrc {
     fn properties() -> &'static [glib::ParamSpec] {
         static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
-            vec![
+            let mut properties = vec![
                 glib::ParamSpecString::builder("host")
                     .nick("Host")
                     .blurb("Name or address of the server")
@@ -653,16 +649,6 @@ impl ObjectImpl for B64JpegClientSrc {
                          b64jpeg://HOST[:PORT][?header=…&payload=…&reconnect=true|false]",
                     )
                     .default_value(Settings::default().uri().to_string().as_str())
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecEnum::builder::<HeaderOrAuto>("header")
-                    .nick("Header")
-                    .blurb("What stands before each payload")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecEnum::builder::<PayloadOrAuto>("payload")
-                    .nick("Payload")
-                    .blurb("How each picture is written")
                     .mutable_ready()
                     .build(),
                 time_property(
@@ -697,11 +683,6 @@ impl ObjectImpl for B64JpegClientSrc {
                     DEFAULT_RECONNECT_DELAY_MAX,
                     gst::ClockTime::MSECOND,
                 ),
-                faults::max_frame_size_property(),
-                faults::max_errors_property(
-                    "Bad frames in a row that are forgiven; after one more the server is tried \
-                     anew, or the stream ends with an error (-1 = any number)",
-                ),
                 quit::key_property(),
                 stats::property(),
                 time_property(
@@ -711,7 +692,11 @@ impl ObjectImpl for B64JpegClientSrc {
                     DEFAULT_STATS_INTERVAL,
                     gst::ClockTime::ZERO,
                 ),
-            ]
+            ];
+            properties.extend(Format::properties(
+                "after one more the server is tried anew, or the stream ends with an error",
+            ));
+            properties
         });
         &PROPERTIES
     }
@@ -736,45 +721,32 @@ impl ObjectImpl for B64JpegClientSrc {
                 // Said when it starts: here there is nobody to say it to.
                 Err(error) => settings.bad_uri = Some(error.message().into()),
             },
-            "header" => settings.header = value.get().expect(OF_TYPE),
-            "payload" => settings.payload = value.get().expect(OF_TYPE),
             "timeout" => settings.timeout = time(value),
             "reconnect" => settings.reconnect = value.get().expect(OF_TYPE),
             "reconnect-delay" => settings.reconnect_delay = time(value),
             "reconnect-delay-max" => settings.reconnect_delay_max = time(value),
-            "max-frame-size" => settings.max_frame_size = value.get().expect(OF_TYPE),
-            "max-errors" => settings.max_errors = value.get().expect(OF_TYPE),
             "quit-key" => settings.quit_key = text(value),
             "stats-interval" => settings.stats_interval = time(value),
-            name => unreachable!("no writable property {name}"),
+            name => settings.format.set(name, value),
         }
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        if pspec.name() == "stats" {
+            return self.counts().structure().to_value();
+        }
         let settings = self.settings();
         match pspec.name() {
             "host" => settings.host.to_value(),
             "port" => i32::from(settings.port).to_value(),
             "uri" => settings.uri().to_string().to_value(),
-            "header" => settings.header.to_value(),
-            "payload" => settings.payload.to_value(),
             "timeout" => settings.timeout.nseconds().to_value(),
             "reconnect" => settings.reconnect.to_value(),
             "reconnect-delay" => settings.reconnect_delay.nseconds().to_value(),
             "reconnect-delay-max" => settings.reconnect_delay_max.nseconds().to_value(),
-            "max-frame-size" => settings.max_frame_size.to_value(),
-            "max-errors" => settings.max_errors.to_value(),
             "quit-key" => settings.quit_key.to_value(),
-            "stats" => {
-                let counts = &mut *self.counts();
-                let mut stats = counts.stats.structure();
-                stats.set("connected", counts.connected);
-                stats.set("connections", counts.connections);
-                counts.delays.tell(&mut stats);
-                stats.to_value()
-            }
             "stats-interval" => settings.stats_interval.nseconds().to_value(),
-            name => unreachable!("no property {name}"),
+            name => settings.format.get(name),
         }
     }
 
@@ -865,7 +837,6 @@ impl BaseSrcImpl for B64JpegClientSrc {
         let settings = self.settings().clone();
         let client = Client::new(self.interrupt.clone())
             .map_err(|error| gst::error_msg!(gst::ResourceError::Failed, ("{error}")))?;
-        self.quit.reset();
         *self.counts() = Counts::default();
         *self.session() = Some(Box::new(Session::new(&settings, client)));
         Ok(())
@@ -898,7 +869,8 @@ impl BaseSrcImpl for B64JpegClientSrc {
 
     fn event(&self, event: &gst::Event) -> bool {
         let key = self.settings().quit_key.clone();
-        self.quit.on_key(&*self.obj(), &key, event) || self.parent_event(event)
+        // The end that comes of it interrupts whatever is under way.
+        Quit::default().on_key(&*self.obj(), &key, event) || self.parent_event(event)
     }
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {

@@ -28,12 +28,13 @@ use once_cell::sync::Lazy;
 use crate::{
     capture::{self, Delays},
     clock,
-    faults::{self, DEFAULT_MAX_ERRORS, DEFAULT_MAX_FRAME_SIZE, Faults, Verdict},
-    framing::{self, CAPS, HeaderOrAuto, PayloadOrAuto},
+    faults::{Faults, Verdict},
+    framing::{self, CAPS},
     picture,
     quit::{self, Quit},
+    receiver::Format,
     stats::{self, Stats},
-    wire::{Accept, Fault, Frame, Limits, Payload, Step, Stream, WireError, jpeg},
+    wire::{Accept, Fault, Frame, Payload, Step, Stream, WireError, jpeg},
 };
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -48,10 +49,7 @@ const DEFAULT_FRAMERATE: gst::Fraction = gst::Fraction::new_raw(25, 1);
 
 #[derive(Debug, Clone)]
 struct Settings {
-    header: HeaderOrAuto,
-    payload: PayloadOrAuto,
-    max_frame_size: u32,
-    max_errors: i32,
+    format: Format,
     framerate: gst::Fraction,
     /// Whether somebody has set the frame rate.
     framerate_set: bool,
@@ -61,31 +59,11 @@ struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            header: HeaderOrAuto::default(),
-            payload: PayloadOrAuto::default(),
-            max_frame_size: DEFAULT_MAX_FRAME_SIZE,
-            max_errors: DEFAULT_MAX_ERRORS,
+            format: Format::default(),
             framerate: DEFAULT_FRAMERATE,
             framerate_set: false,
             quit_key: String::new(),
         }
-    }
-}
-
-impl Settings {
-    /// The framings to accept when caps tell some.
-    fn accept(&self, caps: Accept) -> Accept {
-        Accept {
-            header: Option::from(self.header).or(caps.header),
-            payload: Option::from(self.payload).or(caps.payload),
-        }
-    }
-
-    fn stream(&self, caps: Accept) -> Stream {
-        let limits = Limits {
-            max_frame: self.max_frame_size as usize,
-        };
-        Stream::new(self.accept(caps), limits)
     }
 }
 
@@ -116,7 +94,10 @@ struct State {
 impl State {
     fn new(settings: &Settings) -> Self {
         Self {
-            stream: settings.stream(Accept::default()),
+            stream: Stream::new(
+                settings.format.accept(Accept::default()),
+                settings.format.limits(),
+            ),
             caps: Accept::default(),
             framerate: None,
             live: None,
@@ -212,7 +193,7 @@ impl B64JpegDepay {
 
     /// Reports a bad frame; an error if the stream ends with it.
     fn report(&self, fault: &Fault) -> Result<(), gst::FlowError> {
-        let max_errors = self.settings().max_errors;
+        let max_errors = self.settings().format.max_errors;
         let verdict = {
             let state = &mut *self.state();
             state.stats.errors += 1;
@@ -386,21 +367,7 @@ impl ObjectSubclass for B64JpegDepay {
 impl ObjectImpl for B64JpegDepay {
     fn properties() -> &'static [glib::ParamSpec] {
         static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
-            vec![
-                glib::ParamSpecEnum::builder::<HeaderOrAuto>("header")
-                    .nick("Header")
-                    .blurb("What stands before each payload")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecEnum::builder::<PayloadOrAuto>("payload")
-                    .nick("Payload")
-                    .blurb("How each picture is written")
-                    .mutable_ready()
-                    .build(),
-                faults::max_frame_size_property(),
-                faults::max_errors_property(
-                    "Bad frames in a row that are forgiven; one more is an error (-1 = any number)",
-                ),
+            let mut properties = vec![
                 gst::ParamSpecFraction::builder("framerate")
                     .nick("Frame rate")
                     .blurb(
@@ -414,7 +381,9 @@ impl ObjectImpl for B64JpegDepay {
                     .build(),
                 quit::key_property(),
                 stats::property(),
-            ]
+            ];
+            properties.extend(Format::properties("one more is an error"));
+            properties
         });
         &PROPERTIES
     }
@@ -423,10 +392,6 @@ impl ObjectImpl for B64JpegDepay {
         const OF_TYPE: &str = "GObject checks the type";
         let mut settings = self.settings();
         match pspec.name() {
-            "header" => settings.header = value.get().expect(OF_TYPE),
-            "payload" => settings.payload = value.get().expect(OF_TYPE),
-            "max-frame-size" => settings.max_frame_size = value.get().expect(OF_TYPE),
-            "max-errors" => settings.max_errors = value.get().expect(OF_TYPE),
             "framerate" => {
                 settings.framerate = value.get().expect(OF_TYPE);
                 settings.framerate_set = true;
@@ -434,16 +399,12 @@ impl ObjectImpl for B64JpegDepay {
             "quit-key" => {
                 settings.quit_key = value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default();
             }
-            name => unreachable!("no writable property {name}"),
+            name => settings.format.set(name, value),
         }
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
-            "header" => self.settings().header.to_value(),
-            "payload" => self.settings().payload.to_value(),
-            "max-frame-size" => self.settings().max_frame_size.to_value(),
-            "max-errors" => self.settings().max_errors.to_value(),
             "framerate" => self.settings().framerate.to_value(),
             "quit-key" => self.settings().quit_key.to_value(),
             "stats" => {
@@ -452,7 +413,7 @@ impl ObjectImpl for B64JpegDepay {
                 state.delays.tell(&mut stats);
                 stats.to_value()
             }
-            name => unreachable!("no property {name}"),
+            name => self.settings().format.get(name),
         }
     }
 }
@@ -489,7 +450,7 @@ impl ElementImpl for B64JpegDepay {
 impl BaseParseImpl for B64JpegDepay {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings().clone();
-        framing::check(settings.accept(Accept::default()))?;
+        settings.format.check(Accept::default())?;
         *self.state() = State::new(&settings);
         self.quit.reset();
         self.obj().set_min_frame_size(1);
@@ -497,11 +458,11 @@ impl BaseParseImpl for B64JpegDepay {
     }
 
     fn set_sink_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
-        let settings = self.settings().clone();
+        let format = self.settings().format.clone();
         let told = framing::from_caps(caps)
             .map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{caps}: {error}")))
-            .and_then(|told| framing::check(settings.accept(told)).map(|()| told));
-        let told = match told {
+            .and_then(|told| Ok((told, format.check(told)?)));
+        let (told, accept) = match told {
             Ok(told) => told,
             Err(message) => {
                 self.post_error_message(message);
@@ -511,7 +472,7 @@ impl BaseParseImpl for B64JpegDepay {
         let state = &mut *self.state();
         if told != state.caps {
             gst::debug!(CAT, imp = self, "Another framing by {caps}");
-            state.stream.reframe(settings.accept(told));
+            state.stream.reframe(accept);
             state.caps = told;
         }
         state.framerate = caps

@@ -28,10 +28,11 @@ use once_cell::sync::Lazy;
 
 use crate::{
     capture,
-    framing::{self, CAPS_WITH_FRAMING, HeaderProperty, JPEG_CAPS, MEDIA_TYPE, PayloadProperty},
+    framing::{self, CAPS_WITH_FRAMING, JPEG_CAPS, MEDIA_TYPE},
     quit::{self, Quit},
+    sender::{Format, Refused},
     stats::{self, Stats},
-    wire::{Accept, Framing, Picture, WireError},
+    wire::{Framing, Picture, WireError},
 };
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -42,32 +43,10 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     )
 });
 
-const DEFAULT_CAPTURE_TIME: bool = false;
-
-#[derive(Debug, Clone)]
+#[derive(Debug, Default, Clone)]
 struct Settings {
-    header: HeaderProperty,
-    payload: PayloadProperty,
-    capture_time: bool,
+    format: Format,
     quit_key: String,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            header: HeaderProperty::default(),
-            payload: PayloadProperty::default(),
-            capture_time: DEFAULT_CAPTURE_TIME,
-            quit_key: String::new(),
-        }
-    }
-}
-
-impl Settings {
-    /// The framing; the default if header and payload do not go together.
-    fn framing(&self) -> Framing {
-        Framing::new(self.header.into(), self.payload.into()).unwrap_or_default()
-    }
 }
 
 #[derive(Debug, Default)]
@@ -136,55 +115,29 @@ impl ObjectSubclass for B64JpegPay {
 impl ObjectImpl for B64JpegPay {
     fn properties() -> &'static [glib::ParamSpec] {
         static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
-            vec![
-                glib::ParamSpecEnum::builder::<HeaderProperty>("header")
-                    .nick("Header")
-                    .blurb("What stands before each payload")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecEnum::builder::<PayloadProperty>("payload")
-                    .nick("Payload")
-                    .blurb("How each picture is written")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecBoolean::builder("capture-time")
-                    .nick("Capture time")
-                    .blurb(
-                        "Stamp each picture with the wall-clock time of its capture, in a \
-                         JPEG comment that decoders skip",
-                    )
-                    .default_value(DEFAULT_CAPTURE_TIME)
-                    .mutable_ready()
-                    .build(),
-                quit::key_property(),
-                stats::property(),
-            ]
+            let mut properties = Format::properties().to_vec();
+            properties.extend([quit::key_property(), stats::property()]);
+            properties
         });
         &PROPERTIES
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        const OF_TYPE: &str = "GObject checks the type";
         let mut settings = self.settings();
         match pspec.name() {
-            "header" => settings.header = value.get().expect(OF_TYPE),
-            "payload" => settings.payload = value.get().expect(OF_TYPE),
-            "capture-time" => settings.capture_time = value.get().expect(OF_TYPE),
             "quit-key" => {
-                settings.quit_key = value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default();
+                let key = value.get::<Option<_>>().expect("GObject checks the type");
+                settings.quit_key = key.unwrap_or_default();
             }
-            name => unreachable!("no writable property {name}"),
+            name => settings.format.set(name, value),
         }
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
-            "header" => self.settings().header.to_value(),
-            "payload" => self.settings().payload.to_value(),
-            "capture-time" => self.settings().capture_time.to_value(),
             "quit-key" => self.settings().quit_key.to_value(),
             "stats" => self.state().stats.structure().to_value(),
-            name => unreachable!("no property {name}"),
+            name => self.settings().format.get(name),
         }
     }
 }
@@ -222,17 +175,13 @@ impl BaseTransformImpl for B64JpegPay {
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let settings = self.settings().clone();
-        framing::check(Accept {
-            header: Some(settings.header.into()),
-            payload: Some(settings.payload.into()),
-        })?;
-        let framing = settings.framing();
+        let format = self.settings().format.clone();
+        let framing = format.check()?;
         self.quit.reset();
         gst::info!(CAT, imp = self, "Writing {framing}");
         *self.state() = State {
             framing: Some(framing),
-            capture_time: settings.capture_time,
+            capture_time: format.capture_time,
             stats: Stats::new(Some(framing)),
         };
         Ok(())
@@ -248,7 +197,7 @@ impl BaseTransformImpl for B64JpegPay {
             gst::PadDirection::Src => JPEG_CAPS.clone(),
             _ => {
                 let started = self.state().framing;
-                let framing = started.unwrap_or_else(|| self.settings().framing());
+                let framing = started.unwrap_or_else(|| self.settings().format.framing());
                 let mut other = gst::Caps::new_empty();
                 let frames = other.get_mut().expect("nobody else has it yet");
                 for jpeg in caps.iter() {
@@ -332,27 +281,12 @@ impl BaseTransformImpl for B64JpegPay {
                 Ok(GenerateOutputSuccess::Buffer(output))
             }
             Err(error) => {
-                let number = {
+                let refused = {
                     let stats = &mut self.state().stats;
-                    stats.errors += 1;
                     stats.dropped += 1;
-                    stats.bytes_in += input.size() as u64;
-                    // Counted with the dropped ones: it is the number of the input buffer.
-                    stats.frames + stats.dropped - 1
+                    Refused::new(stats, input.size(), error)
                 };
-                if let WireError::TooLong { .. } = error {
-                    gst::element_imp_error!(
-                        self,
-                        gst::StreamError::Encode,
-                        ("Picture {number} cannot be sent: {error}; use another header")
-                    );
-                    return Err(gst::FlowError::Error);
-                }
-                gst::element_imp_warning!(
-                    self,
-                    gst::StreamError::Encode,
-                    ("Picture {number} is dropped: {error}")
-                );
+                refused.report(&*self.obj())?;
                 Ok(GenerateOutputSuccess::NoOutput)
             }
         }

@@ -8,7 +8,8 @@
 //! A client begins with the next frame and is never left inside one. One that lags loses
 //! whole frames, and the others do not notice. With `wait-for-client` a file begins with
 //! its first client; with `max-clients=1` it waits for that client at every frame, as a
-//! program with one socket does. At the end everybody gets what is still queued.
+//! program with one socket does. At the end everybody gets what is still queued, and
+//! nobody is let in any more unless the stream is moved back.
 //!
 //! ## Example
 //!
@@ -41,15 +42,16 @@ use gst_base::{prelude::*, subclass::prelude::*};
 use once_cell::sync::Lazy;
 
 use crate::{
-    capture,
-    framing::{self, HeaderProperty, JPEG_CAPS, PayloadProperty},
+    capture, clock,
+    framing::{self, JPEG_CAPS},
     quit::Quit,
+    sender::{Format, Refused},
     stats::{self, Stats},
     tcp::{
         backlog::{Limits, Overflow, Peer, Totals},
-        server::{Event, Reason, Server, resolve},
+        server::{Event, Server, resolve},
     },
-    wire::{Accept, Framing, Picture, WireError},
+    wire::{Framing, Picture, WireError},
 };
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -60,7 +62,6 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     )
 });
 
-const DEFAULT_CAPTURE_TIME: bool = false;
 const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: i32 = 9999;
 const DEFAULT_WAIT_FOR_CLIENT: bool = false;
@@ -72,9 +73,7 @@ const DEFAULT_LOOP: bool = false;
 
 #[derive(Debug, Clone)]
 struct Settings {
-    header: HeaderProperty,
-    payload: PayloadProperty,
-    capture_time: bool,
+    format: Format,
     host: String,
     port: i32,
     wait_for_client: bool,
@@ -89,9 +88,7 @@ struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            header: HeaderProperty::default(),
-            payload: PayloadProperty::default(),
-            capture_time: DEFAULT_CAPTURE_TIME,
+            format: Format::default(),
             host: DEFAULT_HOST.into(),
             port: DEFAULT_PORT,
             wait_for_client: DEFAULT_WAIT_FOR_CLIENT,
@@ -116,6 +113,7 @@ impl Settings {
 #[derive(Debug, Default)]
 struct State {
     framing: Framing,
+    capture_time: bool,
     stats: Stats,
     /// Whether the stream has begun, for those who are there.
     begun: bool,
@@ -123,8 +121,9 @@ struct State {
     waiting: bool,
     /// Whether upstream is live; once that is known.
     live: Option<bool>,
-    /// Whether there was a picture since the stream was begun or rewound.
-    pictures: bool,
+    /// The timestamp of the end of the last picture since the stream was begun or
+    /// rewound, once there was one; if it has any.
+    last: Option<Option<gst::ClockTime>>,
     /// The seek that rewinds, once there was one.
     rewind: Option<gst::Seqnum>,
     /// The end that was asked for, once it has come.
@@ -170,12 +169,7 @@ impl B64JpegServerSink {
 
     fn open(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings().clone();
-        let (header, payload) = (settings.header.into(), settings.payload.into());
-        framing::check(Accept {
-            header: Some(header),
-            payload: Some(payload),
-        })?;
-        let framing = Framing::new(header, payload).unwrap_or_default();
+        let framing = settings.format.check()?;
         let port = u16::try_from(settings.port).expect("GObject checks the range");
         let host = &settings.host;
         let addresses =
@@ -197,6 +191,7 @@ impl B64JpegServerSink {
         self.quit.reset();
         *self.state() = State {
             framing,
+            capture_time: settings.format.capture_time,
             stats: Stats::new(Some(framing)),
             ..State::default()
         };
@@ -210,15 +205,13 @@ impl B64JpegServerSink {
         let server = server.unwrap_or_else(PoisonError::into_inner).take();
         if let Some(server) = server {
             server.stop();
-            let shift = {
+            {
                 let state = &mut *self.state();
                 state.totals = server.stats().0;
                 state.waiting = false;
-                std::mem::take(&mut state.shift)
-            };
-            let obj = self.obj();
-            obj.set_ts_offset(obj.ts_offset() - shift);
-            obj.notify("current-port");
+            }
+            self.undo_catch_up();
+            self.obj().notify("current-port");
         }
     }
 
@@ -243,13 +236,7 @@ impl B64JpegServerSink {
                 reason,
                 clients,
             } => {
-                let reason = match reason {
-                    Reason::Left => "left".into(),
-                    Reason::Reset => "reset".into(),
-                    Reason::Timeout => "timeout".into(),
-                    Reason::Ended => "ended".into(),
-                    Reason::Error(error) => format!("error {error}"),
-                };
+                let reason = reason.to_string();
                 gst::info!(CAT, imp = self, "{reason}: {peer:?}; {clients} are there");
                 let address = peer.address.to_string();
                 obj.emit_by_name::<()>("client-removed", &[&address, &reason]);
@@ -281,7 +268,7 @@ impl B64JpegServerSink {
 
     /// Before a buffer enters the sink. BaseSink holds no lock yet, and the sink has not
     /// prerolled: while the buffer waits here, so does the clock of a pipeline.
-    fn enter(&self, pad: &gst::Pad) -> Result<(), gst::FlowError> {
+    fn enter(&self, pad: &gst::Pad, pts: Option<gst::ClockTime>) -> Result<(), gst::FlowError> {
         self.quit.check()?;
         let Some(server) = self.server() else {
             return Err(gst::FlowError::Flushing);
@@ -299,16 +286,19 @@ impl B64JpegServerSink {
             (settings.wait_for_client, settings.host.clone())
         };
         if wait && !known.1 && server.clients() == 0 {
-            self.state().waiting = true;
-            gst::info!(CAT, imp = self, "Waiting for a client");
-            self.post(
-                gst::Structure::builder("b64jpeg-waiting")
-                    .field("host", host)
-                    .field("port", i32::from(server.port()))
-                    .build(),
-            );
+            // A seek has it begin to wait again.
+            if !std::mem::replace(&mut self.state().waiting, true) {
+                gst::info!(CAT, imp = self, "Waiting for a client");
+                self.post(
+                    gst::Structure::builder("b64jpeg-waiting")
+                        .field("host", host)
+                        .field("port", i32::from(server.port()))
+                        .build(),
+                );
+            }
             if !live {
                 self.wait_for_client(pad, &server)?;
+                self.catch_up(pad, pts);
             }
         }
         self.state().begun = true;
@@ -334,6 +324,36 @@ impl B64JpegServerSink {
                 return Ok(());
             }
         }
+    }
+
+    /// In a pipeline that plays already, the clock did not wait with us: everything has to
+    /// come as much later as the first picture does.
+    fn catch_up(&self, pad: &gst::Pad, pts: Option<gst::ClockTime>) {
+        let obj = self.obj();
+        let pipeline = clock::outermost(&*obj);
+        // A pipeline that waits with us has not come to PAUSED yet.
+        let waits = pipeline.current_state() < gst::State::Paused;
+        if waits || pipeline.current_state().max(pipeline.pending_state()) < gst::State::Playing {
+            return;
+        }
+        let due = pad
+            .sticky_event::<gst::event::Segment>(0)
+            .and_then(|event| event.segment().clone().downcast::<gst::ClockTime>().ok())
+            .and_then(|segment| segment.to_running_time(pts));
+        if let (Some(now), Some(due)) = (pipeline.current_running_time(), due)
+            && now > due
+        {
+            let shift = (now - due).nseconds() as gst::ClockTimeDiff;
+            self.state().shift += shift;
+            obj.set_ts_offset(obj.ts_offset() + shift);
+        }
+    }
+
+    /// The clock begins again, or is stopped.
+    fn undo_catch_up(&self) {
+        let shift = std::mem::take(&mut self.state().shift);
+        let obj = self.obj();
+        obj.set_ts_offset(obj.ts_offset() - shift);
     }
 
     /// Finds out whether upstream is live, and what that means for clients that lag.
@@ -380,11 +400,15 @@ impl B64JpegServerSink {
         input: &gst::BufferRef,
         jpeg: &[u8],
     ) -> Result<usize, WireError> {
-        let framing = self.state().framing;
+        let (framing, capture_time) = {
+            let state = self.state();
+            (state.framing, state.capture_time)
+        };
         let mut picture = Picture::new(jpeg)?;
-        if self.settings().capture_time {
+        if capture_time {
             let obj = self.obj();
-            picture = picture.captured_at(capture::time_of(&*obj, &obj.segment(), input));
+            let time = capture::time_of(&*obj, &obj.segment(), input);
+            picture = picture.captured_at(time);
         }
         let len = picture.wire_len(framing)?;
         if server.clients() > 0 {
@@ -412,7 +436,7 @@ impl B64JpegServerSink {
         let asked = self.quit.check();
         loop {
             let done = server.wait(deadline, |status| {
-                status.clients == 0
+                status.clients == 0 && status.told
                     || self.unlocked.load(Ordering::SeqCst)
                     || self.quit.check() != asked
             });
@@ -456,11 +480,12 @@ impl B64JpegServerSink {
 
     /// Begins the stream again, if that was wanted and can be done.
     fn rewind(&self) -> bool {
-        let pictures = std::mem::take(&mut self.state().pictures);
-        // A stream without any would begin again and again.
-        if !self.settings().loops || !pictures || self.quit.check().is_err() {
+        let last = self.state().last.take();
+        let loops = self.settings().loops;
+        // A stream without any picture would begin again and again.
+        let (Some(end), true) = (last, loops) else {
             return false;
-        }
+        };
         let obj = self.obj();
         let mut query = gst::query::Seeking::new(gst::Format::Time);
         if !(obj.sink_pad().peer_query(&mut query) && query.result().0) {
@@ -469,6 +494,15 @@ impl B64JpegServerSink {
                 gst::ResourceError::Seek,
                 ("The stream ends: only what can be seeked in, such as a file, can loop")
             );
+            return false;
+        }
+        // The last picture has its time, too.
+        let segment = obj.segment().downcast::<gst::ClockTime>().ok();
+        let end = segment.and_then(|segment| segment.to_running_time(end));
+        if end.is_some() && obj.wait(end).0.is_err() {
+            return true;
+        }
+        if self.quit.check().is_err() {
             return false;
         }
         let seek = gst::event::Seek::new(
@@ -494,6 +528,28 @@ impl B64JpegServerSink {
         });
         true
     }
+
+    /// What the property tells.
+    fn stats(&self) -> gst::Structure {
+        let (mut structure, waiting, totals) = {
+            let state = &mut *self.state();
+            let structure = state.stats.structure();
+            (structure, state.waiting, state.totals.clone())
+        };
+        let (totals, peers) = match self.server() {
+            Some(server) => server.stats(),
+            None => (totals, Vec::new()),
+        };
+        structure.set("clients", peers.len() as u32);
+        structure.set("clients-total", totals.clients);
+        structure.set("refused", totals.refused);
+        structure.set("bytes-served", totals.bytes);
+        structure.set("dropped", totals.dropped);
+        structure.set("waiting", waiting && peers.is_empty());
+        let peers = peers.iter().map(peer_structure);
+        structure.set("peers", gst::Array::new(peers));
+        structure
+    }
 }
 
 /// Why there is no server, and what to do.
@@ -518,7 +574,7 @@ fn cannot_listen(
         ),
         ErrorKind::PermissionDenied => (
             gst::ResourceError::NotAuthorized,
-            "this port is for root only: choose a `port` above 1023",
+            "ports below 1024 are for root: choose a higher `port`",
         ),
         ErrorKind::AddrNotAvailable => (
             gst::ResourceError::NotFound,
@@ -556,26 +612,8 @@ impl ObjectSubclass for B64JpegServerSink {
 impl ObjectImpl for B64JpegServerSink {
     fn properties() -> &'static [glib::ParamSpec] {
         static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
-            vec![
-                glib::ParamSpecEnum::builder::<HeaderProperty>("header")
-                    .nick("Header")
-                    .blurb("What stands before each payload")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecEnum::builder::<PayloadProperty>("payload")
-                    .nick("Payload")
-                    .blurb("How each picture is written")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecBoolean::builder("capture-time")
-                    .nick("Capture time")
-                    .blurb(
-                        "Stamp each picture with the wall-clock time of its capture, in a \
-                         JPEG comment that decoders skip",
-                    )
-                    .default_value(DEFAULT_CAPTURE_TIME)
-                    .mutable_ready()
-                    .build(),
+            let mut properties = Format::properties().to_vec();
+            properties.extend([
                 glib::ParamSpecString::builder("host")
                     .nick("Host")
                     .blurb(
@@ -652,7 +690,8 @@ impl ObjectImpl for B64JpegServerSink {
                     .read_only()
                     .build(),
                 stats::property(),
-            ]
+            ]);
+            properties
         });
         &PROPERTIES
     }
@@ -675,9 +714,6 @@ impl ObjectImpl for B64JpegServerSink {
         const OF_TYPE: &str = "GObject checks the type";
         let mut settings = self.settings();
         match pspec.name() {
-            "header" => settings.header = value.get().expect(OF_TYPE),
-            "payload" => settings.payload = value.get().expect(OF_TYPE),
-            "capture-time" => settings.capture_time = value.get().expect(OF_TYPE),
             "host" => {
                 let host = value.get::<Option<String>>().expect(OF_TYPE);
                 settings.host = host.unwrap_or_else(|| DEFAULT_HOST.into());
@@ -689,7 +725,7 @@ impl ObjectImpl for B64JpegServerSink {
             "drain-on-eos" => settings.drain_on_eos = value.get().expect(OF_TYPE),
             "drain-timeout" => settings.drain_timeout = value.get().expect(OF_TYPE),
             "loop" => settings.loops = value.get().expect(OF_TYPE),
-            name => unreachable!("no writable property {name}"),
+            name => settings.format.set(name, value),
         }
         let limits = settings.limits();
         drop(settings);
@@ -699,11 +735,8 @@ impl ObjectImpl for B64JpegServerSink {
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        let settings = self.settings();
+        let settings = self.settings().clone();
         match pspec.name() {
-            "header" => settings.header.to_value(),
-            "payload" => settings.payload.to_value(),
-            "capture-time" => settings.capture_time.to_value(),
             "host" => settings.host.to_value(),
             "port" => settings.port.to_value(),
             "current-port" => {
@@ -721,7 +754,7 @@ impl ObjectImpl for B64JpegServerSink {
                 (clients as u32).to_value()
             }
             "stats" => self.stats().to_value(),
-            name => unreachable!("no property {name}"),
+            name => settings.format.get(name),
         }
     }
 
@@ -736,7 +769,12 @@ impl ObjectImpl for B64JpegServerSink {
             let Some(element) = element.upgrade() else {
                 return gst::PadProbeReturn::Drop;
             };
-            match element.imp().enter(pad) {
+            let first = match &info.data {
+                Some(gst::PadProbeData::BufferList(list)) => list.get(0),
+                _ => info.buffer().map(AsRef::as_ref),
+            };
+            let pts = first.and_then(gst::BufferRef::pts);
+            match element.imp().enter(pad, pts) {
                 Ok(()) => gst::PadProbeReturn::Ok,
                 Err(error) => {
                     info.flow_res = Err(error);
@@ -834,6 +872,7 @@ impl BaseSinkImpl for B64JpegServerSink {
                 if self.state().rewind != Some(event.seqnum()) {
                     self.quit.reset();
                 }
+                self.undo_catch_up();
                 // There may have been an end.
                 if let Some(server) = self.server() {
                     server.resume();
@@ -846,6 +885,7 @@ impl BaseSinkImpl for B64JpegServerSink {
                 if self.rewind() {
                     return true;
                 }
+                self.state().waiting = false;
                 if let Some(server) = self.server()
                     && self.drain(&server).is_err()
                 {
@@ -860,12 +900,20 @@ impl BaseSinkImpl for B64JpegServerSink {
     fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
         self.quit.check()?;
         let server = self.server().ok_or(gst::FlowError::Flushing)?;
-        self.state().pictures = true;
-        // Of a live stream that has no client yet.
-        if self.state().waiting && server.clients() == 0 {
-            return Ok(gst::FlowSuccess::Ok);
+        let end = buffer
+            .pts()
+            .zip(buffer.duration())
+            .and_then(|(pts, duration)| pts.checked_add(duration));
+        self.state().last = Some(end);
+        let clients = server.clients();
+        {
+            let state = &mut *self.state();
+            state.waiting &= clients == 0;
+            // Of a live stream that has no client yet.
+            if state.waiting {
+                return Ok(gst::FlowSuccess::Ok);
+            }
         }
-        self.state().waiting = false;
         self.wait_for_room(&server)?;
         let sent = {
             let jpeg = buffer.map_readable().map_err(|error| {
@@ -881,51 +929,10 @@ impl BaseSinkImpl for B64JpegServerSink {
                 Ok(gst::FlowSuccess::Ok)
             }
             Err(error) => {
-                let number = {
-                    let stats = &mut self.state().stats;
-                    stats.errors += 1;
-                    stats.bytes_in += buffer.size() as u64;
-                    // Counted with the bad ones: it is the number of the buffer.
-                    stats.frames + stats.errors - 1
-                };
-                if let WireError::TooLong { .. } = error {
-                    gst::element_imp_error!(
-                        self,
-                        gst::StreamError::Encode,
-                        ("Picture {number} cannot be sent: {error}; use another header")
-                    );
-                    return Err(gst::FlowError::Error);
-                }
-                gst::element_imp_warning!(
-                    self,
-                    gst::StreamError::Encode,
-                    ("Picture {number} is dropped: {error}")
-                );
+                let refused = Refused::new(&mut self.state().stats, buffer.size(), error);
+                refused.report(&*self.obj())?;
                 Ok(gst::FlowSuccess::Ok)
             }
         }
-    }
-}
-
-impl B64JpegServerSink {
-    fn stats(&self) -> gst::Structure {
-        let (mut structure, waiting, totals) = {
-            let state = &mut *self.state();
-            let structure = state.stats.structure();
-            (structure, state.waiting, state.totals.clone())
-        };
-        let (totals, peers) = match self.server() {
-            Some(server) => server.stats(),
-            None => (totals, Vec::new()),
-        };
-        structure.set("clients", peers.len() as u32);
-        structure.set("clients-total", totals.clients);
-        structure.set("refused", totals.refused);
-        structure.set("bytes-served", totals.bytes);
-        structure.set("dropped", totals.dropped);
-        structure.set("waiting", waiting && peers.is_empty());
-        let peers = peers.iter().map(peer_structure);
-        structure.set("peers", gst::Array::new(peers));
-        structure
     }
 }

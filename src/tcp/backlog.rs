@@ -49,14 +49,6 @@ pub struct Peer {
     pub queued: usize,
 }
 
-/// Where all clients stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Status {
-    pub clients: usize,
-    /// Frames that wait for the client that lags most.
-    pub queued: usize,
-}
-
 /// Counts since the start.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Totals {
@@ -208,13 +200,11 @@ impl Backlog {
         self.clients
     }
 
-    pub fn status(&self) -> Status {
+    /// Frames that wait for the client that lags most.
+    pub fn queued(&self) -> usize {
         let places = self.places.iter().flatten();
-        let queued = places.map(|place| self.frames.queued(place.next)).max();
-        Status {
-            clients: self.clients,
-            queued: queued.unwrap_or(0),
-        }
+        let queued = places.map(|place| self.frames.queued(place.next));
+        queued.max().unwrap_or(0)
     }
 
     /// The counts since the start, and each client.
@@ -340,7 +330,7 @@ mod tests {
             assert_eq!(totals.dropped, lost, "known before it takes any");
             assert_eq!((peers[0].dropped, peers[0].queued), (lost, expected.len()));
             assert_eq!((peers[1].dropped, peers[1].queued), (0, 0));
-            assert_eq!(backlog.status().queued, expected.len());
+            assert_eq!(backlog.queued(), expected.len());
 
             assert_eq!(take(&mut backlog, 0), expected, "{overflow:?}");
             assert_eq!(backlog.stats().0.dropped, lost);

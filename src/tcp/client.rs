@@ -141,6 +141,12 @@ pub struct Client {
     stream: Option<mio::net::TcpStream>,
 }
 
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.interrupt.waits().waker = None;
+    }
+}
+
 impl Client {
     /// A client without a connection.
     ///
@@ -287,6 +293,8 @@ impl Client {
                 cancellable.cancel();
                 glib::ControlFlow::Break
             };
+            // GLib counts no further: seven weeks.
+            let timeout = timeout.min(Duration::from_millis(u32::MAX.into()));
             let timer = glib::timeout_source_new(timeout, None, glib::Priority::DEFAULT, cancel);
             timer.attach(Some(&self.context));
             timer
@@ -310,5 +318,92 @@ impl Client {
             timer.destroy();
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        net::{Ipv4Addr, TcpListener},
+        thread,
+    };
+
+    use super::*;
+
+    fn client() -> (Client, Arc<Interrupt>) {
+        let interrupt = Arc::new(Interrupt::default());
+        let client = Client::new(interrupt.clone()).expect("there is enough of everything");
+        (client, interrupt)
+    }
+
+    fn listener() -> (TcpListener, u16) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        (listener, port)
+    }
+
+    fn read(client: &mut Client, timeout: Option<Duration>) -> Result<usize, Error> {
+        client.read(|stream| stream.read(&mut [0; 16]), timeout)
+    }
+
+    #[test]
+    fn what_comes_and_what_does_not() {
+        let (mut client, _) = client();
+        let (listener, port) = listener();
+        let soon = Some(Duration::from_millis(10));
+        assert!(matches!(read(&mut client, None), Err(Error::Io(_))));
+        client.connect("127.0.0.1", port, None).expect("it listens");
+        let (mut peer, _) = listener.accept().expect("a client");
+        assert!(matches!(read(&mut client, soon), Err(Error::Silence(_))));
+        peer.write_all(b"frame").expect("it is connected");
+        assert!(matches!(read(&mut client, None), Ok(5)));
+        drop(peer);
+        assert!(matches!(read(&mut client, None), Ok(0)));
+    }
+
+    #[test]
+    fn a_stop_lasts_and_a_pause_is_taken_note_of() {
+        let (mut client, interrupt) = client();
+        interrupt.pause();
+        for _ in 0..2 {
+            let connected = client.connect("127.0.0.1", 1, None);
+            assert!(matches!(connected, Err(Error::Interrupted)));
+        }
+        assert_eq!(interrupt.take(), Some(Interruption::Pause));
+        assert_eq!(interrupt.take(), None);
+
+        interrupt.stop();
+        let hour = Duration::from_secs(3600);
+        for _ in 0..2 {
+            let waited = client.wait_until(Instant::now() + hour);
+            assert!(matches!(waited, Err(Error::Interrupted)));
+            assert_eq!(interrupt.take(), Some(Interruption::Stop));
+        }
+        interrupt.go_on();
+        assert_eq!(interrupt.take(), None);
+        client.wait_until(Instant::now()).expect("it is time");
+    }
+
+    #[test]
+    fn a_wait_that_is_under_way_ends() {
+        let (listener, port) = listener();
+        let (mut client, interrupt) = client();
+        client.connect("127.0.0.1", port, None).expect("it listens");
+        let (_peer, _) = listener.accept().expect("a client");
+        for round in 0..20 {
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    thread::sleep(Duration::from_micros(100 * round));
+                    interrupt.pause();
+                });
+                let waited = match round % 2 {
+                    0 => read(&mut client, None).map(drop),
+                    _ => client.wait_until(Instant::now() + Duration::from_secs(3600)),
+                };
+                assert!(matches!(waited, Err(Error::Interrupted)));
+            });
+            assert_eq!(interrupt.take(), Some(Interruption::Pause));
+        }
     }
 }

@@ -196,3 +196,71 @@ impl Deframer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Framing, Picture},
+        *,
+    };
+
+    /// Has so many bytes at a time, and in between nothing yet.
+    struct Source<'a> {
+        bytes: &'a [u8],
+        pieces: &'a [usize],
+        turn: usize,
+    }
+
+    impl io::Read for Source<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            self.turn += 1;
+            if self.turn.is_multiple_of(2) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let piece = self.pieces[self.turn / 2 % self.pieces.len()];
+            let len = self.bytes.len().min(piece).min(out.len());
+            let (piece, rest) = self.bytes.split_at(len);
+            out[..len].copy_from_slice(piece);
+            self.bytes = rest;
+            Ok(len)
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_sent() {
+        let framing = Framing::default();
+        let mut jpegs = vec![];
+        let mut stream = vec![];
+        for len in [20, READ / 2, 3 * READ, READ, 1_000, 5 * READ / 3, 100, 7] {
+            let jpeg = [b"\xff\xd8\xff", &vec![len as u8; len][..], b"\xff\xd9"].concat();
+            let picture = Picture::new(&jpeg).expect("a JPEG");
+            let at = stream.len();
+            stream.resize(at + picture.wire_len(framing).expect("it is short"), 0);
+            picture.encode(framing, &mut stream[at..]);
+            jpegs.push(jpeg);
+        }
+        for pieces in [&[usize::MAX][..], &[1_448], &[READ - 1, 3], &[1, 70_000, 9]] {
+            let mut source = Source {
+                bytes: &stream,
+                pieces,
+                turn: 0,
+            };
+            let mut deframer = Deframer::new(Accept::default(), Limits::default());
+            let mut received = vec![];
+            loop {
+                match deframer.read_from(&mut source) {
+                    Ok(0) => deframer.finish(),
+                    Ok(_) => {}
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+                received.extend(std::iter::from_fn(|| deframer.next()));
+                if deframer.finished {
+                    break;
+                }
+            }
+            let received: Result<Vec<_>, _> = received.into_iter().collect();
+            assert!(received.as_ref() == Ok(&jpegs), "in pieces of {pieces:?}");
+            assert_eq!(deframer.held(), 0);
+        }
+    }
+}
