@@ -5,6 +5,8 @@
 
 pub mod pipeline;
 pub mod process;
+pub mod sender;
+pub mod viewer;
 
 use std::{env, fs, path::PathBuf, sync::Once};
 

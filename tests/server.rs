@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `b64jpegserversink` and its clients, over real sockets.
+//!
+//! Whatever comes when, the tests assert order, contents and counts. Nothing is
+//! expected within some time; what does not come at all is a hang, and ends the run.
+
+mod common;
+
+mod server {
+    mod clients;
+    mod end;
+    mod errors;
+    mod film;
+    mod formats;
+    mod load;
+    mod queue;
+    mod scene;
+    mod states;
+    mod stats;
+    mod waiting;
+}

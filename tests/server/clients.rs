@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Who comes, who goes, and what is said of them.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
+
+use gst::{glib, prelude::*};
+
+use super::scene::{Server, next, rest, wait_until, watch};
+use crate::common::viewer::Viewer;
+
+#[test]
+fn one_too_many_is_closed_before_any_byte() {
+    let server = Server::feed("max-clients=2").play();
+    let mut first = server.viewer();
+    let second = server.viewer();
+    for refused in 1..=3 {
+        let late = Viewer::connect(server.address());
+        server.push(refused - 1..refused);
+        assert_eq!(late.bytes_until_closed(), b"");
+        assert_eq!(server.stat("refused"), refused as u64);
+        assert_eq!(server.clients(), 2);
+        assert_eq!(next(&mut first), refused - 1);
+    }
+    // Whoever leaves makes room.
+    drop(second);
+    server.wait_for_clients(1);
+    let mut third = server.viewer();
+    server.push(3..5);
+    server.end_feed();
+    assert_eq!(next(&mut third), 3);
+    assert_eq!(rest(third), [4]);
+    assert_eq!(rest(first), [3, 4]);
+    server.wait_for_clean_end();
+    assert_eq!(server.stat("clients-total"), 3);
+    assert_eq!(server.stat("refused"), 3);
+    // Of those that were refused nothing else is said.
+    assert_eq!(server.said("b64jpeg-client-added").len(), 3);
+    assert_eq!(server.said("b64jpeg-client-removed").len(), 3);
+}
+
+/// As the Python server: one client after the other, each from where the film is.
+#[test]
+fn one_client_after_the_other() {
+    let server = Server::feed("max-clients=1").play();
+    for number in 0..20 {
+        let mut viewer = server.viewer();
+        server.push(number..number + 1);
+        assert_eq!(next(&mut viewer), number);
+        drop(viewer);
+        server.wait_for_clients(0);
+    }
+    assert_eq!(server.stat("clients-total"), 20);
+    server.expect_silence();
+}
+
+#[test]
+fn a_new_client_begins_with_the_next_frame() {
+    let server = Server::feed("").play();
+    let mut viewers = Vec::new();
+    for number in 0..10 {
+        viewers.push(server.viewer());
+        server.push(number..number + 1);
+        for viewer in &mut viewers {
+            assert_eq!(next(viewer), number);
+        }
+    }
+    server.expect_silence();
+}
+
+/// What was said of clients by signals, as `+address` and `-address reason`.
+fn signals(server: &Server) -> Arc<Mutex<Vec<String>>> {
+    let log = Arc::<Mutex<Vec<_>>>::default();
+    let added = log.clone();
+    server.sink.connect("client-added", false, move |values| {
+        let address = values[1].get::<String>().expect("an address");
+        added.lock().unwrap().push(format!("+{address}"));
+        None
+    });
+    let removed = log.clone();
+    server.sink.connect("client-removed", false, move |values| {
+        let [address, reason] = [1, 2].map(|i| values[i].get::<String>().expect("a string"));
+        removed.lock().unwrap().push(format!("-{address} {reason}"));
+        None
+    });
+    log
+}
+
+/// The same by element messages, in one order.
+fn messages(server: &Server) -> Vec<String> {
+    let [added, removed] =
+        ["added", "removed"].map(|what| server.said(&format!("b64jpeg-client-{what}")));
+    let field = |said: &gst::Structure, name| said.get::<String>(name).expect("a string");
+    let added = added
+        .iter()
+        .map(|said| format!("+{}", field(said, "address")));
+    let removed = removed
+        .iter()
+        .map(|said| format!("-{} {}", field(said, "address"), field(said, "reason")));
+    let mut all: Vec<_> = added.chain(removed).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn everybody_is_named_when_they_come_and_go() {
+    let server = Server::feed("");
+    let said = signals(&server);
+    let counts = Arc::<Mutex<Vec<u32>>>::default();
+    let log = counts.clone();
+    server.sink.connect_notify(Some("clients"), move |sink, _| {
+        log.lock().unwrap().push(sink.property("clients"));
+    });
+    let server = server.play();
+
+    let viewers = [server.viewer(), server.viewer(), server.viewer()];
+    let [left, crashed, stays] = viewers.each_ref().map(Viewer::address);
+    server.push(0..1);
+    let [leaving, crashing, mut staying] = viewers;
+    let mut leaving = leaving;
+    assert_eq!(next(&mut leaving), 0);
+    drop(leaving);
+    server.wait_for_clients(2);
+    crashing.vanish();
+    server.wait_for_clients(1);
+    assert_eq!(next(&mut staying), 0);
+    server.end_feed();
+    assert_eq!(rest(staying), [0; 0]);
+    server.wait_for_clean_end();
+
+    let expected = [
+        format!("+{left}"),
+        format!("+{crashed}"),
+        format!("+{stays}"),
+        format!("-{left} left"),
+        format!("-{crashed} reset"),
+        format!("-{stays} ended"),
+    ];
+    assert_eq!(*said.lock().unwrap(), expected);
+    let mut expected = expected;
+    expected.sort();
+    assert_eq!(messages(&server), expected);
+    assert_eq!(*counts.lock().unwrap(), [1, 2, 3, 2, 1, 0]);
+
+    let counts = |name: &str| {
+        let count = |said: &gst::Structure| said.get::<u32>("clients").expect("a count");
+        server.said(name).iter().map(count).collect::<Vec<_>>()
+    };
+    assert_eq!(counts("b64jpeg-client-added"), [1, 2, 3]);
+    assert_eq!(counts("b64jpeg-client-removed"), [2, 1, 0]);
+    for removed in server.said("b64jpeg-client-removed") {
+        assert!(removed.get::<u64>("frames").expect("a count") <= 1);
+        assert_eq!(removed.get::<u64>("dropped"), Ok(0));
+    }
+}
+
+/// In a handler the server can be asked, and stopped by the application's own thread.
+#[test]
+fn signal_handlers_may_use_the_element() {
+    let server = Server::feed("");
+    let seen = Arc::<Mutex<Vec<(u32, u64)>>>::default();
+    for signal in ["client-added", "client-removed"] {
+        let log = seen.clone();
+        server.sink.connect(signal, false, move |values| {
+            let sink: gst::Element = values[0].get().expect("the element");
+            let stats: gst::Structure = sink.property("stats");
+            let total = stats.get::<u64>("clients-total").expect("a count");
+            log.lock().unwrap().push((sink.property("clients"), total));
+            sink.set_property("drain-timeout", 1_000_000_000u64);
+            None
+        });
+    }
+    let server = server.play();
+    let first = server.viewer();
+    server.wait_for_clients(1);
+    drop(first);
+    server.wait_for_clients(0);
+    wait_until("both are told", || seen.lock().unwrap().len() == 2);
+    assert_eq!(*seen.lock().unwrap(), [(1, 1), (0, 1)]);
+}
+
+/// However busy the server is: nobody has to knock twice.
+#[test]
+fn sixty_at_once() {
+    const CLIENTS: usize = 60;
+    let server = Server::feed("");
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    server.sink.connect("client-added", false, move |_| {
+        // It waits for the handlers, so it accepts nobody before the sender is dropped.
+        let _ = released.lock().unwrap().recv();
+        None
+    });
+    let server = server.play();
+    let viewers = (0..CLIENTS).map(|_| Viewer::connect(server.address()));
+    let watchers: Vec<_> = viewers.map(watch).collect();
+    drop(release);
+    server.wait_for_clients(CLIENTS as u32);
+    server.push(0..20);
+    server.end_feed();
+    for watcher in watchers {
+        assert_eq!(watcher.rest(), Vec::from_iter(0..20));
+    }
+    server.wait_for_clean_end();
+    assert_eq!(server.stat("clients-total"), CLIENTS as u64);
+}
+
+fn has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+/// Where it listens, and how it names who comes from there.
+#[test]
+fn addresses() {
+    let mut cases: Vec<(&str, Vec<std::net::IpAddr>)> = vec![
+        ("127.0.0.1", vec![Ipv4Addr::LOCALHOST.into()]),
+        ("0.0.0.0", vec![Ipv4Addr::LOCALHOST.into()]),
+        ("localhost", vec![Ipv4Addr::LOCALHOST.into()]),
+    ];
+    if has_ipv6() {
+        cases.push(("::1", vec![Ipv6Addr::LOCALHOST.into()]));
+        let both = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        cases.push(("::", both));
+    }
+    for (host, reachable) in cases {
+        let server = Server::feed(&format!("host={host}")).play();
+        let mut names = Vec::new();
+        for ip in reachable {
+            let mut viewer = Viewer::connect(SocketAddr::new(ip, server.port()));
+            names.push(viewer.address());
+            server.wait_for_clients(names.len() as u32);
+            // It stays, on a descriptor of its own.
+            thread::spawn(move || while viewer.next().is_some() {});
+        }
+        let added = server.said("b64jpeg-client-added");
+        let added: Vec<String> = added.iter().map(|s| s.get("address").unwrap()).collect();
+        assert_eq!(added, names, "{host}");
+    }
+}
+
+/// A name with several addresses is listened on at each, with one port.
+#[test]
+fn localhost_is_all_of_its_addresses() {
+    use std::net::ToSocketAddrs;
+    let server = Server::feed("host=localhost").play();
+    let addresses = ("localhost", server.port())
+        .to_socket_addrs()
+        .expect("addresses");
+    let addresses: Vec<_> = addresses.filter(|a| a.is_ipv4() || has_ipv6()).collect();
+    let viewers: Vec<_> = addresses.iter().map(|a| Viewer::connect(*a)).collect();
+    server.wait_for_clients(viewers.len() as u32);
+}
+
+#[test]
+fn the_port_is_told_when_it_is_known() {
+    let server = Server::feed("");
+    let ports = Arc::<Mutex<Vec<i32>>>::default();
+    let log = ports.clone();
+    server
+        .sink
+        .connect_notify(Some("current-port"), move |sink, _| {
+            log.lock().unwrap().push(sink.property("current-port"));
+        });
+    let unbound = server.sink.property::<i32>("current-port");
+    assert!(unbound <= 0, "{unbound} before it listens");
+    let server = server.play();
+    let port = i32::from(server.port());
+    assert_eq!(ports.lock().unwrap().last(), Some(&port));
+    assert_eq!(
+        server.sink.property::<i32>("port"),
+        0,
+        "what was asked for stays"
+    );
+
+    // One that is given is the one that is taken.
+    server.set_state(gst::State::Null);
+    server.sink.set_property("port", port);
+    server.pipeline.play();
+    assert_eq!(i32::from(server.port()), port);
+    Viewer::connect(server.address());
+}
+
+/// Nothing of what clients send is of interest, however much it is.
+#[test]
+fn clients_that_talk_are_not_heard() {
+    let server = Server::feed("").play();
+    let greetings: [&[u8]; 4] = [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"ready\n",
+        b"\0",
+    ];
+    let mut viewers = greetings.map(|greeting| {
+        let mut viewer = server.viewer();
+        assert!(viewer.say(greeting));
+        viewer
+    });
+    // One that never stops.
+    let mut flood = server.viewer();
+    let mut flooding = flood.twin();
+    let flooding = thread::spawn(move || while flooding.say(&[0x5a; 65536]) {});
+    for number in 0..50 {
+        server.push(number..number + 1);
+        for viewer in viewers.iter_mut().chain([&mut flood]) {
+            assert_eq!(next(viewer), number);
+            // As scripts acknowledge each frame.
+            viewer.say(b"ok");
+        }
+    }
+    server.end_feed();
+    // What they sent last does not cost them the end.
+    for viewer in viewers {
+        assert_eq!(rest(viewer), [0; 0]);
+    }
+    drop(flood);
+    server.wait_for_clean_end();
+    drop(server);
+    flooding.join().unwrap();
+}
+
+/// Nor does it cost a client anything that it says something when all has been sent.
+#[test]
+fn clients_may_talk_after_the_end() {
+    let server = Server::feed("").play();
+    let mut viewer = server.viewer();
+    server.push(0..3);
+    server.end_feed();
+    server.wait_for_clean_end();
+    for _ in 0..3 {
+        assert!(viewer.say(b"ok"));
+    }
+    assert_eq!(rest(viewer), [0, 1, 2]);
+}
+
+/// A client that closes its own direction still watches.
+#[test]
+fn a_client_that_says_it_will_say_nothing() {
+    let server = Server::feed("").play();
+    let viewer = server.viewer();
+    viewer.fall_silent();
+    let other = server.viewer();
+    server.push(0..10);
+    server.end_feed();
+    assert_eq!(rest(other), Vec::from_iter(0..10));
+    // Or it is taken for gone, but never left with a part of a frame.
+    super::scene::assert_run(&rest(viewer));
+    server.wait_for_clean_end();
+}
+
+/// GObject's own check of what is connected to.
+#[test]
+fn signals_are_as_documented() {
+    let server = Server::feed("");
+    let type_ = server.sink.type_();
+    for (name, strings) in [("client-added", 1), ("client-removed", 2)] {
+        let signal = glib::subclass::SignalId::lookup(name, type_).expect(name);
+        let query = signal.query();
+        assert_eq!(query.param_types().len(), strings);
+        for param in query.param_types() {
+            assert_eq!(param.type_(), glib::Type::STRING);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! How a stream ends: with the last frame, or at least behind a whole one.
+
+use std::{fs, process::Command, thread};
+
+use gst::prelude::*;
+
+use super::{
+    film::{SMALL, film, number, picture},
+    scene::{FRAME_TIME, Server, assert_run, next, port_in, read, rest, wait_until, watch},
+};
+use crate::common::{
+    pipeline::scratch,
+    process::{Program, with_plugin},
+    viewer::Viewer,
+};
+
+const BIG: usize = 60_000;
+/// Everything waits for whoever is late, so that it has to be drained.
+const ENDLESS_QUEUE: &str = "wait-for-client=true queue-frames=1000000";
+
+#[test]
+fn whoever_reads_gets_what_waits_at_the_end() {
+    let server = Server::film(200, BIG, ENDLESS_QUEUE);
+    let end = server.end_arrives();
+    let server = server.play();
+    let mut viewers = [server.small_viewer(), server.small_viewer()];
+    end.recv().expect("the film ends");
+    // Only now does anybody read.
+    assert_eq!(next(&mut viewers[0]), 0);
+    let [first, second] = viewers.map(watch);
+    assert_eq!(first.rest(), Vec::from_iter(1..200));
+    let second = second.rest();
+    assert_run(&second);
+    assert_eq!(second.last(), Some(&199));
+    server.wait_for_clean_end();
+    assert_eq!(server.stat("dropped"), 0);
+}
+
+/// Nobody is told of the end before everybody has everything.
+#[test]
+fn the_end_comes_behind_the_last_frame() {
+    let server = Server::film(50, BIG, ENDLESS_QUEUE);
+    let end = server.end_arrives();
+    let server = server.play();
+    let viewer = server.small_viewer();
+    end.recv().expect("the film ends");
+    let bus = server.pipeline.0.bus().expect("a bus");
+    let ended = || bus.pop_filtered(&[gst::MessageType::Eos]).is_some();
+    for (i, jpeg) in viewer.enumerate() {
+        assert_eq!(number(&jpeg), i);
+        // What the kernel has of the last ones is out of the server's hands.
+        assert!(i > 25 || !ended(), "at frame {i}");
+    }
+}
+
+#[test]
+fn without_draining_what_waits_is_dropped() {
+    let options = format!("{ENDLESS_QUEUE} drain-on-eos=false");
+    let server = Server::film(200, BIG, &options);
+    let end = server.end_arrives();
+    let server = server.play();
+    let viewer = server.small_viewer();
+    end.recv().expect("the film ends");
+    let numbers = rest(viewer);
+    assert_run(&numbers);
+    assert_eq!(numbers.first(), Some(&0));
+    assert!(numbers.len() < 100, "{}", numbers.len());
+    server.wait_for_clean_end();
+}
+
+/// Waits for the end, with a word about those who have not taken everything.
+#[track_caller]
+fn wait_for_late_end(server: &Server) {
+    let (warnings, error) = server.pipeline.wait();
+    assert_eq!(error, None);
+    let [warning] = &warnings[..] else {
+        panic!("one warning: {warnings:#?}");
+    };
+    for part in ["1 of the clients", "drain-timeout"] {
+        assert!(warning.contains(part), "no {part:?} in {warning}");
+    }
+}
+
+#[test]
+fn draining_has_its_time() {
+    let options = format!("{ENDLESS_QUEUE} drain-timeout=300000000");
+    let server = Server::film(100, BIG, &options);
+    let end = server.end_arrives();
+    let server = server.play();
+    let stalled = server.small_viewer();
+    end.recv().expect("the film ends");
+    wait_for_late_end(&server);
+    server.set_state(gst::State::Null);
+    assert_eq!(server.said("b64jpeg-client-removed").len(), 1);
+    assert!(stalled.bytes_until_closed().len() < 100 * BIG);
+    // One that reads had its time.
+    server.pipeline.play();
+    assert_eq!(rest(server.viewer()), Vec::from_iter(0..100));
+    server.wait_for_clean_end();
+}
+
+/// One that stalls does not keep the others from the end.
+#[test]
+fn draining_is_for_those_who_read() {
+    let server = Server::feed("queue-frames=1000 drain-timeout=500000000").play();
+    let _stalled = server.small_viewer();
+    let viewer = server.viewer();
+    for number in 0..50 {
+        server.push_sized(number, BIG);
+    }
+    server.end_feed();
+    assert_eq!(rest(viewer), Vec::from_iter(0..50));
+    wait_for_late_end(&server);
+}
+
+#[test]
+fn stopping_ends_the_draining() {
+    let options = format!("{ENDLESS_QUEUE} drain-timeout=1000000000000000000");
+    for state in [gst::State::Null, gst::State::Ready] {
+        let server = Server::film(100, BIG, &options);
+        let end = server.end_arrives();
+        let server = server.play();
+        let _stalled = server.small_viewer();
+        end.recv().expect("the film ends");
+        server.set_state(state);
+        server.expect_silence();
+    }
+}
+
+#[test]
+fn an_end_in_the_middle() {
+    for count in [1, 10, 100] {
+        let server = Server::film(1000, BIG, "wait-for-client=true max-clients=1").play();
+        let mut viewer = server.viewer();
+        for number in 0..count {
+            assert_eq!(next(&mut viewer), number);
+        }
+        server.send_eos();
+        let numbers = rest(viewer);
+        assert_run(&numbers);
+        assert!(numbers.first().is_none_or(|first| *first == count));
+        assert!(numbers.len() < 900);
+        server.wait_for_clean_end();
+    }
+    // With nobody there, and with nothing there.
+    for source in [Server::feed, Server::live] {
+        let server = source("").play();
+        server.send_eos();
+        server.wait_for_clean_end();
+    }
+}
+
+/// At whatever moment it is stopped: a client that reads never sees a part of a frame.
+#[test]
+fn no_frame_is_torn_by_a_stop() {
+    let path = scratch("endless.jpg");
+    fs::write(&path, picture(0, 200_000)).expect("a file");
+    let source = format!(
+        "multifilesrc location={} loop=true caps=image/jpeg",
+        path.display()
+    );
+    let server = Server::launch(&source, "queue-frames=4");
+    for round in 0..60 {
+        server.pipeline.play();
+        let mut first = server.small_viewer();
+        let others = [server.small_viewer(), server.viewer()].map(watch);
+        for _ in 0..round % 3 {
+            assert_eq!(next(&mut first), 0);
+        }
+        let first = watch(first);
+        server.set_state([gst::State::Null, gst::State::Ready][round % 2]);
+        for viewer in [first].into_iter().chain(others) {
+            viewer.rest();
+        }
+    }
+    server.expect_silence();
+}
+
+/// The frame that is under way when the server stops is finished for a slow reader, too.
+#[test]
+fn the_frame_under_way_is_finished() {
+    for _ in 0..5 {
+        let server = Server::feed("").play();
+        let mut viewer = server.small_viewer();
+        server.push_sized(0, 4_000_000);
+        server.push_sized(1, BIG);
+        // Inside of it.
+        let header = viewer.bytes(4).try_into().expect("a header");
+        let len = u32::from_be_bytes(header) as usize;
+        let reading = thread::spawn(move || (viewer.bytes(len).len(), rest(viewer)));
+        server.set_state(gst::State::Null);
+        let (have, after) = reading.join().unwrap();
+        assert_eq!(have, len);
+        assert!(after.is_empty() || after == [1], "{after:?}");
+    }
+}
+
+#[test]
+fn a_loop_begins_again() {
+    for options in ["max-clients=1", "queue-frames=1000000"] {
+        let options = format!("wait-for-client=true loop=true {options}");
+        let server = Server::film(10, BIG, &options).play();
+        let mut viewer = server.viewer();
+        for number in 0..105 {
+            assert_eq!(next(&mut viewer), number % 10);
+        }
+        // A requested end is one.
+        server.send_eos();
+        for (number, after) in (105..).zip(rest(viewer)) {
+            assert_eq!(after, number % 10);
+        }
+        server.wait_for_clean_end();
+    }
+}
+
+/// The last picture has its time before the first one comes again.
+#[test]
+fn a_loop_keeps_its_pace() {
+    const FRAMES: usize = 23;
+    let server = Server::film(5, SMALL, "wait-for-client=true loop=true sync=true");
+    let clock = gst_check::TestClock::new();
+    server.pipeline.0.use_clock(Some(&clock));
+    let server = server.play();
+    server.wait_for_waiting();
+    let viewer = server.viewer();
+    let mut times = [None; FRAMES];
+    loop {
+        clock.wait_for_pending_id_count(1);
+        let Some(time) = times.get_mut(server.stat("frames") as usize) else {
+            break;
+        };
+        // What ends a round has the time of what begins the next.
+        *time = clock.next_entry_time();
+        assert!(clock.crank());
+    }
+    let due = |i: usize| Some(FRAME_TIME * i as u64);
+    assert_eq!(times, std::array::from_fn(due));
+    let numbers = viewer.take(FRAMES).map(|jpeg| number(&jpeg));
+    assert_eq!(
+        Vec::from_iter(numbers),
+        Vec::from_iter((0..FRAMES).map(|i| i % 5))
+    );
+}
+
+/// What cannot begin again says so, and ends.
+#[test]
+fn a_loop_of_what_cannot_begin_again() {
+    let server = Server::feed("loop=true").play();
+    let viewer = server.viewer();
+    server.push(0..3);
+    server.end_feed();
+    assert_eq!(rest(viewer), [0, 1, 2]);
+    let (warnings, _error) = server.pipeline.wait();
+    assert!(warnings.len() <= 1, "{warnings:?}");
+}
+
+#[test]
+fn gst_launch_ends_with_the_file() {
+    let film = film(100, BIG);
+    for options in ["sync=false max-clients=1", "sync=true queue-frames=1000"] {
+        let mut launch = Command::new("gst-launch-1.0");
+        launch
+            .arg("-m")
+            .args(read(&film).replace("25/1", "500/1").split_whitespace());
+        launch.args(["!", "b64jpegserversink", "port=0", "wait-for-client=true"]);
+        launch.args(options.split_whitespace());
+        let mut launch = Program::start(with_plugin(&mut launch));
+        let line = launch.expect_line("b64jpeg-waiting");
+        let viewer = Viewer::connect(port_in(&line));
+        assert_eq!(rest(viewer), Vec::from_iter(0..100));
+        let output = launch.finish();
+        for word in ["b64jpeg-client-added", "b64jpeg-client-removed", "Got EOS"] {
+            assert!(output.contains(word), "{word}: {output}");
+        }
+    }
+    fs::remove_file(film).expect("our file");
+}
+
+/// When it has stopped, nobody listens.
+#[test]
+fn the_port_is_free_after_the_stop() {
+    let server = Server::feed("").play();
+    let address = server.address();
+    let viewer = server.viewer();
+    server.set_state(gst::State::Null);
+    assert_eq!(rest(viewer), [0; 0]);
+    wait_until("it is refused", || {
+        std::net::TcpStream::connect(address).is_err()
+    });
+    // At once, although the kernel still remembers the clients.
+    server.sink.set_property("port", i32::from(address.port()));
+    server.pipeline.play();
+    drop(server.viewer());
+}

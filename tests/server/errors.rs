@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Where nobody can listen: one error that says where, why, and what to do.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    process::Command,
+};
+
+use gst::prelude::*;
+
+use super::scene::{Server, next};
+use crate::common::process::{Program, with_plugin};
+
+/// Expects that a server does not start, and says so once with all of `parts`.
+#[track_caller]
+fn expect_refusal(server: &Server, parts: &[&str]) {
+    let sink = &server.pipeline.0;
+    assert!(sink.set_state(gst::State::Playing).is_err());
+    let errors = server.pipeline.messages();
+    let [error] = &errors[..] else {
+        panic!("one error: {errors:#?}");
+    };
+    for part in parts {
+        assert!(error.contains(part), "no {part:?} in {error}");
+    }
+    server.set_state(gst::State::Null);
+}
+
+/// Whatever was wrong can be put right.
+#[track_caller]
+fn expect_recovery(server: &Server, property: &str, value: &str) {
+    server.sink.set_property_from_str(property, value);
+    server.pipeline.play();
+    let mut viewer = server.viewer();
+    server.push(0..1);
+    assert_eq!(next(&mut viewer), 0);
+    server.expect_silence();
+}
+
+#[test]
+fn a_port_in_use() {
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let port = other.local_addr().expect("bound").port().to_string();
+    for host in ["127.0.0.1", "localhost", "0.0.0.0"] {
+        let server = Server::feed(&format!("host={host} port={port}"));
+        expect_refusal(&server, &[host, &port, "in use"]);
+        expect_recovery(&server, "port", "0");
+    }
+    // One of our own is no other.
+    let first = Server::feed("").play();
+    let port = first.port().to_string();
+    let second = Server::feed(&format!("port={port}"));
+    expect_refusal(&second, &["127.0.0.1", &port, "in use"]);
+    drop(first.viewer());
+    drop(first);
+    expect_recovery(&second, "port", &port);
+}
+
+#[test]
+fn an_address_of_another_machine() {
+    // From the block that is set aside for examples.
+    for host in ["198.51.100.1", "2001:db8::1"] {
+        let server = Server::feed(&format!("host={host} port=4711"));
+        expect_refusal(&server, &[host, "4711"]);
+        server.sink.set_property("port", 0);
+        expect_recovery(&server, "host", "127.0.0.1");
+    }
+}
+
+#[test]
+fn a_name_that_nobody_knows() {
+    let server = Server::feed("host=no-such-host.invalid port=4711");
+    expect_refusal(&server, &["no-such-host.invalid", "4711"]);
+    server.sink.set_property("port", 0);
+    expect_recovery(&server, "host", "127.0.0.1");
+}
+
+#[test]
+fn names_that_are_none() {
+    for host in [
+        "",
+        " ",
+        "127.0.0.1:9999",
+        "http://localhost",
+        "a\nb",
+        "256.1.1.1",
+    ] {
+        let server = Server::feed("");
+        server.sink.set_property("host", host);
+        expect_refusal(&server, &[]);
+        expect_recovery(&server, "host", "127.0.0.1");
+    }
+}
+
+/// Ports below 1024 are for those who may.
+#[test]
+fn a_port_for_root_only() {
+    let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    if first.is_ok_and(|first| first.trim().parse::<u32>().is_ok_and(|first| first <= 1)) {
+        println!("skipped: here everybody may listen on every port");
+        return;
+    }
+    // Root without that one privilege is as anybody else.
+    let mut launch = Command::new("setpriv");
+    launch.args(["--bounding-set=-net_bind_service", "gst-launch-1.0"]);
+    let user = Command::new("id")
+        .arg("-u")
+        .output()
+        .expect("id runs")
+        .stdout;
+    if user != b"0\n" {
+        launch = Command::new("gst-launch-1.0");
+    }
+    launch.args("videotestsrc ! jpegenc ! b64jpegserversink port=1".split_whitespace());
+    let (status, output) = Program::start(with_plugin(&mut launch)).wait();
+    assert!(!status.success(), "{output}");
+    assert_eq!(output.matches("ERROR: from element").count(), 1, "{output}");
+    let error = output
+        .lines()
+        .find(|line| line.contains("ERROR: from element"));
+    let error = error.expect("an error");
+    for part in ["127.0.0.1", "1", "1024"] {
+        assert!(error.contains(part), "no {part:?} in {error}");
+    }
+}

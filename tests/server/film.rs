@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Pictures that say which they are.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use base64::prelude::*;
+
+use crate::common::pipeline::scratch;
+
+const JPEG: &[u8] = include_bytes!("../vectors/grey.jpg");
+const SOI: usize = 2;
+
+/// The size of pictures whose size does not matter.
+pub const SMALL: usize = 1000;
+
+/// A JPEG of `len` bytes that any decoder decodes, with its number in a comment and
+/// filled up with others.
+pub fn picture(number: usize, len: usize) -> Vec<u8> {
+    let (start, rest) = JPEG.split_at(SOI);
+    let mut jpeg = start.to_vec();
+    comment(&mut jpeg, format!("{number:08}").as_bytes());
+    while let fill @ 1.. = (len - rest.len()).saturating_sub(jpeg.len()) {
+        // No shorter comment than one of 4 bytes can be the last one.
+        let fill = if fill > 60_000 { 50_000 } else { fill };
+        comment(&mut jpeg, &vec![number as u8; fill - 4]);
+    }
+    jpeg.extend_from_slice(rest);
+    assert_eq!(jpeg.len(), len);
+    jpeg
+}
+
+fn comment(jpeg: &mut Vec<u8>, text: &[u8]) {
+    jpeg.extend_from_slice(b"\xff\xfe");
+    jpeg.extend_from_slice(&(text.len() as u16 + 2).to_be_bytes());
+    jpeg.extend_from_slice(text);
+}
+
+/// The number of a picture, which is bit for bit the one that was sent.
+#[track_caller]
+pub fn number(jpeg: &[u8]) -> usize {
+    let digits = jpeg.get(SOI + 4..SOI + 12).expect("a picture");
+    let digits = std::str::from_utf8(digits).expect("digits");
+    let number = digits.parse().expect("a number");
+    assert!(
+        jpeg == picture(number, jpeg.len()),
+        "picture {number} is not what was sent"
+    );
+    number
+}
+
+/// A file with so many pictures, as the Python programs would write it.
+pub fn film(frames: usize, len: usize) -> PathBuf {
+    static FILMS: AtomicU32 = AtomicU32::new(0);
+    let film = FILMS.fetch_add(1, Ordering::Relaxed);
+    let path = scratch(&format!("film-{}-{film}.b64jpeg", std::process::id()));
+    let mut bytes = Vec::new();
+    for number in 0..frames {
+        let text = BASE64_STANDARD.encode(picture(number, len));
+        bytes.extend_from_slice(&(text.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    fs::write(&path, bytes).expect("a file");
+    path
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Clients that cannot keep up: what waits for them, and for whom nothing is dropped.
+
+use gst::prelude::*;
+
+use super::scene::{Server, Watcher, assert_run, next, rest, wait_until, watch};
+use crate::common::viewer::Viewer;
+
+/// Pictures of which a few fill what the kernel keeps.
+const BIG: usize = 60_000;
+
+/// The Python server's manners: one client, and the film waits for it.
+const LOSSLESS: &str = "wait-for-client=true max-clients=1 queue-frames=2";
+
+/// How many frames wait for a client.
+fn queued(peer: &gst::Structure) -> u64 {
+    let queued = peer.value("queued").expect("it is counted");
+    queued
+        .transform::<u64>()
+        .expect("a count")
+        .get()
+        .expect("a count")
+}
+
+/// Waits until the film waits for its client.
+#[track_caller]
+fn wait_for_back_pressure(server: &Server) {
+    wait_until("the queue is full", || {
+        server.peers().iter().any(|peer| queued(peer) >= 2)
+    });
+}
+
+#[test]
+fn the_only_client_gets_every_frame_however_slow_it_is() {
+    const FRAMES: usize = 200;
+    let server = Server::film(FRAMES, BIG, LOSSLESS);
+    let arrived = server.arrivals();
+    let server = server.play();
+    let mut viewer = server.small_viewer();
+    wait_for_back_pressure(&server);
+    let mut lead = 0;
+    for number in 0..FRAMES {
+        assert_eq!(next(&mut viewer), number);
+        lead = lead.max(*arrived.lock().unwrap() - number);
+    }
+    assert_eq!(rest(viewer), [0; 0]);
+    server.wait_for_clean_end();
+    assert_eq!(server.stat("dropped"), 0);
+    // The film never ran ahead by more than the queue and what the kernel keeps.
+    assert!(lead < 20, "{lead} frames");
+}
+
+#[test]
+fn nothing_is_dropped_for_the_only_client() {
+    for queue in [1, 2, 25] {
+        let options = format!("wait-for-client=true max-clients=1 queue-frames={queue}");
+        let server = Server::film(500, 1000, &options).play();
+        assert_eq!(rest(server.viewer()), Vec::from_iter(0..500));
+        server.wait_for_clean_end();
+    }
+}
+
+#[test]
+fn stopping_ends_the_back_pressure() {
+    for state in [gst::State::Null, gst::State::Ready] {
+        let server = Server::film(200, BIG, LOSSLESS).play();
+        let viewer = server.small_viewer();
+        wait_for_back_pressure(&server);
+        let watcher = watch(viewer);
+        server.set_state(state);
+        let numbers = watcher.rest();
+        assert_run(&numbers);
+        server.expect_silence();
+    }
+    // Nor does it take a client that reads.
+    let server = Server::film(200, BIG, LOSSLESS).play();
+    let stalled = server.small_viewer();
+    wait_for_back_pressure(&server);
+    server.set_state(gst::State::Null);
+    drop(stalled);
+    server.expect_silence();
+}
+
+#[test]
+fn whoever_is_waited_for_may_leave() {
+    for leave in [drop, Viewer::vanish] {
+        let server = Server::film(200, BIG, LOSSLESS).play();
+        let stalled = server.small_viewer();
+        wait_for_back_pressure(&server);
+        leave(stalled);
+        server.wait_for_clean_end();
+        assert_eq!(server.clients(), 0);
+    }
+}
+
+#[test]
+fn the_end_ends_the_back_pressure() {
+    let server = Server::film(200, BIG, LOSSLESS).play();
+    let viewer = server.small_viewer();
+    wait_for_back_pressure(&server);
+    server.send_eos();
+    let numbers = rest(viewer);
+    assert_eq!(numbers.first(), Some(&0));
+    assert_run(&numbers);
+    server.wait_for_clean_end();
+}
+
+#[test]
+fn a_seek_ends_the_back_pressure() {
+    let server = Server::film(200, BIG, LOSSLESS).play();
+    let viewer = server.small_viewer();
+    wait_for_back_pressure(&server);
+    server.seek(150);
+    let numbers = rest(viewer);
+    server.wait_for_clean_end();
+    let jump = numbers.windows(2).position(|pair| pair[1] != pair[0] + 1);
+    let (before, after) = numbers.split_at(jump.expect("a jump") + 1);
+    assert_eq!(before.first(), Some(&0));
+    assert_run(before);
+    assert_eq!(after, Vec::from_iter(150..200));
+}
+
+#[test]
+fn the_pause_holds_the_only_client() {
+    let server = Server::film(300, BIG, LOSSLESS).play();
+    let mut viewer = server.viewer();
+    for number in 0..10 {
+        assert_eq!(next(&mut viewer), number);
+    }
+    server.set_state(gst::State::Paused);
+    // Those that were on their way come, no other is given to the server meanwhile.
+    wait_until("it is paused", || {
+        server.sink.current_state() == gst::State::Paused
+    });
+    let watcher = watch(viewer);
+    let frames = server.stat("frames");
+    let mut last = 9;
+    while last + 1 < frames as usize {
+        last = watcher.next().expect("it stays");
+    }
+    assert_eq!(server.stat("frames"), frames);
+    assert_eq!(server.clients(), 1);
+    server.pipeline.play();
+    assert_eq!(watcher.rest(), Vec::from_iter(last + 1..300));
+    server.wait_for_clean_end();
+}
+
+/// A client sleeps while 200 frames go by. When too many wait for it, `left` are left.
+#[track_caller]
+fn sleep_and_wake(server: Server, left: u64) {
+    const FRAMES: usize = 200;
+    const QUEUE: usize = 5;
+    server.sink.set_property("queue-frames", QUEUE as u32);
+    let server = server.play();
+    let mut awake = server.viewer();
+    let mut sleeper = server.small_viewer();
+    let mut waiting = Vec::new();
+    for number in 0..FRAMES {
+        server.push_sized(number, BIG);
+        assert_eq!(next(&mut awake), number);
+        let most = server.peers().iter().map(queued).max();
+        waiting.push(most.expect("a client"));
+    }
+    assert_eq!(waiting.iter().max(), Some(&(QUEUE as u64)));
+    assert_eq!(waiting[FRAMES / 2..].iter().min(), Some(&left));
+
+    // Somebody new does not see what waits for another.
+    let mut late = server.viewer();
+    // It wakes, and keeps up from then on.
+    let mut seen = Vec::new();
+    while seen.last() != Some(&(FRAMES - 1)) {
+        seen.push(next(&mut sleeper));
+    }
+    for number in FRAMES..FRAMES + 20 {
+        server.push_sized(number, BIG);
+        for viewer in [&mut awake, &mut sleeper, &mut late] {
+            assert_eq!(next(viewer), number);
+        }
+    }
+    server.end_feed();
+    for viewer in [awake, sleeper, late] {
+        assert_eq!(rest(viewer), [0; 0]);
+    }
+    server.wait_for_clean_end();
+
+    // First what the kernel had kept, then what is new.
+    assert_eq!(seen[0], 0);
+    let gap = seen.windows(2).position(|pair| pair[1] != pair[0] + 1);
+    let (old, new) = seen.split_at(gap.expect("a gap") + 1);
+    assert_run(new);
+    assert!((1..=QUEUE).contains(&new.len()), "{seen:?}");
+    assert!(old.len() < 10, "{seen:?}");
+
+    // Every frame is accounted for.
+    let dropped = (FRAMES - seen.len()) as u64;
+    assert_eq!(server.stat("dropped"), dropped);
+    let removed = server.said("b64jpeg-client-removed");
+    let mut counts: Vec<_> = removed
+        .iter()
+        .map(|said| ["frames", "dropped"].map(|name| said.get::<u64>(name).expect("a count")))
+        .collect();
+    counts.sort_unstable();
+    let all = (FRAMES + 20) as u64;
+    assert_eq!(counts, [[20, 0], [all - dropped, dropped], [all, 0]]);
+}
+
+#[test]
+fn a_sleeper_wakes_to_the_newest_of_a_file() {
+    sleep_and_wake(Server::feed(""), 5);
+}
+
+#[test]
+fn a_sleeper_wakes_to_the_newest_of_a_camera() {
+    sleep_and_wake(Server::live(""), 1);
+}
+
+/// With other clients there is nobody for whom the film could wait.
+#[test]
+fn one_who_sleeps_does_not_hold_the_others() {
+    let server = Server::feed("queue-frames=1").play();
+    let sleepers: Vec<Viewer> = (0..3).map(|_| server.small_viewer()).collect();
+    let watchers: Vec<Watcher> = (0..3).map(|_| watch(server.viewer())).collect();
+    for number in 0..100 {
+        server.push_sized(number, BIG);
+        for watcher in &watchers {
+            assert_eq!(watcher.next(), Some(number));
+        }
+    }
+    server.expect_silence();
+    assert_eq!(server.clients(), 6);
+    drop(sleepers);
+    server.wait_for_clients(3);
+}
+
+/// A camera does not wait, not even for its only client.
+#[test]
+fn a_live_source_waits_for_nobody() {
+    let server = Server::live("max-clients=1 queue-frames=3");
+    let arrived = server.arrivals();
+    let server = server.play();
+    let viewer = server.small_viewer();
+    for number in 0..100 {
+        server.push_sized(number, BIG);
+    }
+    wait_until("all have come", || *arrived.lock().unwrap() == 100);
+    server.end_feed();
+    let numbers = rest(viewer);
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    assert_eq!(numbers.last(), Some(&99));
+    assert!(numbers.len() < 100);
+    server.wait_for_clean_end();
+}

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `wait-for-client`: nothing flows until somebody watches.
+
+use std::{process::Command, sync::mpsc};
+
+use gst::prelude::*;
+
+use super::{
+    film::{SMALL, film},
+    scene::{FRAME_TIME, Server, assert_run, next, read, rest, wait_until, watch},
+};
+use crate::common::{
+    process::{Program, with_plugin},
+    viewer::Viewer,
+};
+
+/// Lossless, whatever the machine is busy with.
+const WAIT: &str = "wait-for-client=true queue-frames=1000";
+
+/// What can be asked of a pipeline while its server waits: it has not got to PLAYING.
+#[track_caller]
+fn assert_held(server: &Server) {
+    let (change, current, pending) = server.pipeline.0.state(gst::ClockTime::ZERO);
+    assert_eq!(change, Ok(gst::StateChangeSuccess::Async));
+    assert!(current < gst::State::Playing, "{current:?}");
+    assert_eq!(pending, gst::State::Playing);
+    assert!(server.is_waiting());
+    assert_eq!(server.stat("frames"), 0);
+}
+
+#[test]
+fn the_first_client_gets_every_frame() {
+    let server = Server::film(90, SMALL, WAIT).play();
+    server.wait_for_waiting();
+    assert_held(&server);
+    let viewer = Viewer::connect(server.address());
+    assert_eq!(rest(viewer), Vec::from_iter(0..90));
+    server.wait_for_clean_end();
+    assert!(!server.is_waiting());
+    assert_eq!(server.stat("frames"), 90);
+
+    // It was said once, with all that a viewer has to know.
+    let [waiting] = &server.said("b64jpeg-waiting")[..] else {
+        panic!("it waited once");
+    };
+    assert_eq!(waiting.get("host"), Ok("127.0.0.1"));
+    assert_eq!(waiting.get("port"), Ok(i32::from(server.port())));
+}
+
+#[test]
+fn without_it_nobody_is_waited_for() {
+    let server = Server::film(90, SMALL, "").play();
+    server.wait_for_clean_end();
+    assert!(server.said("b64jpeg-waiting").is_empty());
+    assert_eq!(server.stat("frames"), 90);
+}
+
+#[test]
+fn two_clients_at_the_first_frame() {
+    // The gate opens with the first one; there is no frame yet.
+    let server = Server::feed(WAIT).play();
+    let viewers = [server.viewer(), server.viewer()];
+    server.push(0..20);
+    server.end_feed();
+    for viewer in viewers {
+        assert_eq!(rest(viewer), Vec::from_iter(0..20));
+    }
+    server.wait_for_clean_end();
+}
+
+#[test]
+fn two_clients_at_a_file() {
+    let server = Server::film(90, SMALL, WAIT).play();
+    server.wait_for_waiting();
+    let viewers = [(); 2].map(|()| Viewer::connect(server.address()));
+    let [first, second] = viewers.map(watch);
+    let numbers = [first.rest(), second.rest()];
+    server.wait_for_clean_end();
+    for numbers in &numbers {
+        assert_run(numbers);
+        assert!(numbers.last().is_none_or(|last| *last == 89));
+    }
+    assert!(numbers.iter().any(|numbers| numbers.len() == 90));
+}
+
+/// What a camera shows meanwhile is of no interest to anybody later.
+#[test]
+fn a_live_source_is_dropped() {
+    let server = Server::live(WAIT);
+    let feed: gst::Element = server.pipeline.element("feed");
+    let (sender, passed) = mpsc::channel();
+    let pad = feed.static_pad("src").expect("a pad");
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        sender.send(()).expect("the test runs");
+        gst::PadProbeReturn::Ok
+    });
+    let server = server.play();
+    server.push(0..50);
+    // Were it held, the first frame would be the last one to pass.
+    (0..50).for_each(|_| passed.recv().expect("it passes"));
+    assert!(server.is_waiting());
+    let mut viewer = server.viewer();
+    server.push(50..60);
+    let first = next(&mut viewer);
+    // The last one may not have reached the server before the client did.
+    assert!((49..=50).contains(&first), "{first}");
+    for number in first + 1..60 {
+        assert_eq!(next(&mut viewer), number);
+    }
+    assert!(!server.is_waiting());
+    server.expect_silence();
+}
+
+#[test]
+fn a_client_that_leaves_at_once() {
+    let server = Server::feed(WAIT).play();
+    drop(server.viewer());
+    server.wait_for_clients(0);
+    let staying = server.viewer();
+    server.push(0..20);
+    server.end_feed();
+    assert_eq!(rest(staying), Vec::from_iter(0..20));
+    server.wait_for_clean_end();
+
+    // While a film begins: it goes on, or waits for the next.
+    for _ in 0..20 {
+        let server = Server::film(90, SMALL, WAIT).play();
+        server.wait_for_waiting();
+        Viewer::connect(server.address()).vanish();
+        let numbers = rest(Viewer::connect(server.address()));
+        assert_run(&numbers);
+        assert!(numbers.last().is_none_or(|last| *last == 89));
+        server.wait_for_clean_end();
+    }
+}
+
+#[test]
+fn stopping_ends_the_wait() {
+    for source in [Server::live, Server::feed] {
+        for state in [gst::State::Null, gst::State::Ready] {
+            let server = source(WAIT).play();
+            server.push(0..3);
+            server.set_state(state);
+            server.expect_silence();
+        }
+    }
+    let server = Server::film(5, SMALL, WAIT);
+    for state in [gst::State::Null, gst::State::Ready] {
+        for _ in 0..20 {
+            server.pipeline.play();
+            server.set_state(state);
+        }
+        server.pipeline.play();
+        wait_until("it waits", || server.is_waiting());
+        server.set_state(state);
+        server.expect_silence();
+    }
+}
+
+#[test]
+fn the_end_ends_the_wait() {
+    for server in [
+        Server::film(5, SMALL, WAIT),
+        Server::feed(WAIT),
+        Server::live(WAIT),
+    ] {
+        let server = server.play();
+        if let Some(feed) = server.pipeline.0.by_name("feed") {
+            server.push(0..3);
+            if feed.property("is-live") {
+                // A live source that is asked for its end on the way there hangs in
+                // GStreamer 1.22, with any sink.
+                server.pipeline.wait_for_state();
+            }
+        }
+        server.wait_for_waiting();
+        server.send_eos();
+        server.wait_for_clean_end();
+        assert_eq!(server.stat("clients-total"), 0);
+        assert_eq!(server.stat("frames"), 0);
+    }
+}
+
+/// Asked for before it has begun to wait.
+#[test]
+fn an_early_end_ends_the_wait() {
+    let server = Server::launch("videotestsrc num-buffers=1000 ! jpegenc", WAIT);
+    for _ in 0..50 {
+        server.pipeline.play();
+        server.send_eos();
+        server.wait_for_clean_end();
+        server.set_state(gst::State::Null);
+    }
+}
+
+/// A file without a single picture ends although nobody came.
+#[test]
+fn there_is_nothing_to_wait_for() {
+    let server = Server::feed(WAIT).play();
+    server.end_feed();
+    server.wait_for_clean_end();
+}
+
+/// What `gst-launch-1.0 -m` says of a pipeline that plays.
+const PLAYING: &str = "element \"pipeline0\" (state-changed): GstMessageStateChanged, \
+    old-state=(GstState)paused, new-state=(GstState)playing";
+
+#[test]
+fn ctrl_c_ends_the_wait() {
+    let film = film(5, SMALL);
+    let live = "videotestsrc is-live=true ! jpegenc";
+    // A live pipeline plays while the server waits, and has to (see above).
+    for (source, ready) in [(&*read(&film), "b64jpeg-waiting"), (live, PLAYING)] {
+        for eos in [&["-e"][..], &[]] {
+            let mut launch = Command::new("gst-launch-1.0");
+            launch.arg("-m").args(eos);
+            launch.args(source.split_whitespace());
+            launch.args(["!", "b64jpegserversink", "port=0", "wait-for-client=true"]);
+            let mut launch = Program::start(with_plugin(&mut launch));
+            launch.expect_line(ready);
+            launch.signal_group("INT");
+            let (status, output) = launch.wait();
+            assert!(status.success(), "{status}: {output}");
+            for word in ["CRITICAL", "WARNING", "ERROR"] {
+                assert!(!output.contains(word), "{output}");
+            }
+            assert_eq!(output.contains("EOS received"), !eos.is_empty(), "{output}");
+        }
+    }
+    std::fs::remove_file(film).expect("our file");
+}
+
+#[test]
+fn pausing_does_not_end_the_wait() {
+    let server = Server::film(90, SMALL, WAIT).play();
+    for _ in 0..3 {
+        server.set_state(gst::State::Paused);
+        server.set_state(gst::State::Playing);
+    }
+    server.wait_for_waiting();
+    server.set_state(gst::State::Paused);
+    assert!(server.is_waiting());
+    server.set_state(gst::State::Playing);
+    assert_held(&server);
+    assert_eq!(rest(server.viewer()), Vec::from_iter(0..90));
+    server.wait_for_clean_end();
+    assert_eq!(server.said("b64jpeg-waiting").len(), 1);
+}
+
+/// A client that comes while the pipeline is paused gets its first frame at once, as any
+/// sink shows one, and no other before it plays.
+#[test]
+fn a_client_that_comes_in_the_pause() {
+    let server = Server::film(90, SMALL, WAIT);
+    server.set_state(gst::State::Paused);
+    server.wait_for_waiting();
+    let viewer = server.viewer();
+    server.pipeline.wait_for_state();
+    assert!(server.stat("frames") <= 1);
+    server.pipeline.play();
+    assert_eq!(rest(viewer), Vec::from_iter(0..90));
+    server.wait_for_clean_end();
+}
+
+#[test]
+fn a_seek_moves_the_wait() {
+    let server = Server::film(90, SMALL, WAIT).play();
+    server.wait_for_waiting();
+    for number in [60, 10, 0, 30] {
+        server.seek(number);
+        wait_until("it waits", || server.is_waiting());
+    }
+    assert_held(&server);
+    assert_eq!(rest(server.viewer()), Vec::from_iter(30..90));
+    server.wait_for_clean_end();
+    assert_eq!(server.said("b64jpeg-waiting").len(), 1);
+}
+
+/// Every picture at its time, counted from when the first client came.
+#[track_caller]
+fn assert_pace(options: &str) {
+    let server = Server::film(
+        20,
+        SMALL,
+        &format!("wait-for-client=true sync=true {options}"),
+    );
+    let clock = gst_check::TestClock::new();
+    server.pipeline.0.use_clock(Some(&clock));
+    let server = server.play();
+    for start in [1000, 3000].map(gst::ClockTime::from_seconds) {
+        wait_until("it waits", || server.is_waiting());
+        clock.set_time(start);
+        let mut viewer = server.viewer();
+        for number in 0..20 {
+            clock.wait_for_pending_id_count(1);
+            let due = start + FRAME_TIME * number;
+            assert_eq!(clock.next_entry_time(), Some(due), "picture {number}");
+            assert_eq!(server.stat("frames"), number, "none before its time");
+            assert!(clock.crank());
+            assert_eq!(next(&mut viewer), number as usize);
+        }
+        // The next time is as the first one.
+        server.set_state(gst::State::Ready);
+        assert_eq!(server.sink.property::<i64>("ts-offset"), 0);
+        server.pipeline.play();
+    }
+}
+
+#[test]
+fn the_pace_is_right_after_the_wait() {
+    assert_pace("");
+}
+
+/// A pipeline that does not wait for the sink plays while nobody sees it.
+#[test]
+fn the_pace_is_right_although_the_clock_runs() {
+    assert_pace("async=false");
+}
+
+/// A server that joins a pipeline that plays already.
+#[test]
+fn a_server_that_comes_later() {
+    let server = Server::launch(
+        "videotestsrc is-live=true ! tee name=tee ! fakesink async=false
+         tee. ! queue ! jpegenc name=encoder",
+        "wait-for-client=true",
+    );
+    let (bin, sink) = (&server.pipeline.0, &server.sink);
+    let encoder: gst::Element = server.pipeline.element("encoder");
+    let pad = encoder.static_pad("src").expect("a pad");
+    encoder.unlink(sink);
+    bin.remove(sink).expect("it is in");
+    let block = gst::PadProbeType::BLOCK_DOWNSTREAM;
+    let block = pad.add_probe(block, |_, _| gst::PadProbeReturn::Ok);
+    bin.set_state(gst::State::Playing).expect("it plays");
+
+    bin.add(sink).expect("it is out");
+    encoder.link(sink).expect("it fits");
+    sink.sync_state_with_parent().expect("it plays along");
+    pad.remove_probe(block.expect("a probe"));
+    server.wait_for_waiting();
+    assert_eq!(server.viewer().take(5).count(), 5);
+    server.send_eos();
+    server.wait_for_clean_end();
+}
