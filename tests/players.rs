@@ -17,6 +17,7 @@ use common::{
     FRAMINGS,
     pipeline::{Buffers, Pipeline, scratch},
     process::{PATIENCE, Program, with_plugin},
+    sender::{Port, Sender, Serving},
 };
 use gst::prelude::*;
 
@@ -314,21 +315,146 @@ fn a_live_stream_in_decodebin() {
     }
 }
 
-/// The examples in the documentation of the elements.
-fn examples(source: &str) -> Vec<String> {
-    let lines = source.lines().filter_map(|line| {
-        let line = line.strip_prefix("//! gst-launch-1.0 ")?;
-        Some(line.trim_start_matches("-e ").to_string())
+/// A server of the recording, frame by frame as it is, and its address.
+fn server() -> (Serving, String) {
+    let server = Sender::new().serve(fs::read(&*RECORDING).expect("the recording"));
+    let uri = format!("b64jpeg://localhost:{}?reconnect=false", server.port);
+    (server, uri)
+}
+
+/// Every frame, and the end.
+#[test]
+fn addresses_in_players() {
+    let (_server, uri) = server();
+    for line in [
+        format!("uridecodebin uri={uri}"),
+        format!("uridecodebin3 uri={uri}"),
+        format!("urisourcebin uri={uri} ! jpegdec"),
+        format!("urisourcebin uri={uri} ! decodebin"),
+        // As gst-launch-1.0 takes it.
+        format!("{uri} ! decodebin"),
+        format!("b64jpegclientsrc uri={uri} ! decodebin3"),
+        format!("b64jpegclientsrc uri={uri} ! parsebin ! jpegdec"),
+    ] {
+        expect_all(&line, || {
+            let pipeline = Pipeline::launch(&format!("{line} ! fakesink name=sink"));
+            let sink = pipeline.element("sink");
+            (pipeline, sink)
+        });
+    }
+    for playbin in ["playbin", "playbin3"] {
+        expect_all(&format!("{playbin} {uri}"), || player(playbin, &uri));
+    }
+}
+
+#[test]
+fn gst_play_at_an_address() {
+    let (_server, uri) = server();
+    let output = run(
+        "gst-play-1.0",
+        &["--no-interactive", "--videosink=fakesink", &uri],
+    );
+    assert!(output.contains("Reached end of play list"), "{output}");
+    for word in ["ERROR", "WARNING", "CRITICAL"] {
+        assert!(!output.contains(word), "{output}");
+    }
+}
+
+#[test]
+fn gst_discoverer_at_an_address() {
+    let (_server, uri) = server();
+    let output = run("gst-discoverer-1.0", &["-v", &uri]);
+    for line in ["Seekable: no", "Width: 320", "Height: 240"] {
+        assert!(output.contains(line), "{output}");
+    }
+}
+
+/// Who starts the player first sees the stream as well.
+#[test]
+fn players_wait_for_the_server() {
+    let port = Port::new();
+    let uri = format!("b64jpeg://localhost:{}", port.number());
+    let (player, sink) = player("playbin", &uri);
+    sink.set_property("num-buffers", 20);
+    player.play();
+    let bus = player.0.bus().expect("a bus");
+    let patience = gst::ClockTime::try_from(PATIENCE).expect("not so long");
+    let warning = bus.timed_pop_filtered(patience, &[gst::MessageType::Warning]);
+    assert!(warning.is_some(), "there is nobody yet");
+    let recording = fs::read(&*RECORDING).expect("the recording");
+    let _server = port.listen().serve(recording);
+    player.wait_for_clean_end();
+}
+
+/// Streams that never end, from the stock server and from ours.
+#[test]
+fn players_of_live_streams() {
+    for tail in [
+        "b64jpegpay ! tcpserversink name=server host=127.0.0.1 port=0",
+        "b64jpegserversink name=server host=127.0.0.1 port=0",
+    ] {
+        let server = Pipeline::launch(&format!(
+            "videotestsrc is-live=true ! video/x-raw,framerate=100/1,width=160,height=120 ! jpegenc
+             ! {tail}"
+        ));
+        server.play();
+        let port: i32 = server
+            .element::<gst::Element>("server")
+            .property("current-port");
+        let uri = format!("b64jpeg://localhost:{port}");
+        let viewer = Pipeline::launch(&format!(
+            "uridecodebin uri={uri} ! fakesink name=sink num-buffers=20"
+        ));
+        viewer.play();
+        viewer.wait_for_clean_end();
+
+        let (viewer, sink) = player("playbin", &uri);
+        sink.set_property("num-buffers", 20);
+        viewer.play();
+        viewer.wait_for_clean_end();
+        drop(viewer);
+
+        let args = [
+            "--no-interactive",
+            "--videosink=fakesink num-buffers=20",
+            &uri,
+        ];
+        let output = run("gst-play-1.0", &args);
+        assert!(output.contains("Reached end of play list"), "{output}");
+    }
+}
+
+const SENDERS: [&str; 2] = [
+    include_str!("../src/b64jpegpay/imp.rs"),
+    include_str!("../src/b64jpegserversink/imp.rs"),
+];
+const RECEIVERS: [&str; 2] = [
+    include_str!("../src/b64jpegdepay/imp.rs"),
+    include_str!("../src/b64jpegclientsrc/imp.rs"),
+];
+
+/// The examples of a program in the documentation of an element: their arguments.
+fn examples<'a>(source: &'a str, program: &str) -> Vec<&'a str> {
+    let start = format!("//! {program} ");
+    let lines = source.lines();
+    lines.filter_map(|line| line.strip_prefix(&start)).collect()
+}
+
+/// Those of gst-launch-1.0: pipelines.
+fn pipelines(sources: &[&'static str]) -> Vec<&'static str> {
+    let each = sources.iter().map(|source| {
+        let lines = examples(source, "gst-launch-1.0");
+        assert!(!lines.is_empty(), "{source}");
+        lines
     });
-    lines.collect()
+    each.flatten()
+        .map(|line| line.trim_start_matches("-e "))
+        .collect()
 }
 
 #[test]
 fn examples_can_be_launched() {
-    let pay = examples(include_str!("../src/b64jpegpay/imp.rs"));
-    let depay = examples(include_str!("../src/b64jpegdepay/imp.rs"));
-    assert!(!pay.is_empty() && !depay.is_empty());
-    for line in pay.iter().chain(&depay) {
+    for line in pipelines(&[SENDERS, RECEIVERS].concat()) {
         Pipeline::launch(line);
     }
 }
@@ -337,26 +463,33 @@ fn examples_can_be_launched() {
 #[test]
 fn examples_understand_each_other() {
     let port = "port=9999";
-    for pay in examples(include_str!("../src/b64jpegpay/imp.rs")) {
-        for depay in examples(include_str!("../src/b64jpegdepay/imp.rs")) {
-            if !(pay.contains(port) && depay.contains(port)) {
-                continue;
-            }
-            let server = Pipeline::launch(&pay.replace(port, "port=0 name=server"));
-            server.play();
-            let port: i32 = server
-                .element::<gst::Element>("server")
-                .property("current-port");
-            let depay = depay
-                .replace("port=9999", &format!("port={port}"))
+    let mut pairs = 0;
+    for sender in pipelines(&SENDERS) {
+        if !sender.contains(port) {
+            continue;
+        }
+        let server = Pipeline::launch(&sender.replace(port, "port=0 name=server"));
+        server.play();
+        let current: i32 = server
+            .element::<gst::Element>("server")
+            .property("current-port");
+        for receiver in pipelines(&RECEIVERS) {
+            let receiver = receiver
+                .replace(port, &format!("port={current}"))
                 .replace("autovideosink", "fakesink name=sink num-buffers=10");
-            let viewer = Pipeline::launch(&depay);
+            let viewer = Pipeline::launch(&receiver);
             let buffers = viewer.collect("sink", "sink");
             viewer.play();
             viewer.wait_for_clean_end();
-            assert!(buffers.take().len() >= 10, "{pay} and {depay}");
-            return;
+            assert!(buffers.take().len() >= 10, "{sender} and {receiver}");
+            pairs += 1;
+        }
+        for address in examples(RECEIVERS[1], "gst-play-1.0") {
+            let address = address.replace(":9999", &format!(":{current}"));
+            let sink = "--videosink=fakesink num-buffers=10";
+            let output = run("gst-play-1.0", &["--no-interactive", sink, &address]);
+            assert!(output.contains("Reached end of play list"), "{output}");
         }
     }
-    panic!("no two examples that belong together");
+    assert!(pairs >= SENDERS.len() * RECEIVERS.len());
 }

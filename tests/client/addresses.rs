@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Servers that are there, under all their names, and servers that are not.
+
+use gst::prelude::*;
+
+use super::{
+    viewer::{Viewer, expect_parts},
+    wire::{DEFAULT, pictures},
+};
+use crate::common::sender::{Port, Sender};
+
+#[test]
+fn every_way_to_name_this_machine() {
+    for (host, port) in [
+        ("127.0.0.1", Port::new()),
+        ("::1", Port::v6()),
+        ("[::1]", Port::v6()),
+        // A name with two addresses, of which one has a server.
+        ("localhost", Port::new()),
+        ("localhost", Port::v6()),
+    ] {
+        let server = port.listen();
+        let mut viewer = Viewer::playing(&format!("host={host} port={}", port.number()));
+        server.accept().send(DEFAULT.stream(pictures(3)));
+        viewer.expect_frames(pictures(3));
+        viewer.expect_state("connecting");
+        let connected = viewer.expect_state("connected");
+        assert_eq!(connected.get("host"), Ok(host), "{connected}");
+        let port = i32::from(port.number());
+        let told = connected.value("port").expect("a port");
+        assert_eq!(
+            told.transform::<i32>().unwrap().get(),
+            Ok(port),
+            "{connected}"
+        );
+    }
+}
+
+/// The one error of a client that does not try again, which names `host` and `port`.
+#[track_caller]
+fn expect_failure(mut viewer: Viewer, host: &str, port: u16, cause: &str) {
+    let error = viewer.expect_error(&[host, &port.to_string()]);
+    let folded = error.to_lowercase();
+    expect_parts(&folded, &[&cause.to_lowercase()]);
+    viewer.stop();
+    viewer.expect_nothing();
+}
+
+#[test]
+fn nobody_listens() {
+    for host in ["127.0.0.1", "localhost"] {
+        let port = Port::new().number();
+        let viewer = Viewer::playing(&format!("reconnect=false host={host} port={port}"));
+        expect_failure(viewer, host, port, "refused");
+    }
+}
+
+#[test]
+fn nobody_has_the_name() {
+    for host in [
+        "",
+        "camera.invalid",
+        "no such host",
+        "a..b",
+        "ünbekannt.invalid",
+        "%",
+    ] {
+        let viewer = Viewer::new("reconnect=false port=4711");
+        viewer.src.set_property_from_str("host", host);
+        viewer.pipeline.play();
+        expect_failure(viewer, host, 4711, "");
+    }
+}
+
+/// A server without a sign of life: it accepts no connection, or says nothing, at first,
+/// between two frames, or inside one.
+#[test]
+fn silence() {
+    let full = Port::new().fill();
+    let viewer = |port| {
+        Viewer::playing(&format!(
+            "reconnect=false timeout=200000000 host=127.0.0.1 port={port}"
+        ))
+    };
+    let port = full.number();
+    expect_failure(viewer(port), "127.0.0.1", port, "0.2 s");
+
+    let stream = DEFAULT.stream(pictures(3));
+    let two = DEFAULT.stream(pictures(2)).len();
+    for len in [0, 2, two, two + 3, stream.len() - 1] {
+        let server = Sender::new();
+        let mut viewer = viewer(server.port());
+        let mut peer = server.accept();
+        peer.send(&stream[..len]);
+        let whole = if len < two { 0 } else { 2 };
+        viewer.expect_frames(&pictures(2)[..whole]);
+        expect_failure(viewer, "127.0.0.1", server.port(), "0.2 s");
+        peer.expect_gone();
+    }
+}
+
+/// Without a timeout silence is no error: the client waits until there is something.
+#[test]
+fn silence_without_a_timeout() {
+    let server = Sender::new();
+    let mut viewer = Viewer::of(&server, "reconnect=false timeout=0");
+    let mut peer = server.accept();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    peer.send(DEFAULT.stream(pictures(3)));
+    viewer.expect_frames(pictures(3));
+    peer.close();
+    viewer.expect_end();
+}
+
+/// Nor is one that takes longer than any counter, and both ways there is no hurry.
+#[test]
+fn timeouts_of_any_length() {
+    for timeout in [1_u64 << 32, 1 << 52, 4_294_967_296_000_000, i64::MAX as u64] {
+        let server = Sender::new();
+        let mut viewer = Viewer::of(&server, &format!("reconnect=false timeout={timeout}"));
+        let mut peer = server.accept();
+        peer.send(DEFAULT.stream(pictures(1)));
+        viewer.expect_frames(pictures(1));
+        peer.send(DEFAULT.stream(pictures(2)));
+        viewer.expect_frames(pictures(2));
+        peer.close();
+        viewer.expect_end();
+    }
+}
+
+/// A stream may be slow; only silence runs out of time.
+#[test]
+fn a_trickle_is_not_silence() {
+    let server = Sender::new();
+    let mut viewer = Viewer::of(&server, "reconnect=false timeout=300000000");
+    let mut peer = server.accept();
+    let frame = DEFAULT.frame(&pictures(1)[0]);
+    for piece in frame.chunks(frame.len() / 15) {
+        std::thread::sleep(std::time::Duration::from_millis(40));
+        peer.send(piece);
+    }
+    viewer.expect_frames(pictures(1));
+    peer.close();
+    viewer.expect_end();
+}
+
+#[test]
+fn a_clean_end() {
+    for n in [0, 1, 5] {
+        let server = Sender::new();
+        let mut viewer = Viewer::of(&server, "reconnect=false");
+        let mut peer = server.accept();
+        peer.send(DEFAULT.stream(pictures(n)));
+        peer.close();
+        viewer.expect_end().expect_frames(pictures(n));
+    }
+}
+
+/// Everything before the cut is delivered, and then there is one error.
+#[test]
+fn a_torn_end() {
+    let stream = DEFAULT.stream(pictures(3));
+    let two = DEFAULT.stream(pictures(2)).len();
+    for len in [two + 1, two + 4, two + 100, stream.len() - 1] {
+        let server = Sender::new();
+        let mut viewer = Viewer::of(&server, "reconnect=false");
+        let mut peer = server.accept();
+        peer.send(&stream[..len]);
+        peer.close();
+        viewer.expect_frames(pictures(2));
+        let have = format!("after {}", len - two);
+        expect_failure(viewer, "127.0.0.1", server.port(), &have);
+    }
+}
+
+/// As of a server that was killed.
+#[test]
+fn a_reset() {
+    let server = Sender::new();
+    let mut viewer = Viewer::of(&server, "reconnect=false");
+    let mut peer = server.accept();
+    peer.send(DEFAULT.stream(pictures(2)));
+    viewer.expect_frames(pictures(2));
+    peer.reset();
+    expect_failure(viewer, "127.0.0.1", server.port(), "reset");
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Servers that come, go, and come again.
+
+use std::{thread, time::Duration};
+
+use super::{
+    viewer::{Viewer, expect_parts},
+    wire::{DEFAULT, encode, framing, pictures},
+};
+use crate::common::sender::{Peer, Port, Sender, eventually};
+
+/// Tries again at once, and then hundreds of times in a second.
+const EAGER: &str = "reconnect-delay=1000000 reconnect-delay-max=2000000";
+
+/// Long enough for many tries.
+fn a_while() {
+    thread::sleep(Duration::from_millis(300));
+}
+
+fn client_of(port: &Port, properties: &str) -> Viewer {
+    Viewer::playing(&format!(
+        "host=127.0.0.1 port={} {EAGER} {properties}",
+        port.number()
+    ))
+}
+
+#[test]
+fn a_server_that_comes_later() {
+    let port = Port::new();
+    let mut viewer = client_of(&port, "");
+    viewer.expect_states(&["connecting", "waiting"]);
+    let there = port.number().to_string();
+    let again = "trying again until it is there";
+    let warning = viewer.expect_warning(&["127.0.0.1", &there, again]);
+    expect_parts(&warning.to_lowercase(), &["refused"]);
+    a_while();
+
+    let server = port.listen();
+    let mut peer = server.accept();
+    peer.send(DEFAULT.stream(pictures(3)));
+    let got = viewer.expect_frames(pictures(3));
+    assert!(got[0].is_discont() && !got[1].is_discont());
+    expect_alternating(&mut viewer);
+    assert_eq!(viewer.stats().get("connected"), Ok(true));
+    viewer.expect_stats(&[("connections", 1), ("frames", 3)]);
+    // However many tries there were, there was one warning.
+    viewer.stop();
+}
+
+/// Whatever it said about its connection, it never said the same twice in a row, and
+/// that there are pictures last.
+#[track_caller]
+fn expect_alternating(viewer: &mut Viewer) {
+    viewer.catch_up();
+    let known = ["connecting", "connected", "streaming", "lost", "waiting"];
+    let mut states: Vec<_> = viewer.log.clone();
+    states.retain(|word| known.contains(&&word[..]));
+    assert!(states.windows(2).all(|two| two[0] != two[1]), "{states:?}");
+    assert_eq!(
+        states.last().map(|s| &s[..]),
+        Some("streaming"),
+        "{states:?}"
+    );
+    viewer.connections.clear();
+}
+
+/// A loss, of any kind, and then nobody there for a while.
+fn restart(lose: impl Fn(Peer)) {
+    let port = Port::new();
+    let server = port.listen();
+    let mut viewer = client_of(&port, "");
+    let mut peer = server.accept();
+    peer.send(DEFAULT.stream(pictures(3)));
+    viewer.expect_frames(pictures(3));
+    viewer.expect_states(&["connecting", "connected", "streaming"]);
+
+    drop(server);
+    lose(peer);
+    let lost = viewer.expect_state("lost");
+    assert!(
+        lost.get::<&str>("cause").is_ok_and(|c| !c.is_empty()),
+        "{lost}"
+    );
+    viewer.expect_state("waiting");
+    // One for each change for the worse: of the stream, of the server.
+    let there = port.number().to_string();
+    let refused = eventually("a warning of a server that has gone", || {
+        viewer.catch_up();
+        let refused = |text: &String| text.to_lowercase().contains("refused");
+        viewer.warnings.iter().position(refused)
+    });
+    expect_parts(
+        &viewer.warnings[refused],
+        &["127.0.0.1", &there, "trying again"],
+    );
+    assert!(refused <= 1, "{:?}", viewer.warnings);
+    viewer.warnings.clear();
+    a_while();
+
+    let larger = encode(2, 64, 48);
+    let server = port.listen();
+    let mut peer = server.accept();
+    peer.send(DEFAULT.stream(&larger));
+    let got = viewer.expect_frames(&larger);
+    assert!(got[0].is_discont() && !got[1].is_discont());
+    assert_eq!(got[0].size(), (64, 48));
+    expect_alternating(&mut viewer);
+    viewer.expect_stats(&[("connections", 2), ("frames", 5)]);
+    assert!(!viewer.infos.is_empty(), "{:?}", viewer.log);
+    let segments = viewer
+        .log
+        .iter()
+        .filter(|w| *w == "segment" || *w == "stream-start");
+    assert_eq!(segments.count(), 2, "it is one stream: {:?}", viewer.log);
+    viewer.stop();
+}
+
+#[test]
+fn a_server_that_is_restarted() {
+    restart(Peer::close);
+}
+
+#[test]
+fn a_server_that_is_killed() {
+    restart(Peer::reset);
+}
+
+#[test]
+fn a_server_that_dies_inside_a_frame() {
+    restart(|mut peer| {
+        peer.send(&DEFAULT.frame(&pictures(1)[0])[..500]);
+        peer.close();
+    });
+}
+
+#[test]
+fn twenty_losses_in_a_row() {
+    let server = Sender::new();
+    let mut viewer = Viewer::of(&server, EAGER);
+    let mut last = None;
+    for round in 0..=20 {
+        let jpegs = &pictures(63)[3 * round..3 * round + 3];
+        let mut peer = server.accept();
+        peer.send(DEFAULT.stream(jpegs));
+        let got = viewer.expect_frames(jpegs);
+        let disconts: Vec<_> = got.iter().map(super::viewer::Picture::is_discont).collect();
+        assert_eq!(disconts, [true, false, false], "round {round}");
+        for picture in got {
+            let pts = picture.buffer.pts();
+            assert!(
+                pts.is_some() && last <= pts,
+                "round {round}: {last:?}, {pts:?}"
+            );
+            last = pts;
+        }
+        match round % 3 {
+            0 => peer.close(),
+            1 => peer.reset(),
+            _ => {
+                peer.send(&DEFAULT.frame(&pictures(1)[0])[..100]);
+                peer.close();
+            }
+        }
+    }
+    server.accept().send(DEFAULT.frame(&pictures(1)[0]));
+    viewer.expect_frames(pictures(1));
+    viewer.expect_stats(&[("connections", 22), ("frames", 64)]);
+    viewer.expect_states(&["connecting", "connected", "streaming"]);
+    for _ in 0..=20 {
+        viewer.expect_states(&["lost", "connected", "streaming"]);
+    }
+    // Frames that were cut off may be reported, each once.
+    assert!(viewer.warnings.len() <= 7, "{:?}", viewer.warnings);
+    viewer.warnings.clear();
+}
+
+/// A door that opens and shuts: no reason to say so a hundred times.
+#[test]
+fn a_server_that_hangs_up_on_everyone() {
+    let server = Sender::new();
+    let mut viewer = Viewer::of(&server, EAGER);
+    for _ in 0..30 {
+        server.accept().close();
+    }
+    server.accept().send(DEFAULT.stream(pictures(2)));
+    viewer.expect_frames(pictures(2));
+    viewer.catch_up();
+    assert!(viewer.warnings.len() <= 1, "{:?}", viewer.warnings);
+    assert!(viewer.infos.len() <= 2, "{:?}", viewer.infos);
+    viewer.warnings.clear();
+}
+
+/// What one server sends has nothing to do with what another has sent.
+#[test]
+fn another_framing_after_a_loss() {
+    let server = Sender::new();
+    let mut viewer = Viewer::of(&server, EAGER);
+    for framing in [
+        DEFAULT,
+        framing("le64", "jpeg"),
+        framing("none", "jpeg"),
+        framing("lines", "base64"),
+        framing("ascii16", "base64"),
+        DEFAULT,
+    ] {
+        let mut peer = server.accept();
+        peer.send(framing.stream(pictures(3)));
+        viewer.expect_frames(pictures(3));
+        let stats = viewer.stats();
+        assert_eq!(stats.get("header"), Ok(framing.header), "{stats}");
+        assert_eq!(stats.get("payload"), Ok(framing.payload), "{stats}");
+        peer.close();
+    }
+}
+
+/// A link that was cut: the connection stays, but nothing comes.
+#[test]
+fn silence_is_a_loss() {
+    let server = Sender::new();
+    let mut viewer = Viewer::of(&server, &format!("{EAGER} timeout=200000000"));
+    let mut peer = server.accept();
+    peer.send(DEFAULT.stream(pictures(2)));
+    viewer.expect_frames(pictures(2));
+    let mut next = server.accept();
+    peer.expect_gone();
+    next.send(DEFAULT.stream(pictures(3)));
+    let got = viewer.expect_frames(pictures(3));
+    assert!(got[0].is_discont());
+    viewer.expect_states(&["connecting", "connected", "streaming"]);
+    let lost = viewer.expect_state("lost");
+    expect_parts(lost.get("cause").expect("a cause"), &["0.2 s"]);
+    viewer.catch_up();
+    assert!(viewer.warnings.len() <= 1, "{:?}", viewer.warnings);
+    viewer.warnings.clear();
+}
+
+/// A server that answers nobody, and then does.
+#[test]
+fn a_silent_server_is_reported_once() {
+    let server = Sender::new();
+    let mut viewer = Viewer::of(&server, &format!("{EAGER} timeout=50000000"));
+    let silent: Vec<_> = (0..5).map(|_| server.accept()).collect();
+    for peer in silent {
+        peer.expect_gone();
+    }
+    // It may have given up one that was not accepted yet.
+    eventually("frames", || {
+        let mut peer = server.accept();
+        peer.offer(DEFAULT.stream(pictures(2)));
+        viewer.catch_up();
+        let came = viewer.stats().get::<u64>("frames").unwrap() > 0;
+        came.then_some(())
+    });
+    viewer.stop();
+    viewer.pictures.clear();
+    assert_eq!(viewer.warnings.len(), 1, "{:?}", viewer.warnings);
+    let there = server.port().to_string();
+    viewer.expect_warning(&["127.0.0.1", &there, "0.05 s", "trying again"]);
+}
+
+/// The patience grows, but only while there are no frames.
+#[test]
+fn a_name_that_nobody_has() {
+    let mut viewer = Viewer::playing(&format!("host=camera.invalid port=4711 {EAGER}"));
+    viewer.expect_warning(&["camera.invalid", "4711", "trying again"]);
+    viewer.expect_states(&["connecting", "waiting"]);
+    a_while();
+    viewer.catch_up();
+    assert_eq!(viewer.connections.len(), 0, "{:?}", viewer.log);
+}
