@@ -17,7 +17,7 @@ use base64::prelude::*;
 use common::{
     FRAMINGS,
     pipeline::{Pipeline, scratch},
-    process::{PATIENCE, Program},
+    process::{PATIENCE, Program, with_plugin},
 };
 use gst::{glib, prelude::*};
 
@@ -42,6 +42,12 @@ fn opencv_to_us() {
 #[test]
 fn opencv_to_our_picture() {
     let (_, got) = from_opencv(&[], &format!("b64jpegdepay ! jpegdec ! {RGB}"));
+    is_the_clip(&got);
+}
+
+/// Expects the pictures of the clip, in RGB.
+#[track_caller]
+fn is_the_clip(got: &Outcome) {
     let source = run(&format!("{} ! {RGB}", decoded_clip()));
     assert_eq!(got.buffers.len(), FRAMES);
     assert_eq!(source.buffers.len(), FRAMES);
@@ -84,6 +90,85 @@ fn us_to_opencv_in_every_framing() {
         assert_eq!(sent.len(), FRAMES);
         let got: Vec<_> = got.into_iter().map(|frame| frame.sha256).collect();
         assert_eq!(got, sent, "{header} {payload}");
+    }
+}
+
+/// The scripts people have, with only their server replaced by ours.
+#[test]
+fn our_server_to_a_script() {
+    let source = format!("{} ! {}", decoded_clip(), jpegs(800));
+    let expected = run(&source).sums();
+    assert_eq!(expected.len(), FRAMES);
+    for pace in ["sync=false", ""] {
+        let mut server = launch(&format!(
+            "-m {source} ! b64jpegserversink port=0 wait-for-client=true max-clients=1 {pace}"
+        ));
+        let line = server.expect_line("b64jpeg-waiting");
+        let (_, port) = line.split_once("port=(int)").expect("a port");
+        let port = port.split([',', ';']).next().expect("a number");
+        let mut receiver = peer("receiver.py");
+        receiver
+            .args(["--as-most-do", &format!("--port={port}")])
+            .arg(&*CLIP);
+        let seen = seen(&Program::start(&mut receiver).finish());
+        server.finish();
+        assert_eq!(seen.len(), FRAMES);
+        for (frame, sent) in seen.iter().zip(&expected) {
+            assert_eq!((&frame.sha256, &frame.size[..]), (sent, SIZE));
+            assert!(frame.psnr > MIN_PSNR, "{frame:?}");
+        }
+    }
+}
+
+/// With only their client replaced.
+#[test]
+fn a_script_to_our_client() {
+    let directory = scratch("to-our-client");
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).expect("a directory");
+    let mut sender = Program::start(peer("sender.py").arg(&*CLIP));
+    let line = sender.expect_line("port ");
+    let client = launch(&format!(
+        "b64jpegclientsrc host=localhost port={} reconnect=false
+         ! multifilesink location={}/%05d.jpg",
+        line.trim_start_matches("port "),
+        directory.display()
+    ));
+    let sent = sent(&sender.finish());
+    client.finish();
+    assert_eq!(sent.len(), FRAMES);
+    let mut files: Vec<_> = fs::read_dir(&directory)
+        .expect("pictures")
+        .map(|entry| entry.expect("a picture").path())
+        .collect();
+    files.sort();
+    let got: Vec<_> = files
+        .iter()
+        .map(|file| fs::read(file).expect("a picture"))
+        .collect();
+    assert_eq!(sums(&got), sent);
+
+    // Shown, they are what the clip shows.
+    let shown = run(&format!(
+        "multifilesrc location={}/%05d.jpg caps=image/jpeg,framerate=30/1 ! jpegdec ! {RGB}",
+        directory.display()
+    ));
+    shown.is_clean();
+    is_the_clip(&shown);
+}
+
+/// Both ends by themselves: a clean end, and nothing said but every frame.
+#[test]
+fn a_script_to_our_client_in_every_framing() {
+    for (header, payload) in FRAMINGS {
+        let args = ["--width", "160", "--header", header, "--payload", payload];
+        let mut sender = peer("sender.py");
+        let (printed, got) = receive(sender.args(args).arg(&*CLIP), |port| {
+            format!("b64jpegclientsrc host=127.0.0.1 port={port} reconnect=false")
+        });
+        got.is_clean();
+        assert_eq!(got.sums(), sent(&printed), "{header} {payload}");
+        assert_eq!(got.buffers.len(), FRAMES);
     }
 }
 
@@ -322,6 +407,23 @@ fn decoded_clip() -> String {
     format!("filesrc location={} ! decodebin", CLIP.display())
 }
 
+/// What makes pictures of a width of decoded ones.
+fn jpegs(width: u32) -> String {
+    // By way of RGB: a videoconvert that is only asked for another range leaves
+    // the samples as they are.
+    format!(
+        "videoscale ! videoconvert
+         ! video/x-raw,format=I420,width={width},pixel-aspect-ratio=1/1,colorimetry={{1:2:0:0,1:4:0:0}}
+         ! jpegenc quality=80"
+    )
+}
+
+/// Starts `gst-launch-1.0` with these words.
+fn launch(words: &str) -> Program {
+    let mut launch = Command::new("gst-launch-1.0");
+    Program::start(with_plugin(launch.args(words.split_whitespace())))
+}
+
 /// The OpenCV sender's stream in a file, in small.
 struct Recording {
     path: PathBuf,
@@ -389,12 +491,11 @@ fn peer(script: &str) -> Command {
     command
 }
 
-/// Starts a peer that serves, and runs `tcpclientsrc ! {tail}` on it.
-fn receive(server: &mut Command, tail: &str) -> (String, Outcome) {
+/// Starts a peer that serves, and runs on its port what `client` makes of it.
+fn receive(server: &mut Command, client: impl FnOnce(&str) -> String) -> (String, Outcome) {
     let mut server = Program::start(server);
     let line = server.expect_line("port ");
-    let port = line.trim_start_matches("port ");
-    let got = run(&format!("tcpclientsrc host=127.0.0.1 port={port} ! {tail}"));
+    let got = run(&client(line.trim_start_matches("port ")));
     let (status, printed) = server.wait();
     assert!(
         status.success(),
@@ -406,18 +507,29 @@ fn receive(server: &mut Command, tail: &str) -> (String, Outcome) {
 
 /// Runs the OpenCV sender of the clip; returns the checksums of its JPEGs, and what arrived.
 fn from_opencv(args: &[&str], tail: &str) -> (Vec<String>, Outcome) {
-    let (printed, got) = receive(peer("sender.py").args(args).arg(&*CLIP), tail);
-    let sent = printed
-        .lines()
-        .filter_map(|line| line.strip_prefix("sent "))
-        .map(String::from)
-        .collect();
-    (sent, got)
+    let mut sender = peer("sender.py");
+    let (printed, got) = receive(sender.args(args).arg(&*CLIP), |port| {
+        stock_client(port, tail)
+    });
+    (sent(&printed), got)
 }
 
 fn from_faults(args: &[&str]) -> Outcome {
     let mut faults = peer("faults.py");
-    receive(faults.args(args).arg(&RECORDING.path), "b64jpegdepay").1
+    let faults = faults.args(args).arg(&RECORDING.path);
+    receive(faults, |port| stock_client(port, "b64jpegdepay")).1
+}
+
+fn stock_client(port: &str, tail: &str) -> String {
+    format!("tcpclientsrc host=127.0.0.1 port={port} ! {tail}")
+}
+
+/// The checksums that the OpenCV sender printed.
+fn sent(printed: &str) -> Vec<String> {
+    let sums = printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("sent "));
+    sums.map(String::from).collect()
 }
 
 /// What the OpenCV receiver says of a frame.
@@ -430,14 +542,11 @@ struct Seen {
 
 /// Sends the clip to the OpenCV receiver; returns the checksums of our JPEGs, and what it saw.
 fn to_opencv(width: u32, header: &str, payload: &str) -> (Vec<String>, Vec<Seen>) {
-    // By way of RGB: a videoconvert that is only asked for another range leaves
-    // the samples as they are.
     let pipeline = Pipeline::launch(&format!(
-        "{} ! videoscale ! videoconvert
-         ! video/x-raw,format=I420,width={width},pixel-aspect-ratio=1/1,colorimetry={{1:2:0:0,1:4:0:0}}
-         ! jpegenc quality=80 ! b64jpegpay name=pay header={header} payload={payload}
+        "{} ! {} ! b64jpegpay name=pay header={header} payload={payload}
          ! tcpserversink name=server host=127.0.0.1 port=0 sync=false",
-        decoded_clip()
+        decoded_clip(),
+        jpegs(width)
     ));
     let server: gst::Element = pipeline.element("server");
 
@@ -474,6 +583,11 @@ fn to_opencv(width: u32, header: &str, payload: &str) -> (Vec<String>, Vec<Seen>
     drop(pipeline);
 
     let printed = receiver.finish();
+    (sums(&sent.take()), seen(&printed))
+}
+
+/// What the OpenCV receiver printed.
+fn seen(printed: &str) -> Vec<Seen> {
     let seen = printed.lines().filter_map(|line| {
         let [size, psnr, sha256] = line
             .strip_prefix("frame ")?
@@ -487,7 +601,7 @@ fn to_opencv(width: u32, header: &str, payload: &str) -> (Vec<String>, Vec<Seen>
             sha256: sha256.into(),
         })
     });
-    (sums(&sent.take()), seen.collect())
+    seen.collect()
 }
 
 /// Peak signal to noise ratio of two pictures of the same size, in dB.

@@ -8,6 +8,7 @@ A torn frame or a JPEG that OpenCV cannot decode ends it with an error.
 import argparse
 import hashlib
 import socket
+import struct
 import sys
 
 import cv2
@@ -16,9 +17,27 @@ import numpy
 import framing
 
 
+def bodies_as_most_do(server):
+    """The loop of most scripts. A server that closes inside a frame has it run forever."""
+    data = b""
+    while True:
+        while len(data) < 4:
+            packet = server.recv(4096)
+            if not packet:
+                return
+            data += packet
+        size = struct.unpack(">L", data[:4])[0]
+        data = data[4:]
+        while len(data) < size:
+            data += server.recv(4096)
+        yield data[:size]
+        data = data[size:]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     framing.add_arguments(parser)
+    parser.add_argument("--as-most-do", action="store_true", help="read as most scripts do; be32 only")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("clip")
     args = parser.parse_args()
@@ -26,7 +45,8 @@ def main():
     clip = cv2.VideoCapture(args.clip)
     count = 0
     with socket.create_connection(("127.0.0.1", args.port)) as server, server.makefile("rb") as stream:
-        for body in framing.bodies(stream, args.header):
+        bodies = bodies_as_most_do(server) if args.as_most_do else framing.bodies(stream, args.header)
+        for body in bodies:
             jpeg = framing.decode(body, args.payload)
             picture = cv2.imdecode(numpy.frombuffer(jpeg, numpy.uint8), cv2.IMREAD_COLOR)
             if picture is None:
