@@ -25,13 +25,13 @@ case :${GST_PLUGIN_PATH:-}: in
 esac
 
 default_port=9999
-# Frames that may wait for one slow client before whole frames are dropped for it.
+# Frames that may wait for one slow viewer before whole frames are dropped for it,
+# and how long all may take to read the last ones when a file has ended.
 live_queue=25
 file_queue=250
+file_patience=60000000000
 # Keeps nothing but the newest frame.
 newest=(queue leaky=downstream max-size-buffers=1)
-# Keeps every frame and waits, a few frames ahead of the clock and no more.
-steady=(queue max-size-buffers=3)
 # What JPEG means by colour is 1:4:0:0, full range and BT.601; without it viewers
 # see washed-out pictures. Asked for that alone, videoconvert 1.22 hands BT.601 of
 # limited range, as of all SD video, on as it is. So FCC's matrix, 2, comes first: it
@@ -75,7 +75,8 @@ usage_error() {
 status_shown=
 show_status() {
     if [[ -t 1 ]]; then
-        printf '\r\e[K%s' "$*"
+        # Cut off at the edge, because nobody could rewrite two lines.
+        printf '\r\e[K\e[?7l%s\e[?7h' "$*"
         status_shown=yes
     else
         printf '%s\n' "$*"
@@ -173,7 +174,7 @@ saved_terminal=
 ending=   # why it ends, once somebody has asked for it
 failure=  # the first error, as a sentence
 asked_at= # when the children were asked to end
-scratch=  # a temporary directory
+scratch=  # a temporary directory, if there is one
 
 trap finish EXIT
 trap 'request_end "Stopped."' INT TERM HUP
@@ -187,20 +188,6 @@ start() {
     pids[$name]=$!
     logs[$name]=$log
     partial[$name]=
-}
-
-make_scratch() {
-    scratch=${scratch:-$(mktemp -d)}
-}
-
-# make_pipe: file descriptors 8 (read) and 9 (write).
-make_pipe() {
-    make_scratch
-    mkfifo "$scratch/pipe"
-    # Opened for both first: a pipe opened for one waits for the other.
-    exec 7<>"$scratch/pipe"
-    exec 8<"$scratch/pipe"
-    exec 9>"$scratch/pipe" 7>&-
 }
 
 # Sets `now`, in milliseconds.
@@ -269,17 +256,19 @@ read_keyboard() {
     local key
     own_keyboard || return 0
     if [[ -z $saved_terminal ]]; then
-        saved_terminal=$(stty -g)
-        stty -icanon -echo
+        # A Ctrl-C would end it as well.
+        saved_terminal=$(stty -g) || return 0
+        stty -icanon -echo || return 0
     fi
     while read -r -t 0; do
-        read -r -N 1 key || return 0
+        # A Ctrl-D typed before the terminal was ours is there and cannot be read.
+        read -r -N 1 -t 0.1 key || return 0
         [[ $key != [qQ] ]] || request_end 'Stopped by q.'
     done
 }
 
 # follow: until every child has ended. Calls `heard NAME LINE` for each line a
-# child prints, `tick` in between and `ended NAME`; a script may replace them.
+# child prints and `ended NAME`; a script may replace them.
 follow() {
     local name line status
     while ((${#logs[@]})); do
@@ -301,13 +290,10 @@ follow() {
             fi
         done
         read_keyboard
-        tick
         [[ -z $ending$failure ]] || press_end
     done
     clear_status
 }
-
-tick() { :; }
 
 ended() {
     [[ -z ${messages[ERROR]-} ]] || fail "${messages[ERROR]}" ''
@@ -342,16 +328,15 @@ have_display() {
     return 1
 }
 
-# window TITLE SYNC: sets `show` to what shows JPEG and its frame rate in a window.
+# window TITLE: sets `show` to what shows JPEG and its frame rate in a window.
+# Without a clock, because a sink that is late by it has decoders drop frames: those
+# before the server, too.
 window() {
-    show=(jpegdec ! videoconvert ! taginject "tags=title=$1" ! fpsdisplaysink video-sink=autovideosink "sync=$2")
-    or_key=', or q was pressed in the window'
+    show=(jpegdec ! videoconvert ! taginject "tags=title=$1" ! fpsdisplaysink video-sink=autovideosink sync=false)
 }
 
-# meter SYNC: sets `show` to what only measures the frame rate.
-meter() {
-    show=(fpsdisplaysink text-overlay=false video-sink=fakesink "sync=$1")
-}
+# What only measures the frame rate.
+meter=(fpsdisplaysink text-overlay=false video-sink=fakesink sync=false)
 
 # ---- gst-launch-1.0 ---------------------------------------------------------
 
@@ -365,20 +350,11 @@ shell_line() {
     printf '%s' "${line# }"
 }
 
-# launch [COMMAND...]: prints the line for `gst`, then starts it, unless
-# `dry_run` is set. What the pipeline writes to file descriptor 3 is piped into
-# COMMAND.
+# launch: prints the line for `gst`, then starts it, unless `dry_run` is set.
 launch() {
-    say "GST_PLUGIN_PATH=$(shell_line "$GST_PLUGIN_PATH") $(shell_line gst-launch-1.0 "${gst[@]}")${1:+ 3>&1 >&2 | $(shell_line "$@")}"
+    say "GST_PLUGIN_PATH=$(shell_line "$GST_PLUGIN_PATH") $(shell_line gst-launch-1.0 "${gst[@]}")"
     [[ -z $dry_run ]] || exit 0
-    if (($#)); then
-        make_pipe
-        start gst-launch-1.0 gst-launch-1.0 "${gst[@]}" </dev/null 3>&9 8<&- 9>&-
-        start "$1" "$@" <&8 8<&- 9>&-
-        exec 8<&- 9>&-
-    else
-        start gst-launch-1.0 gst-launch-1.0 "${gst[@]}" </dev/null
-    fi
+    start gst-launch-1.0 gst-launch-1.0 "${gst[@]}" </dev/null
     ! own_keyboard || say 'q or Ctrl-C ends it.'
 }
 
@@ -397,7 +373,9 @@ expected=
 last_line=
 
 heard() {
-    local line=$2
+    # What goes before a message says nothing more; an error may come in between.
+    local line=${2#'buffering...'*$'\r'}
+    line=${line#'Got message #'*'): '}
     if [[ $expected == place ]]; then
         # "file(line): function (): /path:", the colon announcing one more line.
         expected=
@@ -418,15 +396,26 @@ heard() {
         'WARNING: erroneous pipeline: '*) fail "${line#*pipeline: }" '' ;;
         *FPSDisplaySink*': last-message = rendered: '*) show_rate "${line#*rendered: }" ;;
         # A window that is destroyed from outside takes its program down with it.
-        'X Error of failed request'* | *'fatal IO error'*) request_end "$window_closed" ;;
+        'X Error of failed request'* | 'X connection to '*' broken'* | *'fatal IO error'*)
+            request_end "$window_closed"
+            ;;
         'Missing element: '* | 'Missing decoder: '*) missing "${line#*: }" ;;
         *) heard_more "$1" "$line" ;;
     esac
     last_line=$line
 }
 
-# The lines only one script understands.
+# The lines only some scripts understand.
 heard_more() { :; }
+
+# field NAME LINE: sets `value` to a field of a structure as GStreamer prints it.
+field() {
+    value=
+    [[ $2 =~ ,\ $1=\([A-Za-z0-9]+\)(\"([^\"\\]|\\.)*\"|[^,\;]*) ]] || return 1
+    value=${BASH_REMATCH[1]#\"}
+    printf -v value %b "${value%\"}"
+    value=${value//\\/}
+}
 
 # report DETAIL: the message is complete. An error ends everything, a warning is
 # passed on.
@@ -440,8 +429,11 @@ report() {
         return
     fi
     text=$(whole_text "$message" "$1")
-    # What has no decoder is named again, in words, where it matters.
-    [[ -n $ending || $text == 'No decoder available'* ]] || complain "warning: $text"
+    case $text in
+        # It is told in words where it matters: what has no decoder, who is not there.
+        'No decoder available'* | *'; trying again'*) ;;
+        *) [[ -n $ending ]] || complain "warning: $text" ;;
+    esac
 }
 
 # whole_text MESSAGE DETAIL: both, or the one that says it all.
@@ -470,29 +462,21 @@ missing() {
 
 # show_rate "N, dropped: D, current: C, average: A", twice a second.
 rates=0
+delay_shown=
 show_rate() {
-    [[ $1 =~ ^([0-9]+),.*current:\ ([0-9.]+),\ average:\ ([0-9.]+) ]] || return 0
+    # The average counts the time in which nobody was there, too.
+    [[ $1 =~ ^([0-9]+),.*current:\ ([0-9.]+) ]] || return 0
     # A log gets a line each second.
     [[ -t 1 ]] || ((rates++ % 2 == 0)) || return 0
-    show_status "${BASH_REMATCH[2]} frames/s (average ${BASH_REMATCH[3]}, ${BASH_REMATCH[1]} frames)"
+    show_status "${BASH_REMATCH[2]} frames/s (${BASH_REMATCH[1]} frames)$delay_shown"
 }
 
 # explain MESSAGE DETAIL: one sentence that says what to do.
 explain() {
     local message=$1 detail=$2
     case "$message $detail" in
-        *'Address already in use'*)
-            echo "port $port is taken; choose another with --port, or any free one with --port 0" ;;
-        *'Failed to bind'*'Permission denied'* | *'bind('*'Permission denied'*)
-            echo "port $port is for root only; choose one from 1024 up with --port" ;;
-        *'Cannot assign requested address'*)
-            echo "this machine does not have the address '$host'; use --host 127.0.0.1, or 0.0.0.0 for all it has" ;;
-        *'Failed to resolve host'* | *getaddrinfo*)
-            echo "there is no host called '$host'" ;;
-        *'Failed to connect to host'*'Connection refused'*)
-            echo "nobody serves at $(address "$host" "$port"); start pipelines/serve.sh there first" ;;
-        *'Failed to connect to host'*)
-            echo "$(address "$host" "$port") cannot be reached: ${detail##*: }" ;;
+        'Cannot listen on '*)
+            echo "$message" ;;
         *'no element "b64jpeg'*)
             echo "GStreamer does not find our plugin in $plugin_dir; run pipelines/setup.sh" ;;
         *'no element '*)
@@ -506,7 +490,11 @@ explain() {
             echo "'$input' has no video in it" ;;
         *'Internal data stream error'*'reason error'*)
             echo "$input cannot be opened, or broke off" ;;
-        *) echo "${input:+$input: }$(whole_text "$message" "$detail")" ;;
+        *)
+            message=$(whole_text "$message" "$detail")
+            [[ $message == *"$input"* ]] || message="$input: $message"
+            echo "$message"
+            ;;
     esac
 }
 
@@ -525,15 +513,20 @@ outcome() {
 # ---- serving ----------------------------------------------------------------
 # What serve.sh and replay.sh have in common.
 
+clients=
 fast=
+loop=
 no_preview=
 live=
+server=() # properties of its own
 server_options="  --host H      the address to listen on: 127.0.0.1 (default), only this machine;
                 0.0.0.0 or ::, every address it has. Plain TCP is not encrypted:
                 whoever can reach the port can watch.
   --port P      the port (default $default_port); 0 picks a free one and prints it
+  --clients N   serve no more than N viewers at a time, and turn others away
   --fast        as fast as the viewer reads instead of at the video's own rate,
                 for one viewer: it gets every frame from the first to the last
+  --loop        begin again at the end
   --no-preview  no window; the frame rate is shown in the terminal
   --dry-run     print the gst-launch-1.0 line and do nothing else
   --help        this text"
@@ -544,7 +537,9 @@ server_option() {
     case $1 in
         --host) value_of "$@" && host=$value && taken=2 ;;
         --port) value_of "$@" && number --port "$value" 0 65535 && port=$value && taken=2 ;;
+        --clients) value_of "$@" && number --clients "$value" 1 999999999 && clients=$value && taken=2 ;;
         --fast) fast=yes ;;
+        --loop) loop=yes ;;
         --no-preview) no_preview=yes ;;
         --dry-run) dry_run=yes ;;
         --help) usage && exit ;;
@@ -554,68 +549,73 @@ server_option() {
 
 # serve ELEMENT...: sends the JPEG frames that these elements make.
 serve() {
-    local sync=true limit=$file_queue preview=("${steady[@]}")
+    [[ -z $live || -z $fast$loop ]] || usage_error "--fast and --loop are for files; $input is live"
+    [[ -z $fast || -z $clients ]] || usage_error '--fast is for one viewer'
+    server+=("$(property host "$host")" "port=$port")
     if [[ -n $live ]]; then
-        sync=false limit=$live_queue preview=("${newest[@]}")
-    elif [[ -n $fast ]]; then
-        sync=false
+        server+=(sync=false "queue-frames=$live_queue")
+    else
+        server+=(wait-for-client=true "queue-frames=$file_queue" "drain-timeout=$file_patience")
     fi
+    [[ -z $fast ]] || server+=(max-clients=1 sync=false)
+    [[ -z $clients ]] || server+=("max-clients=$clients")
+    [[ -z $loop ]] || server+=(loop=true)
     if [[ -z $no_preview ]] && ! have_display; then
         say "No preview: $no_display."
         no_preview=yes
     fi
 
-    gst=(-v "$@" ! b64jpegpay quit-key=q ! tee name=sent)
-    if [[ -n $fast ]]; then
-        # tcpserversink never waits for anybody; a pipe does.
-        gst+=(sent. ! "${steady[@]}" ! fdsink fd=3)
-    else
-        # A client that is `limit` frames late loses whole frames; the others notice nothing.
-        gst+=(sent. ! "${steady[@]}" ! tcpserversink "$(property host "$host")" "port=$port" "sync=$sync"
-            unit-format=buffers "units-soft-max=$limit" recover-policy=keyframe)
-        # At the end of a file tcpserversink would drop what is not sent yet:
-        # this branch keeps the pipeline running for half a second more.
-        [[ -n $live ]] || gst+=(sent. ! queue leaky=downstream ! fakesink sync=true ts-offset=500000000)
-    fi
-    # The preview shows what viewers get: the frames as they were sent, decoded.
+    # The preview shows what viewers get: the frames as they are sent, decoded.
     # A key pressed in it travels upstream, and q makes b64jpegpay end the stream.
     if [[ -z $no_preview ]]; then
-        window TRANSMITIENDO "$sync"
-        gst+=(sent. ! "${preview[@]}" ! b64jpegdepay ! "${show[@]}")
+        window TRANSMITIENDO
+        or_key=', or q was pressed in the window'
+        show=(b64jpegpay quit-key=q ! b64jpegdepay ! "${show[@]}")
     else
-        meter "$sync"
-        gst+=(sent. ! "${preview[@]}" ! "${show[@]}")
+        show=("${meter[@]}")
     fi
-
-    if [[ -n $fast ]]; then
-        local listen=TCP4-LISTEN
-        [[ $host != *:* ]] || listen=TCP6-LISTEN
-        launch socat -d -d -u - "$listen:$port,bind=${host/#*:*/[$host]},reuseaddr"
-    else
-        launch
-    fi
-    tick() { poll_clients; }
+    # The server sets the pace, a few frames behind the tee: in a pause both branches
+    # need a frame. The other one never holds anything back.
+    gst=(-m -v "$@" ! tee name=sent
+        sent. ! "${newest[@]}" ! "${show[@]}"
+        sent. ! queue max-size-buffers=3 ! b64jpegserversink "${server[@]}")
     heard_more() { heard_server "$2"; }
+    launch
     follow
 }
 
-# The address is announced when both are true: it is open, and the source plays.
-listening=
-playing=
-announced=
 heard_server() {
+    local address clients
     case $1 in
-        *TCPServerSink*': current-port = '[1-9]* | *' listening on AF='*)
-            [[ -n $listening ]] || port=${1##*[ :]}
-            listening=yes
+        *B64JpegServerSink*': current-port = '[1-9]*) port=${1##* } ;;
+        b64jpeg-waiting,*)
+            announce
+            say 'It begins with the first viewer.'
             ;;
-        *'etting pipeline to PLAYING'*) playing=yes ;;
-        *socat*' E '*'Broken pipe' | *socat*' E '*'Connection reset by peer')
-            request_end 'The viewer has left.'
+        *'etting pipeline to PLAYING'*) announce ;;
+        b64jpeg-client-*)
+            field address "$1" && address=$value
+            field clients "$1" && clients="$value client"
+            [[ $value == 1 ]] || clients+=s
+            field reason "$1" || value=added
+            case $value in
+                added) say "+ $address watches ($clients)" ;;
+                ended) say "- $address was served to the end ($clients)" ;;
+                # With or without having read everything.
+                left | reset)
+                    say "- $address left ($clients)"
+                    [[ -z $fast ]] || request_end 'The viewer has left.'
+                    ;;
+                *) say "- $address was lost: $value ($clients)" ;;
+            esac
             ;;
-        *socat*' E '*) fail "${1#* E }" '' ;;
     esac
-    [[ -n $listening && -n $playing && -z $announced ]] || return 0
+}
+
+# Says where the stream is, once it is there.
+announced=
+announce() {
+    [[ -z $announced ]] || return 0
     announced=yes
     local from=$host
     [[ $host != 0.0.0.0 && $host != :: ]] || from=$HOSTNAME
@@ -624,32 +624,74 @@ heard_server() {
         say 'Only this machine can watch; --host 0.0.0.0 lets others watch as well.'
 }
 
-# Prints who has come and who has left since the last time, twice a second.
-declare -A clients=()
-last_poll=0
-poll_clients() {
-    local peer
-    local -A here_now=()
-    look_at_clock
-    [[ -n $announced ]] && ((now - last_poll >= 500)) || return 0
-    last_poll=$now
-    while read -r _ _ _ peer _; do
-        # An IPv4 client of an IPv6 socket.
-        [[ $peer != '[::ffff:'* ]] || peer=${peer#'[::ffff:'} peer=${peer/]/}
-        here_now[$peer]=yes
-    done < <(ss -Htn state established "( sport = :$port )")
-    for peer in "${!clients[@]}"; do
-        [[ -z ${here_now[$peer]-} ]] || continue
-        unset "clients[$peer]"
-        say "- $peer left ($(count_clients))"
-    done
-    for peer in "${!here_now[@]}"; do
-        [[ -z ${clients[$peer]-} ]] || continue
-        clients[$peer]=yes
-        say "+ $peer watches ($(count_clients))"
-    done
+# ---- receiving --------------------------------------------------------------
+# What watch.sh and record.sh have in common.
+
+hello= # what to say when the stream is there
+once=
+receiver_options="  --once        end with the stream, or at once if there is none, instead of waiting
+                until it is there, and there again
+  --dry-run     print the gst-launch-1.0 line and do nothing else
+  --help        this text"
+
+receiver_option() {
+    case $1 in
+        --once) once=yes ;;
+        --dry-run) dry_run=yes ;;
+        --help) usage && exit ;;
+        *) usage_error "there is no option $1" ;;
+    esac
 }
 
-count_clients() {
-    ((${#clients[@]} == 1)) && echo '1 client' || echo "${#clients[@]} clients"
+# Sets `source` to what receives from the address in `input`.
+receive() {
+    input=${input:-localhost}
+    parse_address "$input"
+    source=(b64jpegclientsrc "$(property host "$host")" "port=$port")
+    [[ -z $once ]] || source+=(reconnect=false)
+    input=$(address "$host" "$port")
+}
+
+# Says whether pictures come, once for each change.
+there=
+heard_receiver() {
+    local cause=
+    case $1 in
+        b64jpeg-connection,*)
+            ! field cause "$1" || cause=" ($value)"
+            field state "$1"
+            case $value,$there in
+                streaming,gone) there=yes && say "$input is back." ;;
+                streaming,*) there=yes && say "$hello" ;;
+                lost,yes) there=gone && wait_for "has gone$cause; waiting until it is back" ;;
+                lost,) there=no && wait_for "gives no pictures$cause; waiting until it does" ;;
+                waiting,) there=no && wait_for "is not there$cause; waiting until it is" ;;
+            esac
+            ;;
+        *B64JpegClientSrc*': stats = '*) show_delay "$1" ;;
+    esac
+}
+
+# How a stream ends that nobody waits for any more: by the server, or by q in the window.
+received() {
+    [[ -z $once || $there != @(no|gone) ]] || outcome 'The stream has ended: the server closed it.'
+    outcome 'Stopped by q.'
+}
+
+# Where it is not waited for, the outcome says it all.
+wait_for() {
+    [[ -n $once ]] || say "$input $1."
+}
+
+# show_delay STATS: adds it to the frame rate.
+show_delay() {
+    if field delay-median "$1"; then
+        [[ -n $delay_shown ]] || say 'The delay is from the capture there to the arrival here: on two machines it is as right as their clocks.'
+        delay_shown=$value
+        field delay-p99 "$1"
+        printf -v delay_shown ', delay %.1f ms (99 %%: %.1f ms)' "${delay_shown}e-6" "${value}e-6"
+    elif field frames "$1" && ((value > 0)) && [[ -z $delay_shown ]]; then
+        delay_shown=' '
+        say 'There is no delay to show: the pictures tell no time of capture.'
+    fi
 }

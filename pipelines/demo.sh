@@ -30,7 +30,7 @@ for word; do
     esac
 done
 
-make_scratch
+scratch=$(mktemp -d)
 input=$scratch/clip.avi
 prepare
 say "Making a clip of $seconds seconds."
@@ -41,8 +41,9 @@ follow
 [[ -z $ending$failure ]] || outcome
 
 # From here on the children are the scripts, and their lines are passed on.
-declare -A rate=()
+declare -A rate=() last=()
 heard() {
+    last[$1]=$2
     if [[ -t 1 && $2 == *' frames/s '* ]]; then
         rate[$1]=${2%% (*}
         show_status "serve.sh ${rate[serve.sh]-}, watch.sh ${rate[watch.sh]-}"
@@ -50,26 +51,19 @@ heard() {
     fi
     say "$1 | $2"
     [[ $2 =~ ' at '([^ ]+)'; watch it' ]] || return 0
-    start watch.sh "$here/watch.sh" "${BASH_REMATCH[1]}" </dev/null
+    start watch.sh "$here/watch.sh" --once "${BASH_REMATCH[1]}" </dev/null
 }
 
-# The window may have ended, or the server, which then needs a moment.
-watched_until=
+# Nobody watches any more: if not because the clip has ended, then the server need not go on.
+the_end='The demo has ended.'
 ended() {
     if ((exit_status[$1])); then
         failure="$1 failed"
-    elif [[ $1 == watch.sh ]]; then
-        look_at_clock
-        watched_until=$now
+    elif [[ $1 == watch.sh && ${last[watch.sh]} != 'The stream has ended'* ]]; then
+        request_end "$the_end"
     fi
 }
 
-tick() {
-    look_at_clock
-    [[ -z $watched_until ]] || ((now - watched_until < 2000)) || request_end "$the_end"
-}
-
-the_end='The demo has ended.'
 start serve.sh "$here/serve.sh" --port 0 "$input" </dev/null
 follow
 outcome "$the_end"

@@ -9,30 +9,28 @@ force=
 
 usage() {
     cat <<USAGE
-Usage: pipelines/$me [--force] [HOST[:PORT]] [FILE]
+Usage: pipelines/$me [OPTION...] [HOST[:PORT]] [FILE]
 
 Records the stream that HOST serves (default localhost:$default_port) into FILE (default:
-named by date and time, .b64jpeg). No picture is encoded again, and only whole frames
-are written, in the default framing, so the file always plays: with pipelines/replay.sh, or any GStreamer
-player that has the plugin.
+named by date and time, .b64jpeg). Waits for a server that is not there yet, or has
+gone, and then goes on in the same file. No picture is encoded again, and only whole
+frames are written, in the default framing, so the file always plays: with
+pipelines/replay.sh, or any GStreamer player that has the plugin.
 
-  --force    write over FILE if it exists
-  --dry-run  print the gst-launch-1.0 line and do nothing else
-  --help     this text
+  --force       write over FILE if it exists
+$receiver_options
 
-It ends with the stream; q in the terminal or Ctrl-C ends it sooner.
+q in the terminal or Ctrl-C ends it.
 
 Example:
-  pipelines/$me localhost:$default_port 'my recording.b64jpeg'
+  pipelines/$me --once localhost:$default_port 'my recording.b64jpeg'
 USAGE
 }
 
 for word; do
     case $word in
         --force) force=yes ;;
-        --dry-run) dry_run=yes ;;
-        --help) usage && exit ;;
-        -?*) usage_error "there is no option $word" ;;
+        -?*) receiver_option "$word" ;;
         *)
             if [[ -z $input ]]; then
                 input=$word
@@ -44,19 +42,16 @@ for word; do
             ;;
     esac
 done
-input=${input:-localhost}
-parse_address "$input"
+receive
 [[ -n $file ]] || printf -v file '%(%Y-%m-%d %H.%M.%S)T.b64jpeg' -1
 
 [[ -n $force || ! -e $file ]] || die "'$file' exists; choose another name, or --force to write over it"
 [[ -w $(dirname -- "$file") ]] || die "'$file' cannot be written: its directory is not there or not yours"
 
 prepare
-gst=(-e tcpclientsrc "$(property host "$host")" "port=$port" ! b64jpegdepay ! b64jpegpay !
-    filesink "$(property location "$file")")
-heard_more() {
-    [[ $2 != *'etting pipeline to PLAYING'* ]] || say "Recording $(address "$host" "$port") to '$file'."
-}
+gst=(-e -m "${source[@]}" ! b64jpegpay ! filesink "$(property location "$file")")
+hello="Recording $input to '$file'."
+heard_more() { heard_receiver "$2"; }
 launch
 follow
 if [[ -s $file ]]; then
@@ -64,4 +59,4 @@ if [[ -s $file ]]; then
 elif [[ -z $force ]]; then
     rm -f -- "$file"
 fi
-outcome 'The stream has ended: the server closed it.'
+received

@@ -7,17 +7,16 @@
 host=127.0.0.1
 port=$default_port
 framerate=25
-loop=
 
 usage() {
     cat <<USAGE
 Usage: pipelines/$me [OPTION...] FILE
 
 Serves FILE, a recording of pipelines/record.sh, to any number of viewers, frame
-by frame as it was received.
+by frame as it was received. It waits for the first viewer and ends when everybody
+has everything.
 
   --framerate N  frames per second (default $framerate): the stream itself has no times
-  --loop         begin again at the end; the whole file is held in memory
 $server_options
 
 A window or the terminal ends it with q; so does Ctrl-C.
@@ -32,7 +31,6 @@ set -- "${words[@]}"
 while (($#)); do
     case $1 in
         --framerate) value_of "$@" && number --framerate "$value" 1 1000 && framerate=$value && shift 2 ;;
-        --loop) loop=yes && shift ;;
         -?*) server_option "$@" && shift "$taken" ;;
         *)
             [[ -z $input && -n $1 ]] || usage_error 'exactly one FILE is needed'
@@ -45,11 +43,5 @@ done
 
 readable_file "$input"
 prepare
-if [[ -n $loop ]]; then
-    # Its file name is a pattern for numbered files.
-    media=(multifilesrc loop=true "$(property location "${input//%/%%}")")
-else
-    media=(filesrc "$(property location "$input")")
-fi
-serve "${media[@]}" ! b64jpegdepay "framerate=$framerate/1"
+serve filesrc "$(property location "$input")" ! b64jpegdepay "framerate=$framerate/1"
 outcome "The recording has ended${or_key:-}."

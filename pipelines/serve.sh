@@ -16,8 +16,10 @@ Usage: pipelines/$me [OPTION...] SOURCE
 Serves SOURCE to any number of viewers and shows what they get in a window.
 
 SOURCE is one of
-  a file        any video; paced at its own rate, ends with the file. A viewer
-                that is more than $file_queue frames late loses whole frames.
+  a file        any video. It waits for the first viewer, who gets it from the
+                first frame, is paced at its own rate, and ends when everybody
+                has everything. A viewer that is more than $file_queue frames late
+                loses whole frames.
   a URI         rtsp://, http://, https:// ...
   /dev/videoN   a camera, or 'camera' for the first one; the pictures of an
                 MJPEG camera are sent as they are, unless --width or --quality
@@ -121,7 +123,8 @@ case $input in
         media=(uridecodebin "uri=$(file_uri "$input")" "${only_pictures[@]}" ! "${encode[@]}")
         ;;
 esac
-[[ -z $fast || -z $live ]] || usage_error "--fast is for files; $input is live and has a rate of its own"
 
+# For those who want to know the delay; other viewers do not notice.
+server=(capture-time=true)
 serve "${media[@]}"
 outcome "The video has ended${or_key:-}."

@@ -31,7 +31,7 @@ packages=(
     gcc libc6-dev pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-base-apps gstreamer1.0-plugins-good
     gstreamer1.0-plugins-bad gstreamer1.0-libav gstreamer1.0-x
-    iproute2 socat v4l-utils
+    v4l-utils
 )
 
 while (($#)); do

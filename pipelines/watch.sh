@@ -5,55 +5,61 @@
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
 no_window=
+delay=
 
 usage() {
     cat <<USAGE
-Usage: pipelines/$me [--no-display] [HOST[:PORT]]
+Usage: pipelines/$me [OPTION...] [HOST[:PORT]]
 
 Shows the stream that HOST serves (default localhost:$default_port) in a window with
 its frame rate. Always the newest frame: what cannot be shown in time is dropped.
+Waits for a server that is not there yet, or has gone.
 
+  --delay       print how long the pictures take from the camera to this program:
+                the median and the 99th percentile of the newest ones. Between two
+                machines it is as right as their clocks are. The server has to
+                stamp its pictures, as pipelines/serve.sh does; those of a
+                recording are as old as it is.
   --no-display  no window; every frame is decoded, and the frame rate shown in
                 the terminal
-  --dry-run     print the gst-launch-1.0 line and do nothing else
-  --help        this text
+$receiver_options
 
 A window or the terminal ends it with q; so does Ctrl-C.
 
 Examples:
   pipelines/$me 192.168.1.20
-  pipelines/$me '[::1]:5000'
+  pipelines/$me --delay '[::1]:5000'
 USAGE
 }
 
 for word; do
     case $word in
+        --delay) delay=yes ;;
         --no-display) no_window=yes ;;
-        --dry-run) dry_run=yes ;;
-        --help) usage && exit ;;
-        -?*) usage_error "there is no option $word" ;;
+        -?*) receiver_option "$word" ;;
         *)
             [[ -z $input ]] || usage_error 'one address is enough'
             input=$word
             ;;
     esac
 done
-input=${input:-localhost}
-parse_address "$input"
 
+receive
 prepare
 if [[ -z $no_window ]] && ! have_display; then
     say "No window: $no_display."
     no_window=yes
 fi
-gst=(-v tcpclientsrc "$(property host "$host")" "port=$port" ! b64jpegdepay quit-key=q)
+[[ -z $delay ]] || source+=(stats-interval=1000000000)
+gst=(-m -v "${source[@]}" quit-key=q)
 if [[ -z $no_window ]]; then
-    window RECIBIDO false
+    window RECIBIDO
     gst+=(! "${newest[@]}" ! "${show[@]}")
 else
-    meter false
-    gst+=(! jpegdec ! "${show[@]}")
+    gst+=(! jpegdec ! "${meter[@]}")
 fi
+hello="Watching $input."
+heard_more() { heard_receiver "$2"; }
 launch
 follow
-outcome "The stream has ended: the server closed it${or_key:-}."
+received

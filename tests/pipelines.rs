@@ -9,16 +9,18 @@ use std::{
     fs,
     io::Write,
     net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    path::Path,
+    process::{Command, ExitStatus, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread,
-    time::{Duration, Instant},
 };
 
+use base64::prelude::*;
 use common::{
     pipeline::{Pipeline, scratch},
     process::{PATIENCE, Program},
+    sender::{Port, eventually},
+    viewer::Viewer,
 };
 
 const SCRIPTS: [&str; 6] = ["demo", "record", "replay", "serve", "setup", "watch"];
@@ -105,7 +107,7 @@ impl Script {
             };
         }
         let output = command.stdin(Stdio::null()).output().expect("it starts");
-        assert_eq!(processes(&self.mark), [""; 0]);
+        assert_eq!(processes(&self.mark), []);
         output
     }
 }
@@ -124,23 +126,58 @@ impl Running {
         rest.split(';').next().expect("an end").to_owned()
     }
 
-    fn signal(&self, signal: &str) {
-        let id = self.program.id().to_string();
-        let status = Command::new("kill").args(["-s", signal, &id]).status();
-        assert!(status.expect("kill starts").success());
+    /// A viewer of what it serves.
+    #[track_caller]
+    fn viewer(&mut self) -> Viewer {
+        Viewer::connect(self.address().parse().expect("an address"))
     }
 
-    /// Its whole output, when it has ended well and left nothing running.
+    #[track_caller]
+    fn expect(&mut self, text: &str) {
+        self.program.expect_line(text);
+    }
+
+    fn signal(&self, signal: &str) {
+        kill(self.program.id(), signal);
+    }
+
+    /// Ends the pipeline that the script runs, as the kernel does when memory is short.
+    #[track_caller]
+    fn kill_pipeline(&self) {
+        let mut pipelines = processes(&self.mark);
+        pipelines.retain(|(_, line)| line.starts_with("gst-launch-1.0 "));
+        let [(id, _)] = pipelines[..] else {
+            panic!("one pipeline: {pipelines:?}");
+        };
+        kill(id, "KILL");
+    }
+
+    /// How it has ended, which leaves nothing running, and its whole output.
+    #[track_caller]
+    fn wait(self) -> (ExitStatus, String) {
+        let ended = self.program.wait();
+        assert_eq!(processes(&self.mark), []);
+        ended
+    }
+
+    /// Its whole output, when it has ended well.
     #[track_caller]
     fn finish(self) -> String {
-        let output = self.program.finish();
-        assert_eq!(processes(&self.mark), [""; 0]);
+        let (status, output) = self.wait();
+        assert!(status.success(), "{status}; it printed:\n{output}");
         output
     }
 }
 
-/// The command lines of the processes that carry the mark.
-fn processes(mark: &str) -> Vec<String> {
+fn kill(id: u32, signal: &str) {
+    let status = Command::new("kill")
+        .args(["-s", signal, &id.to_string()])
+        .status();
+    assert!(status.expect("kill starts").success());
+}
+
+/// The ids and command lines of the processes that carry the mark.
+fn processes(mark: &str) -> Vec<(u32, String)> {
     let entry = format!("{MARK}={mark}");
     let processes = fs::read_dir("/proc").expect("Linux");
     processes
@@ -151,7 +188,8 @@ fn processes(mark: &str) -> Vec<String> {
                 .split(|byte| *byte == 0)
                 .any(|e| e == entry.as_bytes());
             let line = fs::read(path.join("cmdline")).ok()?;
-            marked.then(|| String::from_utf8_lossy(&line).replace('\0', " "))
+            let id = path.file_name()?.to_str()?.parse().ok()?;
+            marked.then(|| (id, String::from_utf8_lossy(&line).replace('\0', " ")))
         })
         .collect()
 }
@@ -166,7 +204,7 @@ fn shell_words(command: &Command) -> String {
 }
 
 /// A video with a name that needs quoting everywhere.
-fn clip() -> PathBuf {
+fn clip() -> String {
     static MADE: std::sync::Once = std::sync::Once::new();
     let path = scratch("a 'clip' \"ü\" \\ !.avi");
     MADE.call_once(|| {
@@ -179,7 +217,7 @@ fn clip() -> PathBuf {
             &path,
         );
     });
-    path
+    path.to_str().expect("UTF-8").to_owned()
 }
 
 /// Writes what `elements` make to a file.
@@ -204,13 +242,68 @@ fn frames(recording: &[u8]) -> Vec<&[u8]> {
     frames
 }
 
-fn record(address: &str, name: &str) -> Vec<u8> {
+/// The JPEGs of a recording, without the stamps of the time.
+fn pictures(recording: &[u8]) -> Vec<Vec<u8>> {
+    let jpeg = |frame| BASE64_STANDARD.decode(frame).expect("base64");
+    let frames = frames(recording).into_iter();
+    frames.map(|frame| unstamped(jpeg(frame))).collect()
+}
+
+/// A JPEG without the comment that may follow its first marker.
+fn unstamped(mut jpeg: Vec<u8>) -> Vec<u8> {
+    if let [_, _, 0xff, 0xfe, high, low, ..] = jpeg[..] {
+        jpeg.drain(2..4 + usize::from(u16::from_be_bytes([high, low])));
+    }
+    jpeg
+}
+
+/// A file that is not there yet.
+fn fresh(name: &str) -> String {
     let path = scratch(name);
     let _ = fs::remove_file(&path);
-    script("record", &[address, path.to_str().expect("UTF-8")])
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+fn size(path: &str) -> u64 {
+    fs::metadata(path).map_or(0, |file| file.len())
+}
+
+/// Records a stream until it ends.
+#[track_caller]
+fn record(address: &str, name: &str) -> Vec<u8> {
+    let path = fresh(name);
+    script("record", &["--once", address, &path])
         .start()
         .finish();
     fs::read(path).expect("a recording")
+}
+
+/// What a single viewer gets of a file, all of it, as fast as possible.
+#[track_caller]
+fn served_fast(clip: &str, name: &str) -> Vec<u8> {
+    let ipv6 = TcpListener::bind("[::1]:0").is_ok();
+    let host = if ipv6 { "::1" } else { "localhost" };
+    let args = ["--fast", "--host", host, "--port=0", clip];
+    let mut server = script("serve", &args).start();
+    let recording = record(&server.address(), name);
+    let output = server.finish();
+    assert!(output.contains("The video has ended."), "{output}");
+    recording
+}
+
+/// A server that says `greeting` to everybody.
+fn greeter(greeting: &'static [u8]) -> String {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = server.local_addr().expect("an address").to_string();
+    // It ends with the tests.
+    thread::spawn(move || {
+        let mut guests = Vec::new();
+        for mut guest in server.incoming().flatten() {
+            let _ = guest.write_all(greeting);
+            guests.push(guest);
+        }
+    });
+    address
 }
 
 /// An X server without a window manager.
@@ -298,15 +391,14 @@ fn every_failure_is_one_sentence() {
         &dir.join("mpeg4.avi"),
     );
     let clip = clip();
-    let clip = clip.to_str().expect("UTF-8");
-    // Nobody listens on this one any more, on the other somebody does.
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .and_then(|l| l.local_addr())
-        .expect("a port");
-    let closed = closed.to_string();
+    // Nobody listens on this one, on the other somebody does.
+    let keeper = Port::new();
+    let closed = format!("127.0.0.1:{}", keeper.number());
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("an address").port().to_string();
 
+    let ssh = greeter(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n");
+    let pickle = greeter(b"\0\0\0\x40\x80\x04\x95\x35\0\0\0\0\0\0\0\x8c\x16numpy.core.multiarray");
     let (noise, nothing, sound) = (path("noise.mp4"), path("nothing.mp4"), path("sound.wav"));
     let (missing, directory) = (path("missing.mp4"), path("empty"));
     let (inside_missing, mpeg4) = (path("missing/x.b64jpeg"), path("mpeg4.avi"));
@@ -323,19 +415,24 @@ fn every_failure_is_one_sentence() {
             "there is no camera /dev/video99",
         ),
         ("serve", &["screen"], 1, "there is no display"),
-        ("serve", &["--port", &taken, "test"], 1, "is taken"),
-        ("serve", &["--port", &taken, "--fast", clip], 1, "is taken"),
+        ("serve", &["--port", &taken, "test"], 1, "already in use"),
+        (
+            "serve",
+            &["--port", &taken, "--fast", &clip],
+            1,
+            "already in use",
+        ),
         (
             "serve",
             &["--host", "no-such-host.invalid", "test"],
             1,
-            "there is no host",
+            "not known",
         ),
         (
             "serve",
             &["--host", "192.0.2.1", "test"],
             1,
-            "does not have the address",
+            "no address of this machine",
         ),
         ("serve", &["no-such-scheme://x"], 1, "no-such-scheme"),
         ("serve", &[], 2, "exactly one SOURCE"),
@@ -343,14 +440,19 @@ fn every_failure_is_one_sentence() {
         ("serve", &["--quality=101", "test"], 2, "from 0 to 100"),
         ("serve", &["--width"], 2, "needs a value"),
         ("serve", &["--fast", "test"], 2, "is live"),
-        ("watch", &[&closed], 1, "nobody serves at"),
-        ("watch", &["no-such-host.invalid"], 1, "there is no host"),
+        ("serve", &["--loop", "test"], 2, "is live"),
+        ("serve", &["--clients", "0", &clip], 2, "from 1 to"),
+        ("serve", &["--fast", "--clients=2", &clip], 2, "one viewer"),
+        ("watch", &["--once", &closed], 1, "Connection refused"),
+        ("watch", &["--once", "no-such-host.invalid"], 1, "not known"),
+        ("watch", &[&ssh], 1, "SSH"),
+        ("watch", &[&pickle], 1, "pickle"),
         ("watch", &["localhost:port"], 2, "is not an address"),
         (
             "record",
-            &[&closed, &path("new.b64jpeg")],
+            &["--once", &closed, &path("new.b64jpeg")],
             1,
-            "nobody serves at",
+            "Connection refused",
         ),
         ("record", &[&closed, &noise], 1, "exists"),
         (
@@ -400,7 +502,7 @@ fn a_dry_run_prints_the_line_and_does_nothing() {
         (
             "watch",
             &["--dry-run", "[::1]:7"],
-            "tcpclientsrc host=::1 port=7 !",
+            "b64jpegclientsrc host=::1 port=7 ",
         ),
         (
             "record",
@@ -427,90 +529,120 @@ fn a_dry_run_prints_the_line_and_does_nothing() {
     assert!(!Path::new(nowhere).exists());
 }
 
-/// The last frame of a paced file arrives, too.
+/// The usual program that reads lengths and pictures: it gets all of them and ends well,
+/// and so does the server.
 #[test]
-fn a_file_is_watched_to_its_end() {
+fn a_file_waits_for_its_first_viewer() {
     let clip = clip();
-    let mut server = script("serve", &["--port", "0", clip.to_str().expect("UTF-8")]).start();
-    let address = server.address();
-    let watcher = script("watch", &["--no-display", &address]).start();
-    let recording = record(&address, "paced.b64jpeg");
-    let watched = watcher.finish();
-    let served = server.finish();
-
-    let recorded = frames(&recording);
-    assert!((1..=FRAMES).contains(&recorded.len()), "{}", recorded.len());
-    assert!(watched.contains("frames/s"), "{watched}");
-    assert!(watched.contains("The stream has ended"), "{watched}");
-    assert!(
-        served.contains("No preview: there is no display"),
-        "{served}"
-    );
-    assert!(served.contains("(2 clients)"), "{served}");
-    assert!(served.contains("frames/s"), "{served}");
-    assert!(served.contains("The video has ended."), "{served}");
-
-    // What came last is the clip's last frame.
-    let whole = served_fast(clip.to_str().expect("UTF-8"), "whole.b64jpeg");
-    assert_eq!(recorded.last(), frames(&whole).last());
+    let mut server = script("serve", &["--port", "0", &clip]).start();
+    let viewer = server.viewer();
+    let paced: Vec<_> = viewer.map(unstamped).collect();
+    let output = server.finish();
+    for text in [
+        "No preview: there is no display",
+        "It begins with the first viewer",
+        "watches (1 client)",
+        "frames/s",
+        "The video has ended.",
+    ] {
+        assert!(output.contains(text), "{text}: {output}");
+    }
+    assert_eq!(paced.len(), FRAMES);
+    assert!(paced == pictures(&served_fast(&clip, "whole.b64jpeg")));
 }
 
-fn served_fast(clip: &str, name: &str) -> Vec<u8> {
-    let ipv6 = TcpListener::bind("[::1]:0").is_ok();
-    let host = if ipv6 { "::1" } else { "localhost" };
-    let args = ["--fast", "--host", host, "--port=0", clip];
-    let mut server = script("serve", &args).start();
-    let recording = record(&server.address(), name);
+/// Whoever comes later gets the rest, to the last frame.
+#[test]
+fn a_file_is_watched_to_its_end() {
+    let mut server = script("serve", &["--port", "0", &clip()]).start();
+    let address = server.address();
+    let watcher = script("watch", &["--once", "--no-display", &address]).start();
+    server.expect("watches (1 client)");
+    let first = Viewer::connect(address.parse().expect("an address"));
+    server.expect("watches (2 clients)");
+    let second = Viewer::connect(address.parse().expect("an address"));
+    let second = thread::spawn(|| second.map(unstamped).collect::<Vec<_>>());
+    let first: Vec<_> = first.map(unstamped).collect();
+    let second = second.join().expect("it reads to the end");
+    assert!(!second.is_empty() && first.ends_with(&second));
+    let watched = watcher.finish();
+    assert!(watched.contains("frames/s"), "{watched}");
+    assert!(watched.contains("The stream has ended"), "{watched}");
+    let served = server.finish();
+    assert!(served.contains("(3 clients)"), "{served}");
+    assert!(served.contains("(0 clients)"), "{served}");
+}
+
+/// One too many is turned away, and comes in when there is room.
+#[test]
+fn no_more_clients_than_wanted() {
+    let mut server = script("serve", &["--port=0", "--clients=1", "test"]).start();
+    let address = server.address();
+    let connect = || Viewer::connect(address.parse().expect("an address"));
+    let mut first = connect();
+    assert!(first.next().is_some());
+    assert_eq!(connect().bytes_until_closed(), b"");
+    let mut second = script("watch", &["--no-display", &address]).start();
+    second.expect("gives no pictures");
+    assert!(first.next().is_some());
+    drop(first);
+    server.expect("left (0 clients)");
+    second.expect("Watching");
+    second.signal("INT");
+    let output = second.finish();
+    assert_eq!(output.matches("gives no pictures").count(), 1, "{output}");
+    server.signal("INT");
     let output = server.finish();
-    assert!(output.contains("The video has ended."), "{output}");
-    recording
+    assert!(!output.contains("(2 clients)"), "{output}");
+}
+
+#[test]
+fn a_file_begins_again() {
+    let clip = scratch("short.avi");
+    make("videotestsrc num-buffers=9 ! jpegenc ! avimux", &clip);
+    let clip = clip.to_str().expect("UTF-8");
+    let all = pictures(&served_fast(clip, "short.b64jpeg"));
+    let mut server = script("serve", &["--port=0", "--loop", clip]).start();
+    let viewer = server.viewer().map(unstamped);
+    let rounds: Vec<_> = viewer.take(3 * all.len() + 1).collect();
+    assert!(rounds.iter().eq(all.iter().cycle().take(rounds.len())));
+    server.signal("INT");
+    server.finish();
 }
 
 #[test]
 fn a_recording_replays_byte_for_byte() {
-    let clip = clip();
-    let first = served_fast(clip.to_str().expect("UTF-8"), "a recording 'ü'.b64jpeg");
-    assert_eq!(frames(&first).len(), FRAMES);
+    let first = served_fast(&clip(), "a recording 'ü'.b64jpeg");
+    let first = frames(&first);
+    assert_eq!(first.len(), FRAMES);
     let path = scratch("a recording 'ü'.b64jpeg");
     let path = path.to_str().expect("UTF-8");
-
-    let mut fast = script("replay", &["--port=0", "--fast", path]).start();
-    let again = record(&fast.address(), "again.b64jpeg");
-    assert!(again == first, "{} and {} bytes", again.len(), first.len());
-    fast.finish();
-
-    // At its rate, from wherever the client comes in.
-    let mut paced = script("replay", &["--port=0", "--framerate=60", path]).start();
-    let tail = record(&paced.address(), "tail.b64jpeg");
-    assert!(
-        !tail.is_empty() && first.ends_with(&tail),
-        "{} bytes",
-        tail.len()
-    );
-    paced.finish();
+    for options in [
+        ["--fast", "--framerate=1"],
+        ["--clients=3", "--framerate=60"],
+    ] {
+        let mut server = script("replay", &[&["--port=0", path], &options[..]].concat()).start();
+        let again = record(&server.address(), "again.b64jpeg");
+        assert!(frames(&again) == first, "{options:?}");
+        server.finish();
+    }
 
     // Round and round, until it is told to stop.
     let mut endless = script("replay", &["--port=0", "--loop", "--framerate=200", path]).start();
-    let address = endless.address();
-    let rounds = scratch("rounds.b64jpeg");
-    let _ = fs::remove_file(&rounds);
-    let recorder = script("record", &[&address, rounds.to_str().expect("UTF-8")]).start();
-    wait_until("two rounds", || {
-        fs::metadata(&rounds).is_ok_and(|m| m.len() > 2 * first.len() as u64)
-    });
+    let path = fresh("rounds.b64jpeg");
+    let recorder = script("record", &[&endless.address(), &path]).start();
+    let round = first
+        .iter()
+        .map(|frame| 4 + frame.len() as u64)
+        .sum::<u64>();
+    eventually("two rounds", || (size(&path) > 2 * round).then_some(()));
     recorder.signal("INT");
     recorder.finish();
     endless.signal("TERM");
     endless.finish();
-    let rounds = fs::read(rounds).expect("a recording");
-    let all = frames(&first);
-    assert!(frames(&rounds).windows(2).all(|pair| {
-        let at = all
-            .iter()
-            .position(|frame| *frame == pair[0])
-            .expect("a frame of it");
-        all.contains(&pair[1]) && at < all.len()
-    }));
+    let rounds = fs::read(path).expect("a recording");
+    let rounds = frames(&rounds);
+    assert!(rounds.iter().eq(first.iter().cycle().take(rounds.len())));
 }
 
 /// White stays white: the source's limited range becomes the full range of JPEG.
@@ -535,13 +667,73 @@ fn colours_are_what_jpeg_means() {
     assert!(luma.iter().all(|luma| *luma > 250), "{luma:?}");
 }
 
-#[track_caller]
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "{what} did not happen");
-        thread::sleep(Duration::from_millis(20));
+/// The server is killed under its viewers and started again, twice.
+#[test]
+fn a_server_that_is_not_there_is_awaited() {
+    let port = Port::new();
+    let port = port.number().to_string();
+    let address = format!("127.0.0.1:{port}");
+    let path = fresh("with gaps.b64jpeg");
+    let mut watcher = script("watch", &["--no-display", &address]).start();
+    let mut recorder = script("record", &[&address, &path]).start();
+    watcher.expect("is not there");
+    recorder.expect("is not there");
+    for _ in 0..2 {
+        let server = script("serve", &["--port", &port, "test"]).start();
+        watcher.expect("frames/s");
+        let before = size(&path);
+        eventually("a recording", || (size(&path) > before).then_some(()));
+        server.kill_pipeline();
+        let (status, output) = server.wait();
+        assert_eq!(status.code(), Some(1), "{output}");
+        assert!(
+            output.contains("gst-launch-1.0 failed with status 137"),
+            "{output}"
+        );
+        watcher.expect("has gone");
+        recorder.expect("has gone");
     }
+    for viewer in [watcher, recorder] {
+        viewer.signal("INT");
+        let output = viewer.finish();
+        // Each change is told once, however often the server was asked.
+        let count = |what| output.matches(&format!("{address} {what}")).count();
+        assert_eq!(count("is not there"), 1, "{output}");
+        assert_eq!(count("is back"), 1, "{output}");
+        assert_eq!(count("has gone"), 2, "{output}");
+    }
+    assert!(!frames(&fs::read(path).expect("a recording")).is_empty());
+}
+
+#[test]
+fn the_delay_of_stamped_pictures() {
+    let mut server = script("serve", &["--port", "0", "test"]).start();
+    let args = ["--delay", "--no-display", &server.address()];
+    let mut watcher = script("watch", &args).start();
+    watcher.expect("as their clocks");
+    let line = watcher.program.expect_line(", delay ");
+    let (rate, delay) = line.split_once(", delay ").expect("both in one line");
+    assert!(rate.contains("frames/s"), "{line}");
+    let (median, worst) = delay.split_once(" ms (99 %: ").expect("two numbers");
+    let number = |text: &str| text.parse::<f64>().expect("a number");
+    // One machine has one clock.
+    assert!(number(median) >= 0.0, "{line}");
+    assert!(
+        number(worst.trim_end_matches(" ms)")) >= number(median),
+        "{line}"
+    );
+    watcher.signal("INT");
+    watcher.finish();
+    server.signal("INT");
+    server.finish();
+
+    let path = scratch("unstamped.b64jpeg");
+    make("videotestsrc num-buffers=9 ! jpegenc ! b64jpegpay", &path);
+    let args = ["--port=0", "--loop", path.to_str().expect("UTF-8")];
+    let mut server = script("replay", &args).start();
+    let args = ["--delay", "--no-display", &server.address()];
+    let mut watcher = script("watch", &args).start();
+    watcher.expect("tell no time of capture");
 }
 
 #[test]
@@ -551,74 +743,116 @@ fn q_in_the_terminal_ends_it() {
         .start();
     let mut server_keys = server.program.stdin().expect("a keyboard");
     let address = server.address();
-    let file = scratch("until q.b64jpeg");
-    let _ = fs::remove_file(&file);
-    let viewers: [&[&str]; 2] = [
-        &["watch", "--no-display", &address],
-        &["record", &address, file.to_str().expect("UTF-8")],
+    let keeper = Port::new();
+    let nobody = format!("127.0.0.1:{}", keeper.number());
+    let (some, none) = (fresh("until q.b64jpeg"), fresh("nothing.b64jpeg"));
+    let clip = clip();
+    let cases: [(&[&str], &str); 5] = [
+        (&["watch", "--no-display", &address], "Watching"),
+        (&["record", "--force", &address, &some], "Recording"),
+        (&["watch", "--no-display", &nobody], "is not there"),
+        (&["record", &nobody, &none], "is not there"),
+        (
+            &["serve", "--port=0", &clip],
+            "It begins with the first viewer",
+        ),
     ];
-    for words in viewers {
-        let mut viewer = script(words[0], &words[1..]).in_terminal().start();
-        viewer.program.expect_line("q or Ctrl-C ends it");
-        server.program.expect_line("watches (1 client)");
-        let mut keys = viewer.program.stdin().expect("a keyboard");
-        keys.write_all(b"xq").expect("it reads");
-        let output = viewer.finish();
-        assert!(output.contains("Stopped by q."), "{output}");
-        server.program.expect_line("left (0 clients)");
+    for (words, reached) in cases {
+        for keys in [&b"xq"[..], b"\x03"] {
+            let mut running = script(words[0], &words[1..]).in_terminal().start();
+            running.expect("q or Ctrl-C ends it");
+            running.expect(reached);
+            // Once there is something to end.
+            if words.contains(&&*some) {
+                eventually("a frame", || (size(&some) > 0).then_some(()));
+            }
+            let mut keyboard = running.program.stdin().expect("a keyboard");
+            keyboard.write_all(keys).expect("it reads");
+            let output = running.finish();
+            let sentence = if keys == b"\x03" {
+                "Stopped."
+            } else {
+                "Stopped by q."
+            };
+            assert!(output.contains(sentence), "{output}");
+        }
     }
-    // Ctrl-C, as a terminal takes it.
+    assert!(!frames(&fs::read(some).expect("a recording")).is_empty());
+    assert!(!Path::new(&none).exists(), "nothing came");
     server_keys.write_all(b"\x03").expect("it reads");
     assert!(server.finish().contains("Stopped."));
-    assert!(!frames(&fs::read(file).expect("a recording")).is_empty());
 }
 
 #[test]
 fn a_window_ends_it() {
     let display = Display::open();
     let start = |name, args: &[&str]| script(name, args).env("DISPLAY", &display.name).start();
+    let q = ["key", "--window", "%1", "q"];
+    let close = ["windowclose", "%1"];
+    let closed = "The window was closed.";
+
     let mut server = start("serve", &["--port", "0", "test"]);
     let address = server.address();
-    let ends: [(&[&str], &str); 2] = [
-        (&["key", "--window", "%1", "q"], "The stream has ended"),
-        (&["windowclose", "%1"], "The window was closed."),
-    ];
-    for (action, sentence) in ends {
+    for (action, sentence) in [(&q[..], "Stopped by q."), (&close, closed)] {
         let mut watcher = start("watch", &[&address]);
-        server.program.expect_line("watches (1 client)");
-        watcher.program.expect_line("frames/s");
+        watcher.expect("Watching");
+        watcher.expect("frames/s");
         display.act_on("RECIBIDO", action);
         let output = watcher.finish();
         assert!(output.contains(sentence), "{output}");
-        server.program.expect_line("left (0 clients)");
+        server.expect("left (0 clients)");
     }
-    server.program.expect_line("frames/s");
-    display.act_on("TRANSMITIENDO", ends[0].0);
-    assert!(server.finish().contains("The video has ended"));
+    server.expect("frames/s");
+    display.act_on("TRANSMITIENDO", &q);
+    let output = server.finish();
+    assert!(output.contains("q was pressed"), "{output}");
+
+    // While a file waits, its first frame is shown; nothing is drawn that would notice
+    // that the window is no more.
+    let kill = ["windowkill", "%1"];
+    for (action, sentence) in [(&q[..], "q was pressed"), (&kill, closed)] {
+        let mut server = start("serve", &["--port", "0", &clip()]);
+        server.expect("It begins with the first viewer");
+        display.act_on("TRANSMITIENDO", action);
+        let output = server.finish();
+        assert!(output.contains(sentence), "{output}");
+    }
+
+    // While the server is away, its last frame is.
+    let mut server = start("serve", &["--port", "0", "--no-preview", "test"]);
+    let mut watcher = start("watch", &[&server.address()]);
+    watcher.expect("frames/s");
+    server.signal("INT");
+    server.finish();
+    watcher.expect("has gone");
+    display.act_on("RECIBIDO", &q);
+    let output = watcher.finish();
+    assert!(output.contains("Stopped by q."), "{output}");
 }
 
 #[test]
 fn a_signal_ends_it_and_leaves_nothing() {
     let clip = clip();
-    let clip = clip.to_str().expect("UTF-8");
     let mut server = script("serve", &["--port", "0", "test"]).start();
     let address = server.address();
     for signal in ["INT", "TERM", "HUP"] {
-        let mut fast = script("serve", &["--port", "0", "--fast", clip]).start();
-        fast.address();
-        let file = scratch(&format!("until {signal}.b64jpeg"));
-        let _ = fs::remove_file(&file);
-        let recorder = script("record", &[&address, file.to_str().expect("UTF-8")]).start();
-        wait_until("a frame", || {
-            fs::metadata(&file).is_ok_and(|meta| meta.len() > 0)
-        });
+        // One waits for its first viewer, one for a viewer that reads.
+        let mut waiting = script("serve", &["--port", "0", &clip]).start();
+        waiting.expect("It begins with the first viewer");
+        let mut fast = script("serve", &["--port", "0", "--fast", &clip]).start();
+        let idle = fast.viewer();
+        fast.expect("watches (1 client)");
+        let path = fresh(&format!("until {signal}.b64jpeg"));
+        let recorder = script("record", &[&address, &path]).start();
+        eventually("a frame", || (size(&path) > 0).then_some(()));
         let mut watcher = script("watch", &["--no-display", &address]).start();
-        watcher.program.expect_line("frames/s");
-        for running in [fast, recorder, watcher] {
+        watcher.expect("frames/s");
+        for running in [waiting, fast, recorder, watcher] {
             running.signal(signal);
             running.finish();
         }
-        assert!(!frames(&fs::read(file).expect("a recording")).is_empty());
+        drop(idle);
+        assert!(!frames(&fs::read(path).expect("a recording")).is_empty());
     }
     server.signal("TERM");
     server.finish();
@@ -631,21 +865,19 @@ fn a_killed_script_leaves_nothing() {
     server.address();
     server.signal("KILL");
     let mark = server.mark.clone();
-    wait_until("the end of all", || processes(&mark).is_empty());
+    eventually("the end of all", || {
+        processes(&mark).is_empty().then_some(())
+    });
 }
 
 /// The line that a script prints does the same without the script.
 #[test]
 fn the_printed_line_can_be_pasted() {
     let clip = clip();
-    let clip = clip.to_str().expect("UTF-8");
-    // Any port: one that was free a moment ago.
     for fast in [false, true] {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a port");
-        let port = port.port().to_string();
-        let mut args = vec!["--dry-run", "--port", &port, clip];
+        let port = Port::new();
+        let port = port.number().to_string();
+        let mut args = vec!["--dry-run", "--port", &port, &clip];
         if fast {
             args.insert(0, "--fast");
         }
@@ -661,12 +893,10 @@ fn the_printed_line_can_be_pasted() {
         let mut pasted = Script::new(bash);
         pasted.command.env_remove("B64JPEG_PLUGIN_DIR");
         let mut pasted = pasted.start();
-        pasted.program.expect_line("PLAYING");
-        let recording = record(
-            &format!("127.0.0.1:{port}"),
-            &format!("pasted {fast}.b64jpeg"),
-        );
-        assert!((1..=FRAMES).contains(&frames(&recording).len()));
+        pasted.expect("b64jpeg-waiting");
+        let address = format!("127.0.0.1:{port}");
+        let recording = record(&address, &format!("pasted {fast}.b64jpeg"));
+        assert_eq!(frames(&recording).len(), FRAMES);
         pasted.finish();
     }
 }
@@ -694,7 +924,7 @@ fn the_demo_runs_without_a_display() {
 fn the_demo_opens_two_windows() {
     let display = Display::open();
     let mut demo = script("demo", &[]).env("DISPLAY", &display.name).start();
-    demo.program.expect_line("watch.sh | ");
+    demo.expect("watch.sh | ");
     display.act_on("TRANSMITIENDO", &["getwindowgeometry"]);
     display.act_on("RECIBIDO", &["key", "--window", "%1", "q"]);
     assert!(demo.finish().contains("The demo has ended."));
