@@ -17,28 +17,17 @@
 //! `cargo bench --bench elements [-- PART OF A NAME]`. With `--test`, and under
 //! `cargo test --benches`: a few frames through everything, and no figures.
 
+mod common;
+
 use std::{
-    env,
-    error::Error,
     fs,
-    path::Path,
-    process::{Command, ExitCode, Stdio},
-    sync::{Arc, Mutex},
-    thread,
+    process::{ExitCode, Stdio},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
+use common::{FRAMES, Line, Options, Result, buffers, bytes, cpu_time, jpegs, simd, spread};
 use gst::prelude::*;
-
-type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
-
-/// Distinct frames that go round and round: few enough to stay in a cache, as frames
-/// do that an encoder has just written.
-const FRAMES: usize = 8;
-/// Some 61 KB each, which makes 82 KB of text. RTP carries whole blocks of 8x8 only.
-const CLIP: &str = "videotestsrc pattern=zone-plate kx2=13 ky2=13 kt=30 ! \
-    video/x-raw,format=I420,width=800,height=448,framerate=25/1 ! jpegenc quality=80";
-const CAPS: &str = "image/jpeg,width=800,height=448,framerate=25/1";
 
 const ROUNDS: usize = 15;
 /// How long one process of one round measures.
@@ -169,132 +158,14 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// A running pipeline with a source pad for this thread to push into.
-struct Line {
-    pipeline: gst::Pipeline,
-    source: gst::Pad,
-    sink: gst::Element,
-    error: Arc<Mutex<Option<String>>>,
-    pushed: u64,
-}
-
-impl Line {
-    fn start(elements: &[&str], caps: Option<&gst::Caps>) -> Result<Self> {
-        let description = [
-            &["identity name=door"],
-            elements,
-            &["fakesink name=sink async=false sync=false enable-last-sample=false"],
-        ]
-        .concat()
-        .join(" ! ");
-        let pipeline = gst::parse::launch(&description)?
-            .downcast::<gst::Pipeline>()
-            .expect("several elements make a pipeline");
-        let by_name = |name| pipeline.by_name(name).expect("it is in the description");
-        let pad = |name, pad| by_name(name).static_pad(pad).expect("it has this pad");
-
-        let error = Arc::<Mutex<Option<String>>>::default();
-        let first_error = error.clone();
-        pipeline
-            .bus()
-            .expect("a pipeline has one")
-            .set_sync_handler(move |_, message| {
-                if let gst::MessageView::Error(error) = message.view() {
-                    let text = format!("{}: {:?}", error.error(), error.debug());
-                    first_error.lock().unwrap().get_or_insert(text);
-                }
-                gst::BusSyncReply::Drop
-            });
-        if elements.contains(&CUT) {
-            cut(&pad("cut", "src"));
-        }
-
-        let source = gst::Pad::new(gst::PadDirection::Src);
-        source.set_active(true)?;
-        source.link(&pad("door", "sink"))?;
-        pipeline.set_state(gst::State::Playing)?;
-        source.push_event(gst::event::StreamStart::new("bench"));
-        if let Some(caps) = caps {
-            source.push_event(gst::event::Caps::new(caps));
-        }
-        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-        source.push_event(gst::event::Segment::new(&segment));
-        Ok(Self {
-            sink: by_name("sink"),
-            pipeline,
-            source,
-            error,
-            pushed: 0,
-        })
+/// Starts a line that ends in a `fakesink`.
+fn start(elements: &[&str], caps: Option<&gst::Caps>) -> Result<Line> {
+    const SINK: &str = "fakesink name=sink async=false sync=false enable-last-sample=false";
+    let line = Line::start(&[elements, &[SINK]].concat().join(" ! "), caps)?;
+    if elements.contains(&CUT) {
+        cut(&line.pad("cut", "src"));
     }
-
-    fn sink_pad(&self) -> gst::Pad {
-        self.sink.static_pad("sink").expect("a sink has one")
-    }
-
-    fn push(&mut self, buffer: gst::Buffer) -> Result<()> {
-        self.pushed += 1;
-        self.source
-            .push(buffer)
-            .map_err(|flow| self.error().unwrap_or_else(|| flow.to_string()))?;
-        Ok(())
-    }
-
-    /// Pushes each of `frames` once, timed at 25 frames per second.
-    fn push_all(&mut self, frames: &[gst::Buffer]) -> Result<()> {
-        const DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
-        for frame in frames {
-            let mut frame = frame.copy();
-            let header = frame.get_mut().expect("a new copy");
-            header.set_pts(DURATION * self.pushed);
-            header.set_duration(DURATION);
-            self.push(frame)?;
-        }
-        Ok(())
-    }
-
-    /// As [`push_all`](Self::push_all), and returns what arrives meanwhile.
-    fn record(&mut self, frames: &[gst::Buffer]) -> Result<Vec<gst::Buffer>> {
-        let arrived = Arc::<Mutex<Vec<gst::Buffer>>>::default();
-        let pad = self.sink_pad();
-        let arriving = arrived.clone();
-        let data = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
-        let probe = pad.add_probe(data, move |_, info| {
-            arriving.lock().unwrap().extend(buffers(info));
-            gst::PadProbeReturn::Ok
-        });
-        self.push_all(frames)?;
-        pad.remove_probe(probe.expect("it never asks to be removed"));
-        Ok(std::mem::take(&mut *arrived.lock().unwrap()))
-    }
-
-    fn error(&self) -> Option<String> {
-        self.error.lock().unwrap().clone()
-    }
-
-    /// Ends the stream; returns how many buffers have arrived.
-    fn finish(self) -> Result<u64> {
-        self.source.push_event(gst::event::Eos::new());
-        let stats = self.sink.property::<gst::Structure>("stats");
-        match self.error() {
-            Some(error) => Err(error.into()),
-            None => Ok(stats.get("rendered")?),
-        }
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        let _ = self.pipeline.set_state(gst::State::Null);
-    }
-}
-
-fn buffers(info: &gst::PadProbeInfo) -> Vec<gst::Buffer> {
-    match &info.data {
-        Some(gst::PadProbeData::Buffer(buffer)) => vec![buffer.clone()],
-        Some(gst::PadProbeData::BufferList(list)) => list.iter_owned().collect(),
-        _ => Vec::new(),
-    }
+    Ok(line)
 }
 
 /// Cuts what leaves `pad` into chunks, each in memory of its own and without times, as
@@ -339,19 +210,6 @@ fn cut(pad: &gst::Pad) {
     });
 }
 
-/// CPU time of this process, to the nanosecond.
-fn cpu_time() -> Result<Duration> {
-    // The scheduler counts when it takes a thread off its CPU.
-    thread::sleep(Duration::from_millis(1));
-    let mut nanoseconds = 0;
-    for task in fs::read_dir("/proc/self/task")? {
-        let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
-        let running = schedstat.split(' ').next().unwrap_or_default();
-        nanoseconds += running.parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(nanoseconds))
-}
-
 /// The peak of resident memory from here on, over what is resident now.
 struct Memory {
     before: u64,
@@ -387,36 +245,22 @@ struct Figures {
     memory: u64,
 }
 
-fn bytes(buffers: &[gst::Buffer]) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    for buffer in buffers {
-        bytes.extend_from_slice(&buffer.map_readable()?);
-    }
-    Ok(bytes)
-}
-
 /// Runs one case in this process.
-fn measure(case: &Case, clip: &Path, budget: Duration) -> Result<Figures> {
-    let jpegs = (0..FRAMES)
-        .map(|i| {
-            Ok(gst::Buffer::from_slice(fs::read(
-                clip.join(format!("{i}.jpg")),
-            )?))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let mut caps = CAPS.parse::<gst::Caps>()?;
+fn measure(case: &Case, budget: Duration) -> Result<Figures> {
+    let jpegs = jpegs()?;
+    let mut caps = common::caps();
     let (mut first, mut input) = (jpegs.clone(), jpegs.clone());
     if let Some(pair) = case.input {
-        let mut line = Line::start(&[pair.pay], Some(&caps))?;
+        let mut line = start(&[pair.pay], Some(&caps))?;
         // The first round may begin with headers.
         first = line.record(&jpegs)?;
         input = line.record(&jpegs)?;
-        caps = line.sink_pad().current_caps().ok_or("no caps")?;
+        caps = line.pad("sink", "sink").current_caps().ok_or("no caps")?;
         line.finish()?;
     }
 
     let memory = Memory::watch()?;
-    let mut line = Line::start(&case.elements, Some(&caps))?;
+    let mut line = start(&case.elements, Some(&caps))?;
     let arrived = line.record(&first)?;
     let expected = match case.output {
         Output::Input => bytes(&first)?,
@@ -432,14 +276,14 @@ fn measure(case: &Case, clip: &Path, budget: Duration) -> Result<Figures> {
         }
     }
 
-    let (before, cpu, start) = (line.pushed, cpu_time()?, Instant::now());
+    let (before, cpu, begin) = (line.pushed, cpu_time("self")?, Instant::now());
     loop {
         line.push_all(&input)?;
-        if start.elapsed() >= budget {
+        if begin.elapsed() >= budget {
             break;
         }
     }
-    let cpu = (cpu_time()? - cpu).div_f64((line.pushed - before) as f64);
+    let cpu = (cpu_time("self")? - cpu).div_f64((line.pushed - before) as f64);
 
     let pushed = line.pushed - (first.len() - FRAMES) as u64;
     let rendered = line.finish()?;
@@ -530,18 +374,18 @@ const HOSTILE: [Hostile; 10] = {
 
 /// Feeds one hostile stream to the depayloader in this process.
 fn withstand(hostile: &Hostile, len: usize) -> Result<Figures> {
-    let start = hostile.start.iter().copied();
-    let stream: Vec<u8> = start.chain((0..).map(hostile.byte)).take(len).collect();
+    let first = hostile.start.iter().copied();
+    let stream: Vec<u8> = first.chain((0..).map(hostile.byte)).take(len).collect();
     let depay = format!("b64jpegdepay max-errors=-1 max-frame-size={MAX_FRAME_SIZE}");
-    let mut line = Line::start(&[&depay], None)?;
+    let mut line = start(&[&depay], None)?;
 
-    let (memory, cpu) = (Memory::watch()?, cpu_time()?);
+    let (memory, cpu) = (Memory::watch()?, cpu_time("self")?);
     for read in stream.chunks(CHUNK) {
         line.push(gst::Buffer::from_mut_slice(read.to_vec()))?;
     }
     line.finish()?;
     let figures = Figures {
-        cpu: cpu_time()? - cpu,
+        cpu: cpu_time("self")? - cpu,
         memory: memory.growth()?,
     };
     if figures.memory > MEMORY as u64 {
@@ -550,24 +394,10 @@ fn withstand(hostile: &Hostile, len: usize) -> Result<Figures> {
     Ok(figures)
 }
 
-/// How this program was asked to run.
-struct Options {
-    smoke: bool,
-    filters: Vec<String>,
-}
-
-impl Options {
-    fn wants(&self, name: &str) -> bool {
-        self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter))
-    }
-}
-
-/// Runs this program again, and returns what it measured.
-fn child(arguments: &[&str]) -> Result<Figures> {
-    let output = Command::new(env::current_exe()?)
-        .arg("--child")
+/// Has a child measure, and returns its figures.
+fn ask(arguments: &[&str]) -> Result<Figures> {
+    let output = common::child()?
         .args(arguments)
-        .env("G_DEBUG", "fatal-warnings")
         .stderr(Stdio::inherit())
         .output()?;
     if !output.status.success() {
@@ -581,72 +411,17 @@ fn child(arguments: &[&str]) -> Result<Figures> {
     })
 }
 
-fn run_child(arguments: &[String]) -> Result<()> {
-    gst::init()?;
-    gstb64jpeg::plugin_register_static()?;
-    let [what, index, rest @ ..] = arguments else {
-        return Err("too few arguments".into());
-    };
-    let index: usize = index.parse()?;
-    let figures = match (what.as_str(), rest) {
-        ("measure", [clip, budget]) => {
+fn child(arguments: &[&str]) -> Result<()> {
+    let figures = match arguments {
+        ["measure", index, budget] => {
             let budget = Duration::from_millis(budget.parse()?);
-            measure(&cases()[index], Path::new(clip), budget)?
+            measure(&cases()[index.parse::<usize>()?], budget)?
         }
-        ("withstand", [len]) => withstand(&HOSTILE[index], len.parse()?)?,
+        ["withstand", index, len] => withstand(&HOSTILE[index.parse::<usize>()?], len.parse()?)?,
         _ => return Err("unknown arguments".into()),
     };
     println!("{} {}", figures.cpu.as_nanos(), figures.memory);
     Ok(())
-}
-
-/// Encodes the clip; returns the average size of a frame.
-fn encode(clip: &Path) -> Result<u64> {
-    gst::init()?;
-    fs::create_dir_all(clip)?;
-    let description = CLIP.replacen(' ', &format!(" num-buffers={FRAMES} "), 1);
-    let location = clip.join("%d.jpg");
-    let sink = format!("multifilesink location=\"{}\"", location.display());
-    let pipeline = gst::parse::launch(&format!("{description} ! {sink}"))?;
-    pipeline.set_state(gst::State::Playing)?;
-    let end = pipeline
-        .bus()
-        .expect("a pipeline has one")
-        .timed_pop_filtered(
-            gst::ClockTime::from_seconds(60),
-            &[gst::MessageType::Eos, gst::MessageType::Error],
-        );
-    pipeline.set_state(gst::State::Null)?;
-    match end.as_ref().map(|message| message.view()) {
-        Some(gst::MessageView::Eos(_)) => {}
-        end => return Err(format!("cannot encode the clip: {end:?}").into()),
-    }
-    let sizes = (0..FRAMES).map(|i| Ok(fs::metadata(clip.join(format!("{i}.jpg")))?.len()));
-    Ok(sizes.sum::<Result<u64>>()? / FRAMES as u64)
-}
-
-/// The instructions that base64 finds here.
-fn simd() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512vbmi") {
-            return "This CPU has AVX-512";
-        }
-        if is_x86_feature_detected!("avx2") {
-            return "This CPU has AVX2, no AVX-512";
-        }
-    }
-    "This CPU has neither AVX2 nor AVX-512"
-}
-
-/// The smallest, the middle and the largest.
-fn spread(mut samples: Vec<f64>) -> [f64; 3] {
-    samples.sort_by(f64::total_cmp);
-    [
-        samples[0],
-        samples[samples.len() / 2],
-        samples[samples.len() - 1],
-    ]
 }
 
 fn mib(bytes: u64) -> f64 {
@@ -655,9 +430,7 @@ fn mib(bytes: u64) -> f64 {
 
 /// CPU of every case beside that of its peers.
 fn compare(options: &Options) -> Result<()> {
-    let clip = Path::new(env!("CARGO_TARGET_TMPDIR")).join("elements-clip");
-    let size = encode(&clip)?;
-    let clip = clip.to_str().ok_or("the target directory is not UTF-8")?;
+    let size = common::encode()?;
     let (rounds, budget) = if options.smoke {
         (1, Duration::ZERO)
     } else {
@@ -671,7 +444,7 @@ fn compare(options: &Options) -> Result<()> {
     for _ in 0..rounds {
         for (i, case) in cases.iter().enumerate().filter(|(_, case)| wanted(case)) {
             let budget = budget.as_millis().to_string();
-            let figures = child(&["measure", &i.to_string(), clip, &budget])
+            let figures = ask(&["measure", &i.to_string(), &budget])
                 .map_err(|error| format!("{}, {}: {error}", case.name, case.table))?;
             samples[i].push(figures.cpu.as_secs_f64() * 1e6);
             memory[i] = memory[i].max(figures.memory);
@@ -751,7 +524,7 @@ fn endure(options: &Options) -> Result<()> {
         if !options.wants(hostile.name) && !options.wants(table) {
             continue;
         }
-        let figures = child(&["withstand", &i.to_string(), &len.to_string()])
+        let figures = ask(&["withstand", &i.to_string(), &len.to_string()])
             .map_err(|error| format!("{}: {error}", hostile.name))?;
         if options.smoke {
             println!("{}, {table}: ok", hostile.name);
@@ -767,36 +540,11 @@ fn endure(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn run() -> Result<()> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    if let [flag, arguments @ ..] = &arguments[..]
-        && flag == "--child"
-    {
-        return run_child(arguments);
-    }
-    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    if has("--list") {
-        return Ok(());
-    }
-    let options = Options {
-        // As criterion does it.
-        smoke: has("--test") || !has("--bench"),
-        filters: arguments
-            .iter()
-            .filter(|argument| !argument.starts_with('-'))
-            .cloned()
-            .collect(),
-    };
-    compare(&options)?;
-    endure(&options)
+fn bench(options: &Options) -> Result<()> {
+    compare(options)?;
+    endure(options)
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("elements: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::main(child, bench)
 }

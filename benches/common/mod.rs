@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What the benches of whole pipelines share.
+#![allow(dead_code, reason = "each bench uses its own part")]
+
+use std::{
+    env,
+    error::Error,
+    fmt::Display,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use gst::prelude::*;
+
+pub type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+
+/// Distinct frames that go round and round: few enough to stay in a cache, as frames
+/// do that an encoder has just written.
+pub const FRAMES: usize = 8;
+/// Some 61 KB each, which makes 82 KB of text. RTP carries whole blocks of 8x8 only.
+const CLIP: &str = "videotestsrc pattern=zone-plate kx2=13 ky2=13 kt=30 ! \
+    video/x-raw,format=I420,width=800,height=448,framerate=25/1 ! jpegenc quality=80";
+const CAPS: &str = "image/jpeg,width=800,height=448,framerate=25/1";
+
+pub fn caps() -> gst::Caps {
+    CAPS.parse().expect("these are caps")
+}
+
+/// Where the JPEGs are once they are encoded.
+fn clip() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("elements-clip")
+}
+
+/// Encodes the JPEGs for all processes; returns their average size.
+pub fn encode() -> Result<usize> {
+    fs::create_dir_all(clip())?;
+    let description = CLIP.replacen(' ', &format!(" num-buffers={FRAMES} "), 1);
+    let location = clip().join("%d.jpg");
+    let sink = format!("multifilesink location=\"{}\"", location.display());
+    let pipeline = gst::parse::launch(&format!("{description} ! {sink}"))?;
+    pipeline.set_state(gst::State::Playing)?;
+    let end = wait(&pipeline);
+    pipeline.set_state(gst::State::Null)?;
+    end.map_err(|error| format!("cannot encode the clip: {error}"))?;
+    Ok(bytes(&jpegs()?)?.len() / FRAMES)
+}
+
+/// Waits for the end of a pipeline, or returns why it ended before.
+pub fn wait(pipeline: &impl IsA<gst::Element>) -> Result<()> {
+    let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+    let bus = pipeline.bus().expect("a pipeline has one");
+    let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &ends);
+    match end.as_ref().map(|message| message.view()) {
+        Some(gst::MessageView::Eos(_)) => Ok(()),
+        Some(gst::MessageView::Error(error)) => Err(text(error).into()),
+        _ => Err("it does not end".into()),
+    }
+}
+
+fn text(error: &gst::message::Error) -> String {
+    format!("{}: {:?}", error.error(), error.debug())
+}
+
+/// The JPEGs, encoded before.
+pub fn jpegs() -> Result<Vec<gst::Buffer>> {
+    let jpeg = |i| Ok(fs::read(clip().join(format!("{i}.jpg")))?);
+    (0..FRAMES)
+        .map(|i| jpeg(i).map(gst::Buffer::from_slice))
+        .collect()
+}
+
+/// A running pipeline with a source pad for this thread to push into.
+pub struct Line {
+    pipeline: gst::Pipeline,
+    source: gst::Pad,
+    pub sink: gst::Element,
+    error: Arc<Mutex<Option<String>>>,
+    pub pushed: u64,
+}
+
+impl Line {
+    /// Starts the elements of `description`, of which the last is called `sink`.
+    pub fn start(description: &str, caps: Option<&gst::Caps>) -> Result<Self> {
+        let pipeline = gst::parse::launch(&format!("identity name=door ! {description}"))?
+            .downcast::<gst::Pipeline>()
+            .expect("several elements make a pipeline");
+        let error = Arc::<Mutex<Option<String>>>::default();
+        let first_error = error.clone();
+        pipeline
+            .bus()
+            .expect("a pipeline has one")
+            .set_sync_handler(move |_, message| {
+                if let gst::MessageView::Error(error) = message.view() {
+                    first_error.lock().unwrap().get_or_insert(text(error));
+                }
+                gst::BusSyncReply::Drop
+            });
+        let door = pipeline.by_name("door").expect("it is in the description");
+        let door = door.static_pad("sink").expect("it has this pad");
+        let source = gst::Pad::new(gst::PadDirection::Src);
+        source.set_active(true)?;
+        source.link(&door)?;
+        pipeline.set_state(gst::State::Playing)?;
+        source.push_event(gst::event::StreamStart::new("bench"));
+        if let Some(caps) = caps {
+            source.push_event(gst::event::Caps::new(caps));
+        }
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        source.push_event(gst::event::Segment::new(&segment));
+        Ok(Self {
+            sink: pipeline.by_name("sink").ok_or("there is no sink")?,
+            pipeline,
+            source,
+            error,
+            pushed: 0,
+        })
+    }
+
+    pub fn push(&mut self, buffer: gst::Buffer) -> Result<()> {
+        self.pushed += 1;
+        self.source
+            .push(buffer)
+            .map_err(|flow| self.error().unwrap_or_else(|| flow.to_string()))?;
+        Ok(())
+    }
+
+    /// Pushes each of `frames` once, timed at 25 frames per second.
+    pub fn push_all(&mut self, frames: &[gst::Buffer]) -> Result<()> {
+        const DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
+        for frame in frames {
+            let mut frame = frame.copy();
+            let header = frame.get_mut().expect("a new copy");
+            header.set_pts(DURATION * self.pushed);
+            header.set_duration(DURATION);
+            self.push(frame)?;
+        }
+        Ok(())
+    }
+
+    /// As [`push_all`](Self::push_all), and returns what arrives meanwhile.
+    pub fn record(&mut self, frames: &[gst::Buffer]) -> Result<Vec<gst::Buffer>> {
+        let arrived = Arc::<Mutex<Vec<gst::Buffer>>>::default();
+        let pad = self.pad("sink", "sink");
+        let arriving = arrived.clone();
+        let data = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+        let probe = pad.add_probe(data, move |_, info| {
+            arriving.lock().unwrap().extend(buffers(info));
+            gst::PadProbeReturn::Ok
+        });
+        self.push_all(frames)?;
+        pad.remove_probe(probe.expect("it never asks to be removed"));
+        Ok(std::mem::take(&mut *arrived.lock().unwrap()))
+    }
+
+    /// A pad of one of the elements.
+    pub fn pad(&self, element: &str, pad: &str) -> gst::Pad {
+        let element = self.pipeline.by_name(element);
+        let pad = element.and_then(|element| element.static_pad(pad));
+        pad.expect("it is in the description")
+    }
+
+    fn error(&self) -> Option<String> {
+        self.error.lock().unwrap().clone()
+    }
+
+    /// Ends the stream; returns how many buffers have arrived.
+    pub fn finish(self) -> Result<u64> {
+        self.source.push_event(gst::event::Eos::new());
+        let stats = self.sink.property::<gst::Structure>("stats");
+        match self.error() {
+            Some(error) => Err(error.into()),
+            None => Ok(stats.get("rendered")?),
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+pub fn buffers(info: &gst::PadProbeInfo) -> Vec<gst::Buffer> {
+    match &info.data {
+        Some(gst::PadProbeData::Buffer(buffer)) => vec![buffer.clone()],
+        Some(gst::PadProbeData::BufferList(list)) => list.iter_owned().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// CPU time of a process, to the nanosecond: user and system, of all its threads.
+pub fn cpu_time(process: impl Display) -> Result<Duration> {
+    // The scheduler counts when it takes a thread off its CPU.
+    thread::sleep(Duration::from_millis(1));
+    let mut nanoseconds = 0;
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
+        let running = schedstat.split(' ').next().unwrap_or_default();
+        nanoseconds += running.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+pub fn bytes(buffers: &[gst::Buffer]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for buffer in buffers {
+        bytes.extend_from_slice(&buffer.map_readable()?);
+    }
+    Ok(bytes)
+}
+
+/// How this program was asked to run.
+pub struct Options {
+    pub smoke: bool,
+    pub filters: Vec<String>,
+}
+
+impl Options {
+    pub fn wants(&self, name: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter))
+    }
+}
+
+/// The instructions that base64 finds here.
+pub fn simd() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512vbmi") {
+            return "This CPU has AVX-512";
+        }
+        if is_x86_feature_detected!("avx2") {
+            return "This CPU has AVX2, no AVX-512";
+        }
+    }
+    "This CPU has neither AVX2 nor AVX-512"
+}
+
+/// The smallest, the middle and the largest.
+pub fn spread(mut samples: Vec<f64>) -> [f64; 3] {
+    samples.sort_by(f64::total_cmp);
+    [
+        samples[0],
+        samples[samples.len() / 2],
+        samples[samples.len() - 1],
+    ]
+}
+
+/// This program again, as the child that does one thing.
+pub fn child() -> Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command.arg("--child").env("G_DEBUG", "fatal-warnings");
+    Ok(command)
+}
+
+/// Runs the bench, or what [`child`] is asked for.
+pub fn main(child: fn(&[&str]) -> Result<()>, bench: fn(&Options) -> Result<()>) -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let run = || {
+        gst::init()?;
+        gstb64jpeg::plugin_register_static()?;
+        match &arguments[..] {
+            ["--child", arguments @ ..] => child(arguments),
+            arguments if arguments.contains(&"--list") => Ok(()),
+            arguments => bench(&Options {
+                // As criterion does it.
+                smoke: arguments.contains(&"--test") || !arguments.contains(&"--bench"),
+                filters: arguments
+                    .iter()
+                    .filter(|argument| !argument.starts_with('-'))
+                    .map(|filter| filter.to_string())
+                    .collect(),
+            }),
+        }
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}: {error}", env!("CARGO_CRATE_NAME"));
+            ExitCode::FAILURE
+        }
+    }
+}

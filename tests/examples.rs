@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The programs in `examples/`, each with the real element on its other side.
+
+mod common;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::LazyLock,
+};
+
+use common::{
+    pipeline::{Pipeline, scratch},
+    process::{Program, with_plugin},
+    sender::{Port, eventually},
+    viewer::Viewer,
+};
+use gst::prelude::*;
+
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+
+/// One in Rust, which cargo has built for this test.
+fn rust(name: &str) -> Command {
+    let exe = env::current_exe().expect("a test has a path");
+    // target/<profile>/deps/<test>
+    let dir = exe.ancestors().nth(2).expect("cargo's layout");
+    let program = dir.join("examples").join(name);
+    assert!(program.exists(), "run cargo build --examples");
+    let mut command = Command::new(program);
+    // It has the plugin in it.
+    command.env_remove("GST_PLUGIN_PATH");
+    command.env("G_DEBUG", "fatal-warnings");
+    command
+}
+
+/// The one in Python; any warning is an error.
+fn python() -> Command {
+    // Debian has the bindings for its own Python; they cause this warning themselves.
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-W", "error", "-W", "ignore::ImportWarning"]);
+    command.arg(format!("{EXAMPLES}/receive.py"));
+    with_plugin(&mut command);
+    command
+}
+
+/// The one in C, compiled as it says itself; any warning is an error.
+fn c() -> Command {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+        let program = scratch("example-in-c");
+        let source = fs::read_to_string(format!("{EXAMPLES}/serve.c")).expect("text");
+        let says = source
+            .lines()
+            .find_map(|line| line.strip_prefix(" *   cc "));
+        let arguments = says
+            .expect("how to compile it")
+            .replace("-o serve", "-o $0");
+        let mut compiler = Command::new("sh");
+        compiler
+            .args(["-c", &format!("cc -Wall -Wextra -Werror {arguments}")])
+            .arg(&program)
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        assert_eq!(Program::start(&mut compiler).finish(), "");
+        program
+    });
+    let mut command = Command::new(&*PROGRAM);
+    with_plugin(&mut command);
+    command
+}
+
+/// The port that a program says it serves on.
+#[track_caller]
+fn port_of(program: &mut Program) -> u16 {
+    let line = program.expect_line("Serving on port ");
+    let port = line.rsplit(' ').next().and_then(|port| port.parse().ok());
+    port.expect("a number")
+}
+
+/// Serves pictures of one brightness, of a width that is no multiple of anything.
+fn server(pattern: &str, port: u16) -> Pipeline {
+    let pipeline = Pipeline::launch(&format!(
+        "videotestsrc name=pictures pattern={pattern} is-live=true
+         ! video/x-raw,format=RGB,width=317,height=211,framerate=25/1
+         ! videoconvert ! video/x-raw,format=I420,colorimetry=1:4:0:0 ! jpegenc
+         ! b64jpegserversink name=server port={port}"
+    ));
+    pipeline.play();
+    pipeline
+}
+
+fn address(server: &Pipeline) -> String {
+    let server: gst::Element = server.element("server");
+    format!("127.0.0.1:{}", server.property::<i32>("current-port"))
+}
+
+#[test]
+fn each_is_short() {
+    for example in fs::read_dir(EXAMPLES).expect("they are there") {
+        let path = example.expect("an entry").path();
+        let lines = fs::read_to_string(&path).expect("text").lines().count();
+        assert!(lines < 80, "{} has {lines} lines", path.display());
+    }
+}
+
+/// Where the white bar of a picture begins.
+fn bar(picture: &[u8]) -> usize {
+    let row = &picture[100 * 320..][..320];
+    let start = row.iter().position(|&pixel| pixel > 128).expect("a bar");
+    for (x, &pixel) in row.iter().enumerate() {
+        let inside = (start..start + 16).contains(&x);
+        assert_eq!(pixel > 128, inside, "pixel {x} of {row:?}");
+    }
+    start
+}
+
+#[test]
+fn rust_sends_what_it_draws() {
+    let mut program = Program::start(rust("send").arg("127.0.0.1:0"));
+    let client = Pipeline::launch(&format!(
+        "b64jpegclientsrc port={} reconnect=false ! jpegdec ! videoconvert
+         ! video/x-raw,format=GRAY8,width=320,height=240 ! fakesink name=sink sync=false",
+        port_of(&mut program)
+    ));
+    let pictures = client.collect("sink", "sink");
+    client.play();
+    let mut seen = Vec::new();
+    eventually("the bar moves", || {
+        seen.extend(pictures.take().iter().map(|picture| bar(picture)));
+        (seen.len() >= 5).then_some(())
+    });
+    program.signal_group("INT");
+    program.finish();
+    client.wait_for_clean_end();
+    for pair in seen.windows(2) {
+        // A picture may be missing, but none is as before.
+        assert!(pair[0] != pair[1] && pair[1] % 16 == 0, "{seen:?}");
+    }
+}
+
+#[test]
+fn rust_cannot_serve_where_somebody_does() {
+    let server = server("black", 0);
+    let address = address(&server);
+    let (status, output) = Program::start(rust("send").arg(&address)).wait();
+    assert!(!status.success(), "{output}");
+    for word in address.split(':') {
+        assert!(output.contains(word), "{output}");
+    }
+}
+
+#[test]
+fn rust_looks_at_what_it_receives_and_waits_for_more() {
+    let port = Port::new();
+    let address = format!("127.0.0.1:{}", port.number());
+    let mut program = Program::start(rust("receive").arg(&address));
+    program.expect_line(&port.number().to_string());
+    let white = server("white", port.number());
+    program.expect_line("317x211, brightness 25");
+    drop(white);
+    let _black = server("black", port.number());
+    program.expect_line("317x211, brightness 0");
+    program.signal_group("INT");
+    program.finish();
+}
+
+#[test]
+fn rust_is_told_what_is_no_address() {
+    let (status, output) = Program::start(rust("receive").arg("localhost:http")).wait();
+    assert!(!status.success(), "{output}");
+    assert!(output.contains("http"), "{output}");
+}
+
+#[test]
+fn python_looks_at_what_it_receives() {
+    let white = server("white", 0);
+    let mut program = Program::start(python().arg(address(&white)));
+    program.expect_line("picture 0: 317x211, brightness 25");
+    let pictures: gst::Element = white.element("pictures");
+    pictures.set_property_from_str("pattern", "black");
+    program.expect_line("brightness 0");
+    // It ends with the stream.
+    white.0.send_event(gst::event::Eos::new());
+    program.finish();
+}
+
+#[test]
+fn python_is_interrupted() {
+    let white = server("white", 0);
+    let mut program = Program::start(python().arg(address(&white)));
+    program.expect_line("picture 2");
+    program.signal_group("INT");
+    let output = program.finish();
+    assert!(!output.contains("Traceback"), "{output}");
+}
+
+#[test]
+fn python_is_told_that_nobody_is_there() {
+    let port = Port::new().number();
+    let (status, output) = Program::start(python().arg(format!("127.0.0.1:{port}"))).wait();
+    assert_eq!(status.code(), Some(1), "{output}");
+    assert!(output.contains(&port.to_string()), "{output}");
+    assert!(!output.contains("Traceback"), "{output}");
+}
+
+/// A video that any program plays: so many frames.
+const FRAMES: usize = 30;
+
+fn video() -> &'static Path {
+    static VIDEO: LazyLock<PathBuf> = LazyLock::new(|| {
+        let path = scratch("example.avi");
+        let pipeline = Pipeline::launch(&format!(
+            "videotestsrc num-buffers={FRAMES} ! video/x-raw,width=320,height=240,framerate=30/1
+             ! jpegenc ! avimux ! filesink location={}",
+            path.display()
+        ));
+        pipeline.play();
+        pipeline.wait_for_clean_end();
+        path
+    });
+    &VIDEO
+}
+
+#[test]
+fn c_serves_every_picture() {
+    let mut program = Program::start(c().arg(video()).arg("0"));
+    let client = Pipeline::launch(&format!(
+        "b64jpegclientsrc port={} reconnect=false ! image/jpeg,width=320 ! fakesink name=sink",
+        port_of(&mut program)
+    ));
+    let pictures = client.collect("sink", "sink");
+    client.play();
+    client.wait_for_clean_end();
+    assert_eq!(pictures.take().len(), FRAMES);
+    let output = program.finish();
+    let came = output.lines().find(|line| line.ends_with(" came"));
+    let went = output.lines().find(|line| line.contains(" went: ended"));
+    assert!(came.is_some() && went.is_some(), "{output}");
+}
+
+#[test]
+fn c_tells_who_leaves() {
+    let mut program = Program::start(c().arg(video()).arg("0"));
+    let server = ([127, 0, 0, 1], port_of(&mut program)).into();
+    let mut viewer = Viewer::connect(server);
+    let address = viewer.address();
+    program.expect_line(&format!("{address} came"));
+    viewer.next().expect("a picture");
+    drop(viewer);
+    program.expect_line(&format!("{address} went"));
+    program.signal_group("INT");
+    program.finish();
+}
+
+#[test]
+fn c_is_interrupted_while_it_waits() {
+    let mut program = Program::start(c().arg(video()).arg("0"));
+    port_of(&mut program);
+    program.signal_group("INT");
+    program.finish();
+}
+
+#[test]
+fn c_is_told_what_is_wrong() {
+    let taken = server("black", 0);
+    let address = address(&taken);
+    let (_, port) = address.split_once(':').expect("a port");
+    let video = video().to_str().expect("UTF-8");
+    for (args, expected) in [
+        (&[][..], "Usage"),
+        (&["/no/such/video"], "/no/such/video"),
+        (&[video, port], port),
+        (&[video, "0", "192.0.2.1"], "192.0.2.1"),
+    ] {
+        let (status, output) = Program::start(c().args(args)).wait();
+        assert!(!status.success(), "{output}");
+        assert!(output.contains(expected), "{output}");
+    }
+}
