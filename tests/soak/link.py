@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MPL-2.0
+"""A long line between two TUN devices: delay, loss, a rate and a queue, in both directions.
+
+For kernels without netem. The devices are made in this network namespace; either may be
+moved to another. Prints "ready" when they are there, and what it carried when it ends.
+"""
+
+import argparse
+import collections
+import fcntl
+import os
+import random
+import select
+import struct
+import time
+
+from common import asked_to_stop, tell
+
+TUNSETIFF = 0x400454CA
+IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
+LONGEST_PACKET = 65536
+
+
+def open_tun(name):
+    tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+    return tun
+
+
+class Direction:
+    """Packets leave the queue at the line's rate, may get lost, and arrive after the delay."""
+
+    def __init__(self, source, target, args, seed):
+        self.source, self.target = source, target
+        self.delay = args.delay / 1000
+        self.loss = args.loss / 100
+        self.bytes_per_second = args.rate * 1e6 / 8
+        self.queue_seconds = args.queue * 1000 / self.bytes_per_second
+        self.random = random.Random(seed)
+        self.free_at = 0.0
+        self.under_way = collections.deque()  # (when it arrives, packet)
+        self.carried = self.lost = self.overflowed = 0
+
+    def take(self):
+        now = time.monotonic()
+        packet = os.read(self.source, LONGEST_PACKET)
+        if self.free_at - now > self.queue_seconds:
+            self.overflowed += 1
+            return
+        self.free_at = max(self.free_at, now) + len(packet) / self.bytes_per_second
+        if self.random.random() < self.loss:
+            self.lost += 1
+            return
+        self.carried += 1
+        self.under_way.append((self.free_at + self.delay, packet))
+
+    def deliver(self):
+        """Hands out what has arrived; returns when the next one will."""
+        while self.under_way and self.under_way[0][0] <= time.monotonic():
+            os.write(self.target, self.under_way.popleft()[1])
+        return self.under_way[0][0] if self.under_way else None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("near", help="name of one device")
+    parser.add_argument("far", help="name of the other")
+    parser.add_argument("--delay", type=float, default=50, help="milliseconds in each direction")
+    parser.add_argument("--loss", type=float, default=1, help="percent of the packets")
+    parser.add_argument("--rate", type=float, default=5, help="megabits per second")
+    parser.add_argument("--queue", type=float, default=64, help="kilobytes that may wait")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+
+    near, far = open_tun(args.near), open_tun(args.far)
+    ways = {near: Direction(near, far, args, args.seed), far: Direction(far, near, args, args.seed + 1)}
+    stop = asked_to_stop()
+    print("ready", flush=True)
+    while not stop.is_set():
+        due = [when for way in ways.values() if (when := way.deliver()) is not None]
+        timeout = min(1, max(0, min(due) - time.monotonic())) if due else 1
+        # Unlike epoll, it can wait for less than a millisecond.
+        for tun in select.select(ways, [], [], timeout)[0]:
+            ways[tun].take()
+    out = ways[near]
+    tell(carried=out.carried, lost=out.lost, overflowed=out.overflowed)
+
+
+if __name__ == "__main__":
+    main()
