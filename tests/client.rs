@@ -6,7 +6,6 @@ mod common;
 
 mod client {
     mod addresses;
-    mod alone;
     mod foreign;
     mod frames;
     mod reconnect;

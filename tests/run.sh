@@ -22,9 +22,12 @@ EOF
 # What only the tests need; pipelines/setup.sh knows the rest.
 packages=(
     g++          # compiles libFuzzer
+    iproute2     # networks in which nobody answers
     meson        # brings ninja
     procps       # kill
-    python3-venv # for the OpenCV peers
+    python3-gi gir1.2-gst-plugins-base-1.0 # for the example in Python
+    python3-opencv # an OpenCV that takes GStreamer pipelines
+    python3-venv   # for the OpenCV peers
     shellcheck
     xdotool # presses keys
     xvfb    # a display for the windows

@@ -324,9 +324,7 @@ impl B64JpegClientSrc {
         let text = format!("Cannot reach {}: {error}", session.peer());
         if !reconnect {
             let kind = match &error {
-                Error::Connect(error) if error.is::<gio::ResolverError>() => {
-                    gst::ResourceError::NotFound
-                }
+                Error::Unknown(_) => gst::ResourceError::NotFound,
                 _ => gst::ResourceError::OpenRead,
             };
             return Err(self.fail(session, kind, &text));

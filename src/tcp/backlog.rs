@@ -121,22 +121,21 @@ impl Backlog {
         true
     }
 
-    /// The next frame of a client that is between two, if it is there already.
+    /// The next frame of a client, if it is there already. Until it has begun to get it,
+    /// a newer one may take its place.
     pub fn next(&mut self, slot: usize) -> Option<Frame> {
         let place = self.places.get_mut(slot)?.as_mut()?;
         let lost = self.frames.lost(place.next);
         place.next += lost;
         place.dropped += lost;
         self.totals.dropped += lost;
-        let frame = self.frames.get(place.next)?.clone();
-        place.next += 1;
-        Some(frame)
+        self.frames.get(place.next).cloned()
     }
 
-    /// Not a byte of its frame could be sent to a client: a newer one may come first.
-    pub fn give_back(&mut self, slot: usize) {
+    /// A client has begun to get its next frame, and will get all of it.
+    pub fn begin(&mut self, slot: usize) {
         if let Some(Some(place)) = self.places.get_mut(slot) {
-            place.next -= 1;
+            place.next += 1;
         }
     }
 
@@ -300,7 +299,12 @@ mod tests {
 
     /// Frames that wait for a client, by their only byte.
     fn take(backlog: &mut Backlog, slot: usize) -> Vec<u8> {
-        std::iter::from_fn(|| backlog.next(slot).map(|frame| frame[0])).collect()
+        std::iter::from_fn(|| {
+            let frame = backlog.next(slot)?;
+            backlog.begin(slot);
+            Some(frame[0])
+        })
+        .collect()
     }
 
     #[test]
@@ -340,15 +344,18 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_came_back_may_get_old() {
+    fn a_frame_that_is_not_begun_may_get_old() {
         let mut backlog = backlog(0, 1, 1);
         backlog.push(vec![1]);
-        assert_eq!(take(&mut backlog, 0), [1]);
-        backlog.give_back(0);
-        assert_eq!(take(&mut backlog, 0), [1]);
-        backlog.give_back(0);
+        assert_eq!(*backlog.next(0).unwrap(), [1]);
+        assert_eq!(backlog.queued(), 1, "there is no room for another");
         backlog.push(vec![2]);
-        assert_eq!(take(&mut backlog, 0), [2]);
+        assert_eq!(*backlog.next(0).unwrap(), [2]);
+        assert_eq!(backlog.stats().0.dropped, 1);
+        // It is begun, whatever comes meanwhile.
+        backlog.push(vec![3]);
+        backlog.begin(0);
+        assert_eq!(take(&mut backlog, 0), [3]);
         assert_eq!(backlog.stats().0.dropped, 1);
     }
 

@@ -3,34 +3,35 @@
 //! The receiver's end of a TCP connection, of which every wait can be interrupted.
 
 use std::{
-    cell::Cell,
     fmt,
     io::{self, Read},
-    net::TcpStream,
-    os::fd::AsFd,
-    rc::Rc,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
     time::{Duration, Instant},
 };
 
-use gio::prelude::*;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream};
+use socket2::SockRef;
 
 const WAKER: Token = Token(0);
 const STREAM: Token = Token(1);
+
+/// How long an address of several has to itself before the next one is tried as well.
+const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Why there is no connection, or nothing from it.
 #[derive(Debug)]
 pub enum Error {
     /// Ask [`Interrupt::take`] by what.
     Interrupted,
+    /// There is no such host.
+    Unknown(io::Error),
     /// The host did not answer for so long.
     NoAnswer(Duration),
     /// Nothing came for so long.
     Silence(Duration),
-    /// The name is unknown, or nobody there takes the connection.
-    Connect(glib::Error),
-    /// The connection broke, or this machine has run out of something.
+    /// The connection could not be made, or broke.
     Io(io::Error),
 }
 
@@ -46,8 +47,7 @@ impl fmt::Display for Error {
             Self::Interrupted => f.write_str("interrupted"),
             Self::NoAnswer(time) => write!(f, "no answer for {} s", time.as_secs_f64()),
             Self::Silence(time) => write!(f, "nothing came for {} s", time.as_secs_f64()),
-            Self::Connect(error) => error.fmt(f),
-            Self::Io(error) => error.fmt(f),
+            Self::Unknown(error) | Self::Io(error) => error.fmt(f),
         }
     }
 }
@@ -62,10 +62,8 @@ pub struct Interrupt(Mutex<Waits>);
 struct Waits {
     stopped: bool,
     paused: bool,
-    /// Ends waiting for bytes or for time.
+    /// While there is a client.
     waker: Option<Waker>,
-    /// Ends the attempt to connect that is under way.
-    connecting: Option<gio::Cancellable>,
 }
 
 /// What interrupts.
@@ -77,19 +75,11 @@ pub enum Interruption {
     Pause,
 }
 
-impl Waits {
-    fn check(&self) -> Result<(), Error> {
-        match self.stopped || self.paused {
-            true => Err(Error::Interrupted),
-            false => Ok(()),
-        }
-    }
-}
-
 impl Interrupt {
     /// Has every wait return at once, until [`go_on`](Self::go_on).
     pub fn stop(&self) {
-        self.interrupt(|waits| waits.stopped = true);
+        self.waits().stopped = true;
+        self.wake();
     }
 
     /// Lets it wait again.
@@ -99,7 +89,8 @@ impl Interrupt {
 
     /// Has every wait return at once, until that is [taken](Self::take) note of.
     pub fn pause(&self) {
-        self.interrupt(|waits| waits.paused = true);
+        self.waits().paused = true;
+        self.wake();
     }
 
     /// What interrupts the waiting, if anything does.
@@ -111,18 +102,19 @@ impl Interrupt {
         std::mem::take(&mut waits.paused).then_some(Interruption::Pause)
     }
 
-    fn interrupt(&self, change: impl FnOnce(&mut Waits)) {
-        let connecting = {
-            let waits = &mut *self.waits();
-            change(waits);
-            if let Some(waker) = &waits.waker {
-                // It fails only where it would not be needed: when it has woken already.
-                let _ = waker.wake();
-            }
-            waits.connecting.take()
-        };
-        if let Some(connecting) = connecting {
-            connecting.cancel();
+    fn check(&self) -> Result<(), Error> {
+        let waits = self.waits();
+        match waits.stopped || waits.paused {
+            true => Err(Error::Interrupted),
+            false => Ok(()),
+        }
+    }
+
+    /// Has the client look whether something has changed.
+    fn wake(&self) {
+        if let Some(waker) = &self.waits().waker {
+            // It fails only where it would not be needed: when it has woken already.
+            let _ = waker.wake();
         }
     }
 
@@ -134,11 +126,9 @@ impl Interrupt {
 /// One connection after the other, for one thread.
 pub struct Client {
     interrupt: Arc<Interrupt>,
-    /// Where name look-ups and attempts to connect are carried on.
-    context: glib::MainContext,
     poll: Poll,
     events: Events,
-    stream: Option<mio::net::TcpStream>,
+    stream: Option<TcpStream>,
 }
 
 impl Drop for Client {
@@ -158,7 +148,6 @@ impl Client {
         interrupt.waits().waker = Some(Waker::new(poll.registry(), WAKER)?);
         Ok(Self {
             interrupt,
-            context: glib::MainContext::new(),
             poll,
             events: Events::with_capacity(4),
             stream: None,
@@ -177,19 +166,12 @@ impl Client {
         timeout: Option<Duration>,
     ) -> Result<(), Error> {
         self.stream = None;
-        // An IPv6 address, as in URIs.
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
-        let address = gio::NetworkAddress::new(bare.unwrap_or(host), port);
-        let connection = self.attempt(&address, timeout)?;
-        let socket = connection.socket();
-        socket.set_keepalive(true);
-        let stream = TcpStream::from(socket.as_fd().try_clone_to_owned()?);
-        stream.set_nonblocking(true)?;
-        let mut stream = mio::net::TcpStream::from_std(stream);
+        let patience = Patience::of(timeout);
+        let addresses = self.resolve(host, port, &patience)?;
+        let mut stream = self.reach(addresses, &patience)?;
+        SockRef::from(&stream).set_keepalive(true)?;
         let registry = self.poll.registry();
-        registry.register(&mut stream, STREAM, Interest::READABLE)?;
+        registry.reregister(&mut stream, STREAM, Interest::READABLE)?;
         self.stream = Some(stream);
         Ok(())
     }
@@ -211,18 +193,15 @@ impl Client {
         mut read: impl FnMut(&mut dyn Read) -> io::Result<usize>,
         timeout: Option<Duration>,
     ) -> Result<usize, Error> {
-        let mut since = None;
+        let mut patience = None;
         loop {
-            self.interrupt.waits().check()?;
+            self.interrupt.check()?;
             let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected);
             match read(stream.map_err(io::Error::from)?) {
                 // Only now: most often a busy stream has something.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let since = *since.get_or_insert_with(Instant::now);
-                    let left = timeout.map(|timeout| timeout.saturating_sub(since.elapsed()));
-                    if left == Some(Duration::ZERO) {
-                        return Err(Error::Silence(timeout.unwrap_or_default()));
-                    }
+                    let patience = patience.get_or_insert_with(|| Patience::of(timeout));
+                    let left = patience.left().map_err(Error::Silence)?;
                     self.wait(left)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -238,7 +217,7 @@ impl Client {
     /// [`Error::Interrupted`], and [`Error::Io`] if it cannot wait.
     pub fn wait_until(&mut self, time: Instant) -> Result<(), Error> {
         loop {
-            self.interrupt.waits().check()?;
+            self.interrupt.check()?;
             let left = time.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
@@ -255,79 +234,145 @@ impl Client {
         }
     }
 
-    /// Tries the addresses, those of either kind side by side.
-    fn attempt(
-        &self,
-        address: &gio::NetworkAddress,
-        timeout: Option<Duration>,
-    ) -> Result<gio::SocketConnection, Error> {
-        let cancellable = gio::Cancellable::new();
-        {
-            let waits = &mut *self.interrupt.waits();
-            waits.check()?;
-            waits.connecting = Some(cancellable.clone());
+    /// The addresses of a host, best ones first.
+    fn resolve(
+        &mut self,
+        host: &str,
+        port: u16,
+        patience: &Patience,
+    ) -> Result<Vec<SocketAddr>, Error> {
+        // An IPv6 address, as in URIs.
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let host = bare.unwrap_or(host);
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![(address, port).into()]);
         }
-        let result = self
-            .context
-            .with_thread_default(|| self.connection(address, timeout, &cancellable))
-            .map_err(io::Error::other)?;
-        self.interrupt.waits().connecting = None;
+        if host.eq_ignore_ascii_case("localhost") {
+            // Both, whatever this machine's tables say (RFC 6761).
+            let both: [IpAddr; 2] = [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
+            return Ok(both.map(|address| (address, port).into()).into());
+        }
 
-        self.interrupt.waits().check()?;
-        result.map_err(|error| match timeout {
-            Some(timeout) if cancellable.is_cancelled() => Error::NoAnswer(timeout),
-            _ => Error::Connect(error),
-        })
+        // Nothing ends a look-up before its time, but nobody has to wait for it.
+        let (sender, found) = mpsc::channel();
+        let interrupt = self.interrupt.clone();
+        let name = glib::hostname_to_ascii(host).map_or_else(|| host.into(), String::from);
+        let look_up = move || {
+            let addresses = (&*name, port).to_socket_addrs().map(Vec::from_iter);
+            let _ = sender.send(addresses);
+            interrupt.wake();
+        };
+        thread::Builder::new()
+            .name("b64jpeg-lookup".into())
+            .spawn(look_up)?;
+        loop {
+            self.interrupt.check()?;
+            if let Ok(addresses) = found.try_recv() {
+                return addresses.map_err(Error::Unknown);
+            }
+            let left = patience.left().map_err(Error::NoAnswer)?;
+            self.wait(left)?;
+        }
     }
 
-    /// A connection, unless it is cancelled, at the latest after `timeout`.
-    fn connection(
-        &self,
-        address: &gio::NetworkAddress,
-        timeout: Option<Duration>,
-        cancellable: &gio::Cancellable,
-    ) -> Result<gio::SocketConnection, glib::Error> {
-        let timer = timeout.map(|timeout| {
-            let cancellable = cancellable.clone();
-            let cancel = move || {
-                cancellable.cancel();
-                glib::ControlFlow::Break
-            };
-            // GLib counts no further: seven weeks.
-            let timeout = timeout.min(Duration::from_millis(u32::MAX.into()));
-            let timer = glib::timeout_source_new(timeout, None, glib::Priority::DEFAULT, cancel);
-            timer.attach(Some(&self.context));
-            timer
-        });
-
-        let outcome = Rc::new(Cell::new(None));
-        let slot = outcome.clone();
-        let client = gio::SocketClient::new();
-        client.set_enable_proxy(false);
-        client.connect_async(address, Some(cancellable), move |result| {
-            slot.set(Some(result));
-        });
-        // Also when it is cancelled: nothing of it must be left when the context goes.
-        let result = loop {
-            if let Some(result) = outcome.take() {
-                break result;
+    /// A connection to one of `addresses`. The next one is tried when those before it have
+    /// failed, and also when they take their time.
+    fn reach(
+        &mut self,
+        addresses: Vec<SocketAddr>,
+        patience: &Patience,
+    ) -> Result<TcpStream, Error> {
+        let mut addresses = addresses.into_iter().peekable();
+        let mut attempts: Vec<TcpStream> = Vec::new();
+        let mut head_start = Patience::of(Some(HEAD_START));
+        let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        loop {
+            self.interrupt.check()?;
+            for mut attempt in std::mem::take(&mut attempts) {
+                match is_connected(&attempt) {
+                    Ok(true) => return Ok(attempt),
+                    Ok(false) => attempts.push(attempt),
+                    Err(error) => {
+                        let _ = self.poll.registry().deregister(&mut attempt);
+                        failure = error;
+                    }
+                }
             }
-            self.context.iteration(true);
-        };
-        if let Some(timer) = timer {
-            timer.destroy();
+            if attempts.is_empty() || head_start.left().is_err() {
+                if let Some(address) = addresses.next() {
+                    match self.attempt(address) {
+                        Ok(attempt) => attempts.push(attempt),
+                        Err(error) => failure = error,
+                    }
+                    head_start = Patience::of(Some(HEAD_START));
+                    continue;
+                }
+                if attempts.is_empty() {
+                    return Err(failure.into());
+                }
+            }
+            let left = patience.left().map_err(Error::NoAnswer)?;
+            let next = addresses.peek().and_then(|_| head_start.left().ok()?);
+            self.wait(left.into_iter().chain(next).min())?;
         }
-        result
+    }
+
+    /// Begins to connect.
+    fn attempt(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(address)?;
+        let registry = self.poll.registry();
+        registry.register(&mut stream, STREAM, Interest::WRITABLE)?;
+        Ok(stream)
+    }
+}
+
+/// Whether a connection has been made, or why not.
+fn is_connected(stream: &TcpStream) -> io::Result<bool> {
+    if let Some(error) = stream.take_error()? {
+        return Err(error);
+    }
+    match stream.peer_addr() {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+        // Where nobody listens and the port is one that the system hands out, it may have
+        // been handed to this very connection.
+        Ok(peer) if peer == stream.local_addr()? => Err(io::ErrorKind::ConnectionRefused.into()),
+        address => address.map(|_| true),
+    }
+}
+
+/// How long something may take.
+struct Patience {
+    since: Instant,
+    timeout: Option<Duration>,
+}
+
+impl Patience {
+    /// From now on; without a timeout for ever.
+    fn of(timeout: Option<Duration>) -> Self {
+        Self {
+            since: Instant::now(),
+            timeout,
+        }
+    }
+
+    /// What is left of it, or how long it was.
+    fn left(&self) -> Result<Option<Duration>, Duration> {
+        let Some(timeout) = self.timeout else {
+            return Ok(None);
+        };
+        let left = timeout.saturating_sub(self.since.elapsed());
+        if left.is_zero() {
+            return Err(timeout);
+        }
+        Ok(Some(left))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::Write,
-        net::{Ipv4Addr, TcpListener},
-        thread,
-    };
+    use std::{io::Write, net::TcpListener};
 
     use super::*;
 

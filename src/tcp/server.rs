@@ -430,13 +430,18 @@ impl Shared {
     fn next(&self, slot: usize, sent: &mut Sent) -> Next {
         let mut state = self.state();
         state.backlog.count(slot, std::mem::take(sent));
-        let next = match state.phase {
+        match state.phase {
             Phase::Open => state.backlog.next(slot).map_or(Next::Nothing, Next::Frame),
             Phase::Ending => state.backlog.next(slot).map_or(Next::End, Next::Frame),
             Phase::Cutting | Phase::Stopping(_) => Next::End,
-        };
+        }
+    }
+
+    /// A client has begun to get that.
+    fn begin(&self, slot: usize) {
+        let mut state = self.state();
+        state.backlog.begin(slot);
         state.tell(&self.changed);
-        next
     }
 
     fn enter(&self, phase: Phase) {
@@ -551,6 +556,9 @@ impl Client {
             };
             match self.stream.write(&frame[self.offset..]) {
                 Ok(len) => {
+                    if self.offset == 0 {
+                        shared.begin(slot);
+                    }
                     written += len;
                     self.offset += len;
                     self.sent.bytes += len as u64;
@@ -563,7 +571,6 @@ impl Client {
                     self.writable = false;
                     if self.offset == 0 {
                         self.frame = None;
-                        shared.state().backlog.give_back(slot);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -2,16 +2,18 @@
 
 //! Servers that speak something else, or our language badly.
 
-use std::{fs, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use gst::prelude::*;
 
 use super::{
-    alone::alone,
     viewer::{Viewer, expect_parts},
     wire::{DEFAULT, Random, pictures},
 };
-use crate::common::sender::Sender;
+use crate::common::{
+    alone::{alone, status},
+    sender::Sender,
+};
 
 const EAGER: &str = "reconnect-delay=1000000 reconnect-delay-max=2000000";
 const MIB: usize = 1 << 20;
@@ -230,12 +232,7 @@ fn framings_that_are_none() {
 
 /// Memory of this process, in bytes.
 fn memory() -> usize {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kib: usize = line
-        .and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
-        .expect("VmRSS");
-    kib << 10
+    status("VmRSS") << 10
 }
 
 /// Peak of what one client takes while it is fed 100 MiB of one byte behind `start`.
@@ -261,7 +258,7 @@ fn fed(properties: &str, start: &[u8], fill: u8) -> usize {
 
 #[test]
 fn memory_is_bounded() {
-    alone("client::foreign::memory_is_bounded", || {
+    alone(|| {
         pictures(1);
         fed("", b"", b'x');
         let before = memory();
@@ -291,26 +288,23 @@ fn memory_is_bounded() {
 
 #[test]
 fn a_declared_length_is_not_allocated() {
-    alone(
-        "client::foreign::a_declared_length_is_not_allocated",
-        || {
-            let server = Sender::new();
-            let mut all = vec![];
-            let before = memory();
-            for _ in 0..20 {
-                let mut viewer = Viewer::of(&server, "max-frame-size=1073741824");
-                let mut peer = server.accept();
-                viewer.expect_states(&["connecting", "connected"]);
-                peer.send(b"\x3f\xff\xff\xff/9j/4AAQSkZJRgABAQAAAQABAAD");
-                all.push((viewer, peer));
-            }
-            // Time for the bytes to arrive; less would only hide a fault.
-            thread::sleep(Duration::from_millis(200));
-            assert!(memory() < before + 50 * MIB, "{} MiB", memory() / MIB);
-            for (viewer, _) in &mut all {
-                viewer.stop();
-                viewer.warnings.clear();
-            }
-        },
-    );
+    alone(|| {
+        let server = Sender::new();
+        let mut all = vec![];
+        let before = memory();
+        for _ in 0..20 {
+            let mut viewer = Viewer::of(&server, "max-frame-size=1073741824");
+            let mut peer = server.accept();
+            viewer.expect_states(&["connecting", "connected"]);
+            peer.send(b"\x3f\xff\xff\xff/9j/4AAQSkZJRgABAQAAAQABAAD");
+            all.push((viewer, peer));
+        }
+        // Time for the bytes to arrive; less would only hide a fault.
+        thread::sleep(Duration::from_millis(200));
+        assert!(memory() < before + 50 * MIB, "{} MiB", memory() / MIB);
+        for (viewer, _) in &mut all {
+            viewer.stop();
+            viewer.warnings.clear();
+        }
+    });
 }

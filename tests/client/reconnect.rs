@@ -2,13 +2,16 @@
 
 //! Servers that come, go, and come again.
 
-use std::{thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use super::{
     viewer::{Viewer, expect_parts},
     wire::{DEFAULT, encode, framing, pictures},
 };
-use crate::common::sender::{Peer, Port, Sender, eventually};
+use crate::common::{
+    alone::in_the_void,
+    sender::{Peer, Port, Sender, eventually},
+};
 
 /// Tries again at once, and then hundreds of times in a second.
 const EAGER: &str = "reconnect-delay=1000000 reconnect-delay-max=2000000";
@@ -163,7 +166,8 @@ fn twenty_losses_in_a_row() {
             }
         }
     }
-    server.accept().send(DEFAULT.frame(&pictures(1)[0]));
+    let mut peer = server.accept();
+    peer.send(DEFAULT.frame(&pictures(1)[0]));
     viewer.expect_frames(pictures(1));
     viewer.expect_stats(&[("connections", 22), ("frames", 64)]);
     viewer.expect_states(&["connecting", "connected", "streaming"]);
@@ -173,6 +177,7 @@ fn twenty_losses_in_a_row() {
     // Frames that were cut off may be reported, each once.
     assert!(viewer.warnings.len() <= 7, "{:?}", viewer.warnings);
     viewer.warnings.clear();
+    viewer.stop();
 }
 
 /// A door that opens and shuts: no reason to say so a hundred times.
@@ -268,4 +273,22 @@ fn a_name_that_nobody_has() {
     a_while();
     viewer.catch_up();
     assert_eq!(viewer.connections.len(), 0, "{:?}", viewer.log);
+}
+
+/// Two ends of one socket can be each other's server, if a client that tries a port of
+/// this machine happens to be given the same one for its own end.
+#[test]
+fn nobody_is_their_own_server() {
+    in_the_void(|| {
+        let range = "/proc/sys/net/ipv4/ip_local_port_range";
+        fs::write(range, "47110 47110").expect("a range of one port");
+        for host in ["127.0.0.1", "::1"] {
+            let address = format!("host={host} port=47110 {EAGER}");
+            let mut viewer = Viewer::playing(&address);
+            viewer.expect_states(&["connecting", "waiting"]);
+            viewer.expect_warning(&["47110", "trying again"]);
+            a_while();
+            assert_eq!(viewer.catch_up().connections.len(), 0, "{:?}", viewer.log);
+        }
+    });
 }

@@ -7,11 +7,13 @@ use std::{any::Any, fs, thread, time::Duration};
 use gst::prelude::*;
 
 use super::{
-    alone::{alone, in_the_void},
     viewer::Viewer,
     wire::{DEFAULT, pictures},
 };
-use crate::common::sender::{Port, Sender};
+use crate::common::{
+    alone::{alone, in_the_void},
+    sender::{Port, Sender},
+};
 
 /// A client that is busy, and what keeps it so.
 type Busy = (Viewer, Box<dyn Any>);
@@ -84,16 +86,6 @@ fn held_up_downstream() -> Busy {
     (viewer, Box::new((server, peer)))
 }
 
-fn on_loopback() -> [(&'static str, fn() -> Busy); 5] {
-    [
-        ("connecting", connecting),
-        ("silent from the first", silent_from_the_first),
-        ("silent between frames", silent_between_frames),
-        ("silent inside a frame", silent_inside_a_frame),
-        ("backing off", backing_off),
-    ]
-}
-
 fn eos(viewer: &Viewer) {
     assert!(viewer.pipeline.0.send_event(gst::event::Eos::new()));
 }
@@ -101,8 +93,6 @@ fn eos(viewer: &Viewer) {
 fn press_q(viewer: &Viewer) {
     viewer.press("q");
 }
-
-const ENDS: [(&str, fn(&Viewer)); 2] = [("EOS", eos), ("a key", press_q)];
 
 fn set(viewer: &Viewer, state: gst::State) {
     viewer.pipeline.0.set_state(state).expect("it obeys");
@@ -126,7 +116,7 @@ fn stop_in_every_way(what: &str, busy: fn() -> Busy) {
         // The second start may have come as far as the first one.
         viewer.warnings.clear();
     }
-    for (how, end) in ENDS {
+    for (how, end) in [("EOS", eos as fn(&Viewer)), ("a key", press_q)] {
         println!("{what}: {how}");
         let (mut viewer, _server) = busy();
         end(&viewer);
@@ -142,34 +132,33 @@ fn stop_in_every_way(what: &str, busy: fn() -> Busy) {
 
 #[test]
 fn whatever_it_is_busy_with() {
-    for (what, busy) in on_loopback() {
-        stop_in_every_way(what, busy);
-    }
+    stop_in_every_way("connecting", connecting);
+    stop_in_every_way("silent from the first", silent_from_the_first);
+    stop_in_every_way("silent between frames", silent_between_frames);
+    stop_in_every_way("silent inside a frame", silent_inside_a_frame);
+    stop_in_every_way("backing off", backing_off);
 }
 
 #[test]
 fn looking_up_a_name_or_connecting_to_nowhere() {
-    in_the_void(
-        "client::states::looking_up_a_name_or_connecting_to_nowhere",
-        || {
-            fn at(host: &str) -> Busy {
-                let mut viewer =
-                    Viewer::playing(&format!("quit-key=q timeout=0 host={host} port=4711"));
-                viewer.expect_state("connecting");
-                a_moment();
-                (viewer, Box::new(()))
-            }
-            stop_in_every_way("looking up a name", || at("camera.example"));
-            stop_in_every_way("connecting to nowhere", || at("192.0.2.1"));
+    in_the_void(|| {
+        fn at(host: &str) -> Busy {
+            let mut viewer =
+                Viewer::playing(&format!("quit-key=q timeout=0 host={host} port=4711"));
+            viewer.expect_state("connecting");
+            a_moment();
+            (viewer, Box::new(()))
+        }
+        stop_in_every_way("looking up a name", || at("camera.example"));
+        stop_in_every_way("connecting to nowhere", || at("192.0.2.1"));
 
-            for host in ["camera.example", "192.0.2.1"] {
-                let mut viewer = Viewer::playing(&format!(
-                    "reconnect=false timeout=200000000 host={host} port=4711"
-                ));
-                viewer.expect_error(&[host, "4711", "0.2 s"]);
-            }
-        },
-    );
+        for host in ["camera.example", "192.0.2.1"] {
+            let mut viewer = Viewer::playing(&format!(
+                "reconnect=false timeout=200000000 host={host} port=4711"
+            ));
+            viewer.expect_error(&[host, "4711", "0.2 s"]);
+        }
+    });
 }
 
 /// Only the states: where the sink holds everything up, an end waits like a picture.
@@ -323,48 +312,45 @@ fn resources() -> [usize; 2] {
 
 #[test]
 fn two_hundred_starts_and_stops_leave_nothing() {
-    alone(
-        "client::states::two_hundred_starts_and_stops_leave_nothing",
-        || {
-            let mut before = [0; 2];
-            let server = Sender::new();
-            let gone = Port::new();
-            let full = Port::new().fill();
-            for round in 0..220 {
-                if round == 20 {
-                    before = resources();
-                }
-                let port = match round % 4 {
-                    0 | 1 => server.port(),
-                    2 => gone.number(),
-                    _ => full.number(),
-                };
-                let host = if round % 8 < 4 {
-                    "127.0.0.1"
-                } else {
-                    "localhost"
-                };
-                let mut viewer = Viewer::playing(&format!("host={host} port={port}"));
-                match round % 4 {
-                    // At any moment.
-                    0 => {}
-                    1 => {
-                        server.accept().offer(DEFAULT.stream(pictures(2)));
-                    }
-                    _ => thread::sleep(Duration::from_millis(round as u64 % 5)),
-                }
-                viewer.stop();
-                viewer.warnings.clear();
-                viewer.pictures.clear();
-                drop(viewer);
-                while server.try_accept().is_some() {}
+    alone(|| {
+        let mut before = [0; 2];
+        let server = Sender::new();
+        let gone = Port::new();
+        let full = Port::new().fill();
+        for round in 0..220 {
+            if round == 20 {
+                before = resources();
             }
-            let after = resources();
-            assert!(
-                after[0] <= before[0] + 3,
-                "descriptors: {before:?}, {after:?}"
-            );
-            assert!(after[1] <= before[1] + 5, "threads: {before:?}, {after:?}");
-        },
-    );
+            let port = match round % 4 {
+                0 | 1 => server.port(),
+                2 => gone.number(),
+                _ => full.number(),
+            };
+            let host = if round % 8 < 4 {
+                "127.0.0.1"
+            } else {
+                "localhost"
+            };
+            let mut viewer = Viewer::playing(&format!("host={host} port={port}"));
+            match round % 4 {
+                // At any moment.
+                0 => {}
+                1 => {
+                    server.accept().offer(DEFAULT.stream(pictures(2)));
+                }
+                _ => thread::sleep(Duration::from_millis(round as u64 % 5)),
+            }
+            viewer.stop();
+            viewer.warnings.clear();
+            viewer.pictures.clear();
+            drop(viewer);
+            while server.try_accept().is_some() {}
+        }
+        let after = resources();
+        assert!(
+            after[0] <= before[0] + 3,
+            "descriptors: {before:?}, {after:?}"
+        );
+        assert!(after[1] <= before[1] + 5, "threads: {before:?}, {after:?}");
+    });
 }

@@ -123,7 +123,7 @@ fn whose_they_are() {
     assert_eq!(factory.name(), "b64jpegclientsrc");
     assert_eq!(factory.uri_type(), gst::URIType::Src);
     assert_eq!(factory.uri_protocols(), ["b64jpeg"]);
-    assert_eq!(factory.metadata("klass").as_deref(), Some("Source/Network"));
+    assert_eq!(factory.metadata("klass"), Some("Source/Network"));
 }
 
 /// Each says what is wrong with it.

@@ -3,6 +3,7 @@
 //! What the integration tests share.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod alone;
 pub mod pipeline;
 pub mod process;
 pub mod sender;

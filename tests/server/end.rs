@@ -2,13 +2,15 @@
 
 //! How a stream ends: with the last frame, or at least behind a whole one.
 
-use std::{fs, process::Command, thread};
+use std::{fs, process::Command, thread, time::Duration};
 
 use gst::prelude::*;
 
 use super::{
     film::{SMALL, film, number, picture},
-    scene::{FRAME_TIME, Server, assert_run, next, port_in, read, rest, wait_until, watch},
+    scene::{
+        FRAME_TIME, Server, assert_run, assert_whole, next, port_in, read, rest, wait_until, watch,
+    },
 };
 use crate::common::{
     pipeline::scratch,
@@ -55,6 +57,27 @@ fn the_end_comes_behind_the_last_frame() {
     }
 }
 
+/// An application that stops at the end has been told of everybody by then.
+#[test]
+fn the_end_comes_behind_the_last_word() {
+    let server = Server::feed("");
+    server.sink.connect("client-removed", false, |_| {
+        // Were the end not to wait for this, it would be first.
+        thread::sleep(Duration::from_millis(50));
+        None
+    });
+    let server = server.play();
+    let viewers = [server.viewer(), server.viewer()];
+    server.push(0..3);
+    server.end_feed();
+    for viewer in viewers {
+        assert_eq!(rest(viewer), [0, 1, 2]);
+    }
+    server.wait_for_clean_end();
+    let [added, removed] = ["b64jpeg-client-added", "b64jpeg-client-removed"];
+    assert_eq!(server.all_said(), [added, added, removed, removed, "eos"]);
+}
+
 #[test]
 fn without_draining_what_waits_is_dropped() {
     let options = format!("{ENDLESS_QUEUE} drain-on-eos=false");
@@ -97,7 +120,7 @@ fn draining_has_its_time() {
     assert!(stalled.bytes_until_closed().len() < 100 * BIG);
     // One that reads had its time.
     server.pipeline.play();
-    assert_eq!(rest(server.viewer()), Vec::from_iter(0..100));
+    assert_whole(&rest(server.viewer()), 100);
     server.wait_for_clean_end();
 }
 
@@ -111,7 +134,7 @@ fn draining_is_for_those_who_read() {
         server.push_sized(number, BIG);
     }
     server.end_feed();
-    assert_eq!(rest(viewer), Vec::from_iter(0..50));
+    assert_whole(&rest(viewer), 50);
     wait_for_late_end(&server);
 }
 
@@ -269,7 +292,7 @@ fn gst_launch_ends_with_the_file() {
         let mut launch = Program::start(with_plugin(&mut launch));
         let line = launch.expect_line("b64jpeg-waiting");
         let viewer = Viewer::connect(port_in(&line));
-        assert_eq!(rest(viewer), Vec::from_iter(0..100));
+        assert_whole(&rest(viewer), 100);
         let output = launch.finish();
         for word in ["b64jpeg-client-added", "b64jpeg-client-removed", "Got EOS"] {
             assert!(output.contains(word), "{word}: {output}");

@@ -72,10 +72,12 @@ impl Server {
         let log = messages.clone();
         let bus = pipeline.0.bus().expect("a bus");
         bus.set_sync_handler(move |_, message| {
-            if let gst::MessageView::Element(element) = message.view() {
-                let structure = element.structure().expect("it says something");
-                log.lock().unwrap().push(structure.to_owned());
-            }
+            let said = match message.view() {
+                gst::MessageView::Element(said) => said.structure().map(ToOwned::to_owned),
+                gst::MessageView::Eos(_) => Some(gst::Structure::new_empty("eos")),
+                _ => None,
+            };
+            log.lock().unwrap().extend(said);
             gst::BusSyncReply::Pass
         });
         Self {
@@ -236,6 +238,15 @@ impl Server {
         wait_until("it waits", || !self.said("b64jpeg-waiting").is_empty());
     }
 
+    /// The names of all element messages from the start, and the end as `eos`.
+    pub fn all_said(&self) -> Vec<String> {
+        let messages = self.messages.lock().unwrap();
+        messages
+            .iter()
+            .map(|said| said.name().to_string())
+            .collect()
+    }
+
     /// The element messages of a name, from the start.
     pub fn said(&self, name: &str) -> Vec<gst::Structure> {
         let messages = self.messages.lock().unwrap();
@@ -375,6 +386,19 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "in vain: {what}");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Expects every picture of a film.
+#[track_caller]
+pub fn assert_whole(numbers: &[usize], frames: usize) {
+    let wrong = (0..)
+        .zip(numbers)
+        .find(|(expected, number)| expected != *number);
+    assert_eq!(
+        (wrong, numbers.len()),
+        (None, frames),
+        "of {frames} pictures"
+    );
 }
 
 /// Expects one number after the other.

@@ -6,7 +6,7 @@ use gst::prelude::*;
 
 use super::{
     film::{SMALL, film, number},
-    scene::{Server, assert_run, next, read, rest, wait_until, watch},
+    scene::{Server, assert_run, assert_whole, next, read, rest, wait_until, watch},
 };
 use crate::common::viewer::Viewer;
 
@@ -20,10 +20,7 @@ fn again_and_again() {
         // Waiting for the second time, it is as new.
         wait_until("it waits", || server.is_waiting());
         assert_eq!((server.stat("frames"), server.clients()), (0, 0));
-        assert_eq!(
-            rest(Viewer::connect(server.address())),
-            Vec::from_iter(0..50)
-        );
+        assert_whole(&rest(Viewer::connect(server.address())), 50);
         server.wait_for_clean_end();
         assert_eq!(server.stat("frames"), 50);
         assert_eq!(server.stat("clients-total"), 1);
@@ -101,7 +98,7 @@ fn the_first_frame_of_a_paused_pipeline() {
     server.pipeline.settle(gst::State::Paused);
     let viewer = server.viewer();
     server.pipeline.play();
-    assert_eq!(rest(viewer), Vec::from_iter(0..50));
+    assert_whole(&rest(viewer), 50);
     server.wait_for_clean_end();
 }
 
@@ -164,7 +161,7 @@ fn beside_another_branch() {
     let other = server.pipeline.collect("other", "sink");
     let server = server.play();
     server.wait_for_waiting();
-    assert_eq!(rest(server.viewer()), Vec::from_iter(0..60));
+    assert_whole(&rest(server.viewer()), 60);
     server.wait_for_clean_end();
     let other = other.take();
     assert_eq!(other.len(), 60);
@@ -214,7 +211,7 @@ fn two_servers() {
     wait_until("it is taken", || other.property::<u32>("clients") == 1);
     server.push(0..5);
     server.end_feed();
-    assert_eq!(rest(viewer), Vec::from_iter(0..5));
+    assert_whole(&rest(viewer), 5);
     assert_eq!(raw.bytes_until_closed().len(), 5 * (4 + SMALL));
     server.wait_for_clean_end();
 }

@@ -6,7 +6,7 @@ use gst::{glib, prelude::*};
 
 use super::{
     film::SMALL,
-    scene::{Server, next, wait_until},
+    scene::{Server, next, rest, wait_until},
 };
 
 /// Bytes of a small picture's frame.
@@ -111,7 +111,7 @@ fn it_can_be_asked_at_any_time() {
         }
     });
     let server = server.play();
-    assert_eq!(super::scene::rest(server.viewer()).len(), 200);
+    assert_eq!(rest(server.viewer()).len(), 200);
     server.wait_for_clean_end();
     stop.send(()).expect("it asks");
     asking.join().expect("it only goes up");

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Tests that need a process, or a network, of their own.
+
+use std::{
+    any::type_name_of_val,
+    env, fs,
+    io::{Write, stderr},
+    process::Command,
+};
+
+use super::process::Program;
+
+const ALONE: &str = "B64JPEG_TEST_ALONE";
+
+/// Runs the rest of a test in a process where nothing else happens.
+#[track_caller]
+pub fn alone(rest: impl FnOnce()) {
+    again(&[], rest);
+}
+
+/// As [`alone`], in a network in which nobody answers, neither the name server nor
+/// 192.0.2.1.
+#[track_caller]
+pub fn in_the_void(rest: impl FnOnce()) {
+    const UNSHARE: [&str; 6] = ["unshare", "--map-root-user", "--net", "--mount", "sh", "-c"];
+    const VOID: &str = r#"
+        set -e
+        ip link set lo up
+        ip link add hole type veth peer name bottom
+        ip address add 192.0.2.2/24 dev hole
+        ip link set bottom up
+        ip link set hole up
+        ip neighbour add 192.0.2.1 lladdr 02:00:00:00:00:01 dev hole
+        mount -t tmpfs none /mnt
+        printf 'nameserver 192.0.2.1\noptions timeout:30\n' >/mnt/resolv.conf
+        echo 'hosts: dns' >/mnt/nsswitch.conf
+        mount --bind /mnt/resolv.conf /etc/resolv.conf
+        mount --bind /mnt/nsswitch.conf /etc/nsswitch.conf
+        exec "$@"
+    "#;
+    let [program, args @ ..] = UNSHARE;
+    if env::var_os(ALONE).is_none() {
+        let allowed = Command::new(program).args(args).arg("true").output();
+        if !allowed.is_ok_and(|output| output.status.success()) {
+            // Past the test harness, which keeps what passing tests print.
+            let name = name_of(&rest);
+            let _ = writeln!(stderr(), "skipped: {name}: no network namespaces here");
+            return;
+        }
+    }
+    again(&[&UNSHARE[..], &[VOID, "sh"]].concat(), rest);
+}
+
+/// Runs the test that `rest` belongs to by way of a command.
+#[track_caller]
+fn again(by_way_of: &[&str], rest: impl FnOnce()) {
+    if env::var_os(ALONE).is_some() {
+        return rest();
+    }
+    let test = env::current_exe().expect("a test has a path");
+    let test = test.to_str().expect("UTF-8");
+    let line = [by_way_of, &[test, name_of(&rest), "--exact", "--nocapture"]].concat();
+    let mut command = Command::new(line[0]);
+    let output = Program::start(command.args(&line[1..]).env(ALONE, "")).finish();
+    assert!(output.contains("1 passed"), "{output}");
+}
+
+/// The name of the test that a closure is in.
+fn name_of<T>(closure: &T) -> &'static str {
+    // `client::client::states::the_test::{{closure}}`, which begins with the crate.
+    let (_, name) = type_name_of_val(closure).split_once("::").expect("a path");
+    name.split("::{{").next().expect("a name")
+}
+
+/// A number that the kernel tells about this process.
+#[track_caller]
+pub fn status(name: &str) -> usize {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+    number.unwrap_or_else(|| panic!("no {name} in {status}"))
+}
