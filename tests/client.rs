@@ -5,6 +5,8 @@
 mod common;
 
 mod client {
+    use crate::common::wire;
+
     mod addresses;
     mod foreign;
     mod frames;
@@ -13,7 +15,4 @@ mod client {
     mod times;
     mod uri;
     mod viewer;
-    #[path = "../elements/wire.rs"]
-    #[allow(dead_code, reason = "the elements' tests use the rest")]
-    mod wire;
 }

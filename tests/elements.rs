@@ -5,6 +5,8 @@
 mod common;
 
 mod elements {
+    use crate::common::wire;
+
     mod depay;
     mod faults;
     mod files;
@@ -12,5 +14,4 @@ mod elements {
     mod pipeline;
     mod properties;
     mod scenario;
-    mod wire;
 }

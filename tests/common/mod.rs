@@ -8,6 +8,7 @@ pub mod pipeline;
 pub mod process;
 pub mod sender;
 pub mod viewer;
+pub mod wire;
 
 use std::{env, fs, path::PathBuf, sync::Once};
 

@@ -6,6 +6,7 @@ use super::{
     scenario::{Pieces, Scenario, text},
     wire::{ALL, DEFAULT, Framing, Random, assert_same, bytes, framing, pictures},
 };
+use crate::common::alone::status;
 
 const MIB: usize = 1 << 20;
 
@@ -678,13 +679,7 @@ fn a_framing_that_was_given_wrong() {
 /// Peak memory of this process, in bytes. Other tests run beside this one, so the
 /// margins below are wide.
 fn memory() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .expect("VmRSS");
-    let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kib << 10
+    status("VmRSS") << 10
 }
 
 #[test]

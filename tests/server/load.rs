@@ -4,22 +4,12 @@
 
 use std::{fs, process::Command, thread};
 
-use super::scene::{Server, Watcher, alone, next, port_in, rest, watch};
+use super::scene::{Server, Watcher, next, port_in, rest, watch};
 use crate::common::{
+    alone::{alone, status},
     process::{Program, with_plugin},
     viewer::Viewer,
 };
-
-/// A number of `/proc/self/status`.
-fn status(name: &str) -> usize {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(name))
-        .expect(name);
-    let number = line.trim_start_matches(':').split_whitespace().next();
-    number.expect(name).parse().expect(name)
-}
 
 fn files() -> usize {
     fs::read_dir("/proc/self/fd").expect("Linux").count()

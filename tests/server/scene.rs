@@ -3,12 +3,11 @@
 //! A server with its source, and those who watch it.
 
 use std::{
-    env,
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
     ops::Range,
     path::{Path, PathBuf},
-    process::{self, Command},
+    process,
     sync::{
         Arc, Mutex,
         mpsc::{self, Receiver, RecvTimeoutError},
@@ -21,11 +20,7 @@ use gst::prelude::*;
 use gst_app::AppSrc;
 
 use super::film::{SMALL, film, number, picture};
-use crate::common::{
-    pipeline::Pipeline,
-    process::{PATIENCE, Program},
-    viewer::Viewer,
-};
+use crate::common::{pipeline::Pipeline, process::PATIENCE, viewer::Viewer};
 
 /// Pictures come 25 times a second.
 pub const FRAME_TIME: gst::ClockTime = gst::ClockTime::from_mseconds(40);
@@ -406,21 +401,4 @@ pub fn assert_whole(numbers: &[usize], frames: usize) {
 pub fn assert_run(numbers: &[usize]) {
     let gap = numbers.windows(2).find(|pair| pair[1] != pair[0] + 1);
     assert_eq!(gap, None, "of {} pictures", numbers.len());
-}
-
-/// Runs the rest of a test in a process of its own, in which nothing else runs.
-#[track_caller]
-pub fn alone(test: impl FnOnce()) {
-    const ALONE: &str = "B64JPEG_TEST_ALONE";
-    if env::var_os(ALONE).is_some() {
-        return test();
-    }
-    let thread = thread::current();
-    let name = thread.name().expect("a test has a name");
-    let mut command = Command::new(env::current_exe().expect("a test has a path"));
-    command
-        .args(["--exact", name, "--nocapture"])
-        .env(ALONE, "");
-    let output = Program::start(&mut command).finish();
-    assert!(output.contains("1 passed"), "{output}");
 }

@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use crate::common::{self, pipeline::Pipeline};
+use super::pipeline::Pipeline;
 use base64::prelude::*;
 
 /// A header and a payload, as users write them.
@@ -111,7 +111,7 @@ pub fn bytes(buffer: &gst::BufferRef) -> Vec<u8> {
 
 /// The samples of a picture, decoded by `jpegdec`.
 pub fn decode(jpeg: &[u8]) -> Vec<u8> {
-    common::init();
+    super::init();
     let mut decoder = gst_check::Harness::new("jpegdec");
     decoder.set_src_caps_str("image/jpeg");
     decoder
