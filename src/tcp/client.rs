@@ -187,7 +187,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Any but [`Error::NoAnswer`] and [`Error::Connect`].
+    /// Any but [`Error::Unknown`] and [`Error::NoAnswer`].
     pub fn read(
         &mut self,
         mut read: impl FnMut(&mut dyn Read) -> io::Result<usize>,
