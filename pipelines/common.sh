@@ -224,6 +224,12 @@ press_end() {
 finish() {
     local status=$? name started
     trap '' INT TERM HUP
+    # A Ctrl-C that has hit a command of ours, or a substitution, ends us with its status.
+    if ((status == 130)); then
+        request_end 'Stopped.'
+        say "$ending"
+        status=0
+    fi
     clear_status
     [[ -z $saved_terminal ]] || stty "$saved_terminal" 2>/dev/null || :
     if ((${#pids[@]})); then

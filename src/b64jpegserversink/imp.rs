@@ -143,6 +143,8 @@ pub struct B64JpegServerSink {
     /// Whether BaseSink wants the streaming thread back, and how often it has.
     unlocked: AtomicBool,
     unlocks: AtomicU64,
+    /// This element and bins around it, as far as they are no sources by themselves.
+    posing: Mutex<Vec<glib::WeakRef<gst::Element>>>,
 }
 
 impl B64JpegServerSink {
@@ -152,6 +154,23 @@ impl B64JpegServerSink {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn posing(&self) -> MutexGuard<'_, Vec<glib::WeakRef<gst::Element>>> {
+        self.posing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the end of a pipeline, as by `gst-launch-1.0 -e`, reach a stream that waits for a
+    /// client: it is sent to sources, and to bins that have some.
+    fn pose_as_source(&self) {
+        let mut next = Some(self.obj().clone().upcast::<gst::Element>());
+        while let Some(element) = next {
+            next = element.parent().and_downcast();
+            if !element.element_flags().contains(gst::ElementFlags::SOURCE) {
+                element.set_element_flags(gst::ElementFlags::SOURCE);
+                self.posing().push(element.downgrade());
+            }
+        }
     }
 
     /// The server, between start and stop.
@@ -824,15 +843,13 @@ impl ElementImpl for B64JpegServerSink {
             })?;
         }
         let change = self.parent_change_state(transition);
-        let obj = self.obj();
         match transition {
-            // So that the end of a pipeline, as by `gst-launch-1.0 -e`, reaches a stream that
-            // waits for a client. Not earlier: sources are started after all others.
-            gst::StateChange::ReadyToPaused if change.is_ok() => {
-                obj.set_element_flags(gst::ElementFlags::SOURCE);
-            }
+            // Not earlier: sources are started after all others.
+            gst::StateChange::ReadyToPaused if change.is_ok() => self.pose_as_source(),
             gst::StateChange::ReadyToPaused | gst::StateChange::PausedToReady => {
-                obj.unset_element_flags(gst::ElementFlags::SOURCE);
+                for element in self.posing().drain(..).filter_map(|weak| weak.upgrade()) {
+                    element.unset_element_flags(gst::ElementFlags::SOURCE);
+                }
                 self.close();
             }
             _ => {}

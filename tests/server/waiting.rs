@@ -11,6 +11,7 @@ use super::{
     scene::{FRAME_TIME, Server, assert_run, assert_whole, next, read, rest, wait_until, watch},
 };
 use crate::common::{
+    pipeline::Pipeline,
     process::{Program, with_plugin},
     viewer::Viewer,
 };
@@ -179,6 +180,26 @@ fn the_end_ends_the_wait() {
         server.wait_for_clean_end();
         assert_eq!(server.stat("clients-total"), 0);
         assert_eq!(server.stat("frames"), 0);
+    }
+}
+
+/// In bins, to which GStreamer passes on the end of a pipeline only if they have sources.
+#[test]
+fn the_end_ends_the_wait_in_bins() {
+    let pipeline = Pipeline::launch(
+        "videotestsrc ! jpegenc
+         ! ( queue ! ( name=inner queue ! b64jpegserversink port=0 wait-for-client=true ) )",
+    );
+    let inner = pipeline.element::<gst::Element>("inner");
+    let bus = pipeline.0.bus().expect("a bus");
+    for _ in 0..3 {
+        pipeline.play();
+        bus.iter_timed_filtered(gst::ClockTime::NONE, &[gst::MessageType::Element])
+            .find(|message| message.has_name("b64jpeg-waiting"));
+        pipeline.0.send_event(gst::event::Eos::new());
+        pipeline.wait_for_clean_end();
+        pipeline.0.set_state(gst::State::Ready).expect("it stops");
+        assert!(!inner.element_flags().contains(gst::ElementFlags::SOURCE));
     }
 }
 
