@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-/* Serves a video, whole to the first who connects, and tells who comes and goes.
+/* Serves a video and tells who comes and goes; a client that lags loses frames.
  *
  *   cc examples/serve.c -o serve $(pkg-config --cflags --libs gstreamer-1.0)
  *   eval "$(pipelines/setup.sh)"   # tells GStreamer where the plugin is

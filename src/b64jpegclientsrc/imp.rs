@@ -54,6 +54,7 @@ use crate::{
     receiver::Format,
     stats::{self, Stats},
     tcp::{
+        self,
         backoff::Backoff,
         client::{Client, Error, Interrupt, Interruption},
     },
@@ -112,7 +113,7 @@ impl Settings {
     /// The URI that makes these settings out of the default ones.
     fn uri(&self) -> Uri {
         Uri {
-            host: self.host.clone(),
+            host: tcp::bare_host(&self.host).into(),
             port: self.port,
             header: Some(self.format.header).filter(|header| *header != HeaderOrAuto::Auto),
             payload: Some(self.format.payload).filter(|payload| *payload != PayloadOrAuto::Auto),
@@ -202,10 +203,7 @@ impl Session {
 
     /// Who is at the other end, for messages.
     fn peer(&self) -> String {
-        match self.host.contains(':') && !self.host.starts_with('[') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        }
+        tcp::host_and_port(&self.host, self.port)
     }
 
     /// Pictures that have come over this connection.
@@ -262,10 +260,15 @@ impl B64JpegClientSrc {
     /// another error, which says nothing.
     fn check_settings(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings();
-        match &settings.bad_uri {
-            Some(error) => Err(gst::error_msg!(gst::ResourceError::Settings, ("{error}"))),
-            None => settings.format.check(Accept::default()).map(drop),
+        if let Some(error) = &settings.bad_uri {
+            return Err(gst::error_msg!(gst::ResourceError::Settings, ("{error}")));
         }
+        tcp::check_host(&settings.host).map_err(|error| {
+            let advice =
+                "`host` is a name or an address alone; there are `port` and `uri` for the rest";
+            gst::error_msg!(gst::ResourceError::Settings, ("{error}; {advice}"))
+        })?;
+        settings.format.check(Accept::default()).map(drop)
     }
 
     /// The next picture, however long it takes and however many connections.

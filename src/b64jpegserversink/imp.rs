@@ -49,6 +49,7 @@ use crate::{
     stats::{self, Stats},
     tcp::{
         backlog::{Limits, Overflow, Peer, Totals},
+        host_and_port,
         server::{Event, Server, resolve},
     },
     wire::{Framing, Picture, WireError},
@@ -391,16 +392,14 @@ impl B64JpegServerSink {
 
     /// Where nothing is dropped, waits until the one client has room for another frame.
     fn wait_for_room(&self, server: &Server) -> Result<(), gst::FlowError> {
-        let (max_clients, queue_frames) = {
-            let settings = self.settings();
-            (settings.max_clients, settings.queue_frames as usize)
-        };
-        if max_clients != 1 || self.state().live != Some(false) {
+        if self.state().live != Some(false) {
             return Ok(());
         }
         loop {
+            // Both limits may change meanwhile.
             server.wait(None, |status| {
-                status.queued < queue_frames
+                status.limits.max_clients != 1
+                    || status.queued < status.limits.queue_frames
                     || self.quit.check().is_err()
                     || self.unlocked.load(Ordering::SeqCst)
             });
@@ -578,10 +577,7 @@ fn cannot_listen(
     addresses: Option<&[SocketAddr]>,
     error: &io::Error,
 ) -> gst::ErrorMessage {
-    let address = match host.contains(':') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
-    };
+    let address = host_and_port(host, port);
     let (code, advice) = match error.kind() {
         _ if addresses.is_none() => (
             gst::ResourceError::NotFound,

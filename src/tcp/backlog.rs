@@ -27,7 +27,7 @@ pub enum Overflow {
 }
 
 /// What clients may do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Clients at the same time; 0 for any number.
     pub max_clients: usize,
@@ -98,6 +98,13 @@ impl Backlog {
     pub fn set_limits(&mut self, limits: Limits) {
         self.max_clients = limits.max_clients;
         self.frames.capacity = limits.queue_frames;
+    }
+
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_clients: self.max_clients,
+            queue_frames: self.frames.capacity,
+        }
     }
 
     pub fn set_overflow(&mut self, overflow: Overflow) {

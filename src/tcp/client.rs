@@ -241,11 +241,7 @@ impl Client {
         port: u16,
         patience: &Patience,
     ) -> Result<Vec<SocketAddr>, Error> {
-        // An IPv6 address, as in URIs.
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
-        let host = bare.unwrap_or(host);
+        let host = super::bare_host(host);
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![(address, port).into()]);
         }

@@ -47,10 +47,16 @@ const READ_LEN: usize = 16 << 10;
 /// (The line is that of `tests/soak.sh link`. The kernel's documentation of the option is
 /// that of the sysctl of its name, tcp_notsent_lowat.)
 const NOT_SENT: u32 = 16 << 10;
-/// A client that has acknowledged nothing for so long is gone.
-const USER_TIMEOUT: Duration = Duration::from_secs(60);
-/// A client to which nothing is sent is asked this often whether it is there.
+/// A client that has answered nothing for so long, however often it was asked, is gone.
+/// One that does not read answers.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How often to look whether a client that takes nothing is gone.
+const LOOK: Duration = Duration::from_secs(10);
+/// A client to which nothing was sent for this long is asked whether it is there, so
+/// often, and again so many times until it is gone: after [`SILENCE`], too.
 const KEEPALIVE: Duration = Duration::from_secs(20);
+const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 4;
 /// How long stop() gives clients to take the rest of a frame.
 const STOP: Duration = Duration::from_secs(1);
 /// How long a client that was told the end may take to close: its input is read
@@ -72,7 +78,7 @@ pub enum Reason {
     Left,
     /// It has closed it without having read everything.
     Reset,
-    /// It has acknowledged nothing for too long.
+    /// It has answered nothing for too long.
     Timeout,
     /// The stream has come to its end, or we have.
     Ended,
@@ -128,6 +134,7 @@ pub struct Status {
     pub clients: usize,
     /// Frames that wait for the client that lags most.
     pub queued: usize,
+    pub limits: Limits,
     /// Whether everybody who has gone was told of.
     pub told: bool,
 }
@@ -135,7 +142,7 @@ pub struct Status {
 /// The addresses of a host name.
 pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let mut addresses = Vec::new();
-    for address in (host, port).to_socket_addrs()? {
+    for address in (super::bare_host(host), port).to_socket_addrs()? {
         if !addresses.contains(&address) {
             addresses.push(address);
         }
@@ -184,6 +191,7 @@ impl Server {
             free: Vec::new(),
             ready: VecDeque::new(),
             leaving: VecDeque::new(),
+            look_again: None,
             accept_again: None,
             told_no_room: false,
             phase: Phase::Open,
@@ -236,7 +244,8 @@ impl Server {
     }
 
     /// Waits until `enough` says so, which is asked whenever a client comes, has gone or
-    /// takes a frame, and by [`nudge`](Self::nudge); or until `deadline`.
+    /// takes a frame, by [`set_limits`](Self::set_limits) and by [`nudge`](Self::nudge); or
+    /// until `deadline`.
     ///
     /// Returns whether it said so. It is asked under a lock and must not take others.
     pub fn wait(&self, deadline: Option<Instant>, mut enough: impl FnMut(Status) -> bool) -> bool {
@@ -397,6 +406,7 @@ impl State {
         Status {
             clients: self.backlog.clients(),
             queued: self.backlog.queued(),
+            limits: self.backlog.limits(),
             told: !self.telling,
         }
     }
@@ -470,6 +480,11 @@ struct Client {
     /// Whether it may take more, and may have sent something: the poll tells only changes.
     writable: bool,
     readable: bool,
+    /// Whether it has closed its direction, and maybe ours, too: nobody knows before
+    /// something is sent.
+    closed: bool,
+    /// Whether it has taken something since it was looked at.
+    moved: bool,
     /// Whether it is in the list of those that are ready.
     ready: bool,
     /// By when it ought to have closed, once it was told the end.
@@ -494,6 +509,8 @@ impl Client {
             sent: Sent::default(),
             writable: true,
             readable: true,
+            closed: false,
+            moved: false,
             ready: false,
             leaves: None,
         }
@@ -507,6 +524,10 @@ impl Client {
                 Turn::Wait => {}
                 other => return Ok(other),
             }
+        }
+        // One that has only fallen silent has got the rest of its frame.
+        if self.closed && self.frame.is_none() {
+            return Err(Reason::Left);
         }
         Ok(if self.readable {
             Turn::Again
@@ -523,7 +544,11 @@ impl Client {
         let mut nowhere = [0; READ_LEN];
         for _ in 0..READS_A_TURN {
             match self.stream.read(&mut nowhere) {
-                Ok(0) => return Err(Reason::Left),
+                Ok(0) => {
+                    self.closed = true;
+                    self.readable = false;
+                    break;
+                }
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.readable = false;
@@ -545,6 +570,7 @@ impl Client {
             }
             let frame = match &self.frame {
                 Some(frame) => frame,
+                None if self.closed => break,
                 None => match shared.next(slot, &mut self.sent) {
                     Next::Frame(frame) => {
                         self.offset = 0;
@@ -560,6 +586,7 @@ impl Client {
                         shared.begin(slot);
                     }
                     written += len;
+                    self.moved = true;
                     self.offset += len;
                     self.sent.bytes += len as u64;
                     if self.offset == frame.len() {
@@ -593,6 +620,8 @@ struct Io {
     ready: VecDeque<usize>,
     /// When clients that were told the end have to be gone, in that order.
     leaving: VecDeque<(Instant, usize)>,
+    /// When to look at clients that take nothing, if there is any client.
+    look_again: Option<Instant>,
     /// When to accept again, if there was no room, and whether that was told.
     accept_again: Option<Instant>,
     told_no_room: bool,
@@ -622,6 +651,7 @@ impl Io {
             self.take_turns();
             self.accept();
             self.expire();
+            self.look();
             if let Phase::Stopping(deadline) = self.phase
                 && (self.shared.state().backlog.clients() == 0 || Instant::now() >= deadline)
             {
@@ -647,7 +677,7 @@ impl Io {
             _ => None,
         };
         let leaving = self.leaving.front().map(|(deadline, _)| *deadline);
-        let next = [self.accept_again, stopping, leaving];
+        let next = [self.accept_again, self.look_again, stopping, leaving];
         let next = next.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
@@ -774,6 +804,7 @@ impl Io {
             Some(slot) => self.clients[slot] = Some(Client::new(stream)),
             None => self.clients.push(Some(Client::new(stream))),
         }
+        self.look_again.get_or_insert_with(|| Instant::now() + LOOK);
         (self.on_event)(Event::Added { address, clients });
         Ok(())
     }
@@ -843,6 +874,27 @@ impl Io {
             }
         }
     }
+
+    /// Removes clients that take nothing because they are gone.
+    fn look(&mut self) {
+        let now = Instant::now();
+        if self.look_again.is_none_or(|again| now < again) {
+            return;
+        }
+        self.look_again = None;
+        for slot in 0..self.clients.len() {
+            let Some(Some(client)) = self.clients.get_mut(slot) else {
+                continue;
+            };
+            self.look_again = Some(now + LOOK);
+            let moved = std::mem::take(&mut client.moved);
+            if !moved && client.leaves.is_none() && is_lost(&client.stream, SILENCE) {
+                // What the system still has for it would end inside a frame.
+                let _ = SockRef::from(&client.stream).set_linger(Some(Duration::ZERO));
+                self.remove(slot, Reason::Timeout);
+            }
+        }
+    }
 }
 
 /// Has the system send at once, keep little, and notice when a client is gone.
@@ -850,14 +902,49 @@ fn tune(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE);
+        .with_interval(KEEPALIVE_AGAIN)
+        .with_retries(KEEPALIVE_PROBES);
     // A system that cannot do one of these serves without it.
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_keepalive(&keepalive);
+    // No timeout of the system (TCP_USER_TIMEOUT): it would take a client that does not
+    // read for one that is gone.
     #[cfg(target_os = "linux")]
-    {
-        let _ = socket.set_tcp_notsent_lowat(NOT_SENT);
-        let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+    let _ = socket.set_tcp_notsent_lowat(NOT_SENT);
+}
+
+/// Whether nothing has come from the other end for this long, and it was asked again and
+/// again. One that has no room answers each time, and that is not counted.
+#[cfg(target_os = "linux")]
+fn is_lost(stream: &TcpStream, silence: Duration) -> bool {
+    tcp_info(stream).is_ok_and(|info| {
+        let silent = Duration::from_millis(info.tcpi_last_ack_recv.into());
+        silent >= silence && info.tcpi_retransmits.max(info.tcpi_probes) > 2
+    })
+}
+
+/// Elsewhere the system alone knows.
+#[cfg(not(target_os = "linux"))]
+fn is_lost(_stream: &TcpStream, _silence: Duration) -> bool {
+    false
+}
+
+/// What the system knows of a connection, which no crate tells.
+#[cfg(target_os = "linux")]
+fn tcp_info(stream: &TcpStream) -> io::Result<libc::tcp_info> {
+    use std::{mem::MaybeUninit, os::fd::AsRawFd};
+
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: The system writes at most `len` bytes, which are there. All fields are
+    // numbers, for which zero is good where an older system writes less.
+    unsafe {
+        let (level, name) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+        let value = info.as_mut_ptr().cast();
+        match libc::getsockopt(stream.as_raw_fd(), level, name, value, &mut len) {
+            0 => Ok(info.assume_init()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 }
 
@@ -1048,6 +1135,58 @@ mod tests {
         client.read_exact(&mut [0]).unwrap();
         drop(client);
         assert_eq!(scene.event(), "removed 0 reset");
+    }
+
+    #[test]
+    fn who_falls_silent_inside_a_frame_gets_the_rest_of_it() {
+        let scene = Scene::new(0, 25);
+        let client = scene.client();
+        scene.stall(1);
+        scene.server.send(frame(2, 10));
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_all(&client), [(1, LARGE)]);
+        assert_eq!(scene.event(), "removed 0 left");
+    }
+
+    #[test]
+    fn who_falls_silent_between_two_frames_has_left() {
+        let scene = Scene::new(0, 25);
+        let mut client = scene.client();
+        scene.server.send(frame(1, 10));
+        client.read_exact(&mut [0; 10]).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(scene.event(), "removed 0 left");
+        assert_eq!(read_all(&client), []);
+    }
+
+    /// The line of a client is cut by a filter that lets nothing in.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_does_not_answer_is_lost_and_who_does_not_read_is_not() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = || {
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            server.set_nonblocking(true).unwrap();
+            let mut server = mio::net::TcpStream::from_std(server);
+            (client, move || {
+                while server.write(&[0; READ_LEN]).is_ok() {}
+                server
+            })
+        };
+        let (_reads_nothing, fill) = connect();
+        let asleep = fill();
+        let (cut, fill) = connect();
+        let nothing = socket2::SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
+        SockRef::from(&cut).attach_filter(&[nothing]).unwrap();
+        let gone = fill();
+        let guard = Instant::now() + PATIENCE;
+        while !is_lost(&gone, Duration::ZERO) {
+            assert!(Instant::now() < guard, "{:?}", tcp_info(&gone));
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert!(!is_lost(&gone, SILENCE), "it may come back");
+        assert!(!is_lost(&asleep, Duration::ZERO), "it has answered");
     }
 
     #[test]

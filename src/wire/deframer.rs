@@ -48,7 +48,8 @@ const READ: usize = 256 << 10;
 /// Turns the pieces of a stream into JPEGs.
 ///
 /// It holds no more than the longest frame allowed, the start of the next one, and
-/// one piece.
+/// one piece. Its memory grows with what has come, whatever length was announced, and
+/// shrinks again when frames do.
 ///
 /// ```
 /// use gstb64jpeg::wire::{Accept, Deframer, Limits};
@@ -72,6 +73,8 @@ pub struct Deframer {
     start: usize,
     end: usize,
     need: usize,
+    /// The most that had to find room, less with every frame since.
+    lately: usize,
     finished: bool,
 }
 
@@ -84,6 +87,7 @@ impl Deframer {
             start: 0,
             end: 0,
             need: 0,
+            lately: 0,
             finished: false,
         }
     }
@@ -120,15 +124,26 @@ impl Deframer {
         self.finished = true;
     }
 
-    /// Room for `len` bytes behind those that are held, which move only when it is used up.
+    /// Room for `len` bytes behind those that are held.
     fn room(&mut self, len: usize) -> &mut [u8] {
-        if self.room.len() - self.end < len {
-            self.room.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
+        let held = self.held();
+        self.lately = self.lately.max(held + len);
+        if self.room.len() / 4 > self.lately {
+            self.room = self.room[self.start..self.end].to_vec();
+            (self.start, self.end) = (0, held);
         }
         if self.room.len() - self.end < len {
-            self.room.resize(self.end + 2 * len, 0);
+            // Never more than have been consumed since the last move.
+            if self.start > held {
+                self.room.copy_within(self.start..self.end, 0);
+                (self.start, self.end) = (0, held);
+            }
+            // All that the frame needs, but no more than twice what has come of it.
+            let ahead = (self.need + len).min(2 * held);
+            let room = self.start + ahead.max(held + len);
+            if self.room.len() < room {
+                self.room.resize(room, 0);
+            }
         }
         &mut self.room[self.end..][..len]
     }
@@ -178,6 +193,7 @@ impl Deframer {
                         Ok(jpeg) => {
                             self.stream.accept(&frame);
                             self.consume(frame.len);
+                            self.lately -= self.lately / 16;
                             Ok(jpeg)
                         }
                         Err(error) => Err(self.stream.reject(error)),
@@ -226,12 +242,12 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_read_is_what_was_sent() {
+    /// JPEGs with so many bytes inside, and the stream of them.
+    fn stream(lens: &[usize]) -> (Vec<Vec<u8>>, Vec<u8>) {
         let framing = Framing::default();
         let mut jpegs = vec![];
         let mut stream = vec![];
-        for len in [20, READ / 2, 3 * READ, READ, 1_000, 5 * READ / 3, 100, 7] {
+        for &len in lens {
             let jpeg = [b"\xff\xd8\xff", &vec![len as u8; len][..], b"\xff\xd9"].concat();
             let picture = Picture::new(&jpeg).expect("a JPEG");
             let at = stream.len();
@@ -239,13 +255,85 @@ mod tests {
             picture.encode(framing, &mut stream[at..]);
             jpegs.push(jpeg);
         }
+        (jpegs, stream)
+    }
+
+    fn deframer() -> Deframer {
+        Deframer::new(Accept::default(), Limits::default())
+    }
+
+    /// Reads once, and takes what frames there are; returns how many.
+    fn turn(deframer: &mut Deframer, source: &mut &[u8]) -> usize {
+        deframer.read_from(source).expect("it has it all");
+        let frames: Result<Vec<_>, _> = std::iter::from_fn(|| deframer.next()).collect();
+        frames.expect("good ones").len()
+    }
+
+    /// Room is made for it a few times, and never for much more than has come.
+    #[test]
+    fn a_long_frame_is_not_moved() {
+        let (_, stream) = stream(&[1_000, 1_000, 100 * READ, 7]);
+        let mut source = &stream[..];
+        let mut deframer = deframer();
+        assert_eq!(turn(&mut deframer, &mut source), 2);
+        let start = deframer.start;
+        let mut rooms = vec![];
+        while deframer.held() + READ < stream.len() - start {
+            assert_eq!(turn(&mut deframer, &mut source), 0);
+            assert_eq!(deframer.start, start);
+            rooms.push(deframer.room.len());
+            assert!(deframer.room.len() <= start + 2 * deframer.held().max(READ));
+        }
+        rooms.dedup();
+        assert!(rooms.len() < 10, "{rooms:?}");
+        assert!(deframer.room.len() < stream.len() + READ);
+    }
+
+    #[test]
+    fn a_length_takes_no_room() {
+        let mut deframer = deframer();
+        deframer.push(b"\x03\0\0\0/9j/4AAQSkZJRgABAQAA");
+        for _ in 0..10 {
+            assert_eq!(deframer.next(), None);
+            deframer.push(b"AAAA");
+        }
+        assert!(deframer.room.len() < 200, "{}", deframer.room.len());
+    }
+
+    #[test]
+    fn what_one_long_frame_took_is_given_back() {
+        let lens = [&[50 * READ][..], &[READ / 5; 100]].concat();
+        let (_, bytes) = stream(&lens);
+        let mut source = &bytes[..];
+        let mut deframer = deframer();
+        let mut most = 0;
+        while turn(&mut deframer, &mut source) > 0 || !source.is_empty() {
+            most = most.max(deframer.room.len());
+        }
+        assert!(most > 50 * READ);
+        assert!(deframer.room.len() < 8 * READ, "{}", deframer.room.len());
+        assert!(deframer.room.capacity() < 16 * READ);
+
+        // Not if there is one now and then.
+        let (_, bytes) = stream(&[&[20 * READ][..], &[100; 9]].concat().repeat(5));
+        let mut source = &bytes[..];
+        let mut rooms = vec![];
+        while turn(&mut deframer, &mut source) > 0 || !source.is_empty() {
+            rooms.push(deframer.room.len());
+        }
+        assert!(rooms.is_sorted(), "{rooms:?}");
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_sent() {
+        let (jpegs, stream) = stream(&[20, READ / 2, 3 * READ, READ, 1_000, 5 * READ / 3, 100, 7]);
         for pieces in [&[usize::MAX][..], &[1_448], &[READ - 1, 3], &[1, 70_000, 9]] {
             let mut source = Source {
                 bytes: &stream,
                 pieces,
                 turn: 0,
             };
-            let mut deframer = Deframer::new(Accept::default(), Limits::default());
+            let mut deframer = deframer();
             let mut received = vec![];
             loop {
                 match deframer.read_from(&mut source) {

@@ -58,18 +58,57 @@ fn nobody_listens() {
 
 #[test]
 fn nobody_has_the_name() {
-    for host in [
-        "",
-        "camera.invalid",
-        "no such host",
-        "a..b",
-        "ünbekannt.invalid",
-        "%",
-    ] {
+    for host in ["camera.invalid", "a..b", "ünbekannt.invalid", "%"] {
         let viewer = Viewer::new("reconnect=false port=4711");
         viewer.src.set_property_from_str("host", host);
         viewer.pipeline.play();
         expect_failure(viewer, host, 4711, "");
+    }
+}
+
+/// What can be no name is not looked up, and not tried again for ever.
+#[test]
+fn nobody_can_have_the_name() {
+    for (host, what) in [
+        ("", "empty"),
+        ("no such host", "no such host"),
+        ("b64jpeg://camera", "b64jpeg://camera"),
+        ("camera/stream", "camera/stream"),
+        ("camera:9999", "camera:9999"),
+        ("127.0.0.1:9999", "127.0.0.1:9999"),
+        ("[::1", "[::1"),
+        ("[::1]:9999", "[::1]:9999"),
+        ("me:secret@camera", "password"),
+    ] {
+        let mut viewer = Viewer::new("");
+        viewer.src.set_property_from_str("host", host);
+        let playing = viewer.pipeline.0.set_state(gst::State::Playing);
+        assert!(playing.is_err(), "{host}");
+        let error = viewer.expect_error(&[what, "`host`", "`port`", "`uri`"]);
+        assert!(!error.contains("secret"), "{error}");
+        viewer.stop();
+        viewer.expect_nothing();
+
+        // It can be put right.
+        let server = Sender::new();
+        viewer.src.set_property("host", "127.0.0.1");
+        viewer.src.set_property("port", i32::from(server.port()));
+        viewer.pipeline.play();
+        server.accept().send(DEFAULT.stream(pictures(1)));
+        viewer.expect_frames(pictures(1));
+    }
+}
+
+/// An IPv6 address is in brackets once, however it was given.
+#[test]
+fn brackets() {
+    for host in ["::1", "[::1]"] {
+        let port = Port::v6().number();
+        let mut viewer = Viewer::playing(&format!("reconnect=false host={host} port={port}"));
+        let error = viewer.expect_error(&[&format!(" [::1]:{port}")]);
+        assert!(!error.contains("[["), "{error}");
+        let uri = viewer.src.property::<String>("uri");
+        assert!(uri.starts_with(&format!("b64jpeg://[::1]:{port}")), "{uri}");
     }
 }
 

@@ -336,19 +336,33 @@ fn clients_may_talk_after_the_end() {
     assert_eq!(rest(viewer), [0, 1, 2]);
 }
 
-/// A client that closes its own direction still watches.
+/// One that closes its own direction may have closed both. It is not left with a part of
+/// a frame.
 #[test]
-fn a_client_that_says_it_will_say_nothing() {
+fn clients_that_say_they_will_say_nothing() {
     let server = Server::feed("").play();
-    let viewer = server.viewer();
-    viewer.fall_silent();
-    let other = server.viewer();
-    server.push(0..10);
+    let between = server.viewer();
+    between.fall_silent();
+    server.wait_for_clients(0);
+    let inside = server.small_viewer();
+    let other = watch(server.viewer());
+    for number in 0..10 {
+        server.push_sized(number, 200_000);
+        assert_eq!(other.next(), Some(number));
+    }
+    inside.fall_silent();
+    let numbers = rest(inside);
+    assert_eq!(numbers[0], 0);
+    assert_run(&numbers);
+    assert!(numbers.len() < 10, "what waited for it was not sent");
+    server.wait_for_clients(1);
     server.end_feed();
-    assert_whole(&rest(other), 10);
-    // Or it is taken for gone, but never left with a part of a frame.
-    assert_run(&rest(viewer));
+    assert_eq!(other.rest(), [0; 0]);
+    assert_eq!(rest(between), [0; 0]);
     server.wait_for_clean_end();
+    let removed = server.said("b64jpeg-client-removed");
+    let reasons: Vec<String> = removed.iter().map(|s| s.get("reason").unwrap()).collect();
+    assert_eq!(reasons, ["left", "left", "ended"]);
 }
 
 /// GObject's own check of what is connected to.

@@ -4,14 +4,17 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, Ipv6Addr, TcpListener},
     process::Command,
 };
 
 use gst::prelude::*;
 
 use super::scene::{Server, next};
-use crate::common::process::{Program, with_plugin};
+use crate::common::{
+    process::{Program, with_plugin},
+    viewer::Viewer,
+};
 
 /// Expects that a server does not start, and says so once with all of `parts`.
 #[track_caller]
@@ -56,6 +59,18 @@ fn a_port_in_use() {
     drop(first.viewer());
     drop(first);
     expect_recovery(&second, "port", &port);
+}
+
+/// An IPv6 address may have brackets, as in URIs; what is said has them once.
+#[test]
+fn brackets() {
+    let first = Server::feed("host=[::1]").play();
+    let port = first.port();
+    for host in ["::1", "[::1]"] {
+        let second = Server::feed(&format!("host={host} port={port}"));
+        expect_refusal(&second, &[&format!(" [::1]:{port}"), "in use"]);
+    }
+    drop(Viewer::connect((Ipv6Addr::LOCALHOST, port).into()));
 }
 
 #[test]

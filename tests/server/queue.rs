@@ -26,8 +26,13 @@ fn queued(peer: &gst::Structure) -> u64 {
 /// Waits until the film waits for its client.
 #[track_caller]
 fn wait_for_back_pressure(server: &Server) {
+    wait_for_queue(server, 2);
+}
+
+#[track_caller]
+fn wait_for_queue(server: &Server, frames: u64) {
     wait_until("the queue is full", || {
-        server.peers().iter().any(|peer| queued(peer) >= 2)
+        server.peers().iter().any(|peer| queued(peer) >= frames)
     });
 }
 
@@ -63,6 +68,35 @@ fn nothing_is_dropped_for_the_only_client() {
         assert_whole(&rest(viewer), FRAMES);
         server.wait_for_clean_end();
     }
+}
+
+#[test]
+fn the_limits_may_change_while_the_film_waits() {
+    const FRAMES: usize = 300;
+    let options = "wait-for-client=true max-clients=1 queue-frames=20";
+    let server = Server::film(FRAMES, BIG, options).play();
+    let mut viewer = server.small_viewer();
+    wait_for_queue(&server, 20);
+    // With less room the film waits for longer, and still nothing is dropped.
+    server.sink.set_property("queue-frames", 2u32);
+    for number in 0..60 {
+        assert_eq!(next(&mut viewer), number);
+    }
+    // With more it goes on at once.
+    wait_for_back_pressure(&server);
+    server.sink.set_property("queue-frames", 10u32);
+    wait_for_queue(&server, 10);
+    assert_eq!(server.stat("dropped"), 0);
+    // And to its end, if it is to wait for nobody.
+    server.sink.set_property("max-clients", 0u32);
+    wait_until("the film is over", || {
+        server.stat("frames") == FRAMES as u64
+    });
+    let numbers = rest(viewer);
+    server.wait_for_clean_end();
+    assert_eq!((numbers[0], numbers.last()), (60, Some(&(FRAMES - 1))));
+    assert_eq!(server.stat("dropped"), (FRAMES - 60 - numbers.len()) as u64);
+    assert!(numbers.is_sorted_by(|a, b| a < b) && numbers.len() < 60);
 }
 
 #[test]
