@@ -16,6 +16,7 @@ mod capture;
 mod clock;
 mod faults;
 mod framing;
+mod jfifconvert;
 mod picture;
 mod quit;
 mod receiver;
@@ -33,6 +34,7 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     b64jpegdepay::register(plugin)?;
     b64jpegclientsrc::register(plugin)?;
     b64jpegserversink::register(plugin)?;
+    jfifconvert::register(plugin)?;
     typefind::register(plugin)
 }
 

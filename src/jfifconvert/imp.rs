@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! SECTION:element-jfifconvert
+//!
+//! Gives raw pictures the colours that JPEG files mean: full range, the matrix of BT.601,
+//! chroma between the luma samples.
+//!
+//! `jpegenc` takes the numbers of its input as they are. A video decoder's are of limited
+//! range, and of BT.709 if the video is HD; every viewer of such a JPEG sees them
+//! washed-out. Pictures that have the right colours already pass as they are.
+//!
+//! ## Example
+//!
+//! ```bash
+//! gst-launch-1.0 videotestsrc num-buffers=100 ! video/x-raw,format=I420,width=1280,height=720,colorimetry=bt709 ! jfifconvert ! videoscale ! video/x-raw,width=800,height=450 ! jpegenc quality=80 ! avimux ! filesink location=true.avi
+//! ```
+//!
+//! It stands best before `videoscale`, which then has nothing to do but to scale.
+//! The output is `I420`, or `Y42B` or `Y444` where downstream takes nothing else, or
+//! where the input is that and passes as it is.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use gst::{prelude::*, subclass::prelude::*};
+use gst_base::{prelude::*, subclass::prelude::*};
+use gst_video::{VideoFormat, VideoFrameRef, VideoInfo, prelude::*, subclass::prelude::*};
+use once_cell::sync::Lazy;
+
+use super::{
+    colour::{self, Colour, Site},
+    picture::{Plane, Samples},
+    rgb, yuv,
+};
+use crate::{
+    framing,
+    stats::{self, Stats},
+};
+
+static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
+    gst::DebugCategory::new(
+        "jfifconvert",
+        gst::DebugColorFlags::empty(),
+        Some("Converter to the colours of JPEG files"),
+    )
+});
+
+/// The formats that are taken.
+const INPUT: [VideoFormat; 15] = [
+    VideoFormat::I420,
+    VideoFormat::Yv12,
+    VideoFormat::Nv12,
+    VideoFormat::Nv21,
+    VideoFormat::Y42b,
+    VideoFormat::Yuy2,
+    VideoFormat::Uyvy,
+    VideoFormat::Y444,
+    VideoFormat::Rgb,
+    VideoFormat::Bgr,
+    VideoFormat::Rgbx,
+    VideoFormat::Bgrx,
+    VideoFormat::Xrgb,
+    VideoFormat::Xbgr,
+    VideoFormat::Gray8,
+];
+
+/// The formats that are made, the best first.
+const OUTPUT: [VideoFormat; 3] = [VideoFormat::I420, VideoFormat::Y42b, VideoFormat::Y444];
+
+/// What the output's caps say of colours.
+const COLORIMETRY: &str = "1:4:0:0";
+const CHROMA_SITE: &str = "jpeg";
+
+/// A JPEG is not larger.
+const MAX_SIZE: i32 = u16::MAX as i32;
+
+static INPUT_CAPS: Lazy<gst::Caps> = Lazy::new(|| caps(&INPUT).build());
+
+static OUTPUT_CAPS: Lazy<gst::Caps> = Lazy::new(|| {
+    caps(&OUTPUT)
+        .field("colorimetry", COLORIMETRY)
+        .field("chroma-site", CHROMA_SITE)
+        .build()
+});
+
+fn caps(formats: &[VideoFormat]) -> gst_video::VideoCapsBuilder<gst::caps::NoFeature> {
+    gst_video::VideoCapsBuilder::new()
+        .format_list(formats.iter().copied())
+        .width_range(1..=MAX_SIZE)
+        .height_range(1..=MAX_SIZE)
+}
+
+#[derive(Debug, Clone, Default)]
+struct Settings {
+    colorimetry: String,
+}
+
+/// How the pictures of a stream are converted.
+#[derive(Debug, Clone, Copy)]
+enum Converter {
+    Yuv(yuv::Converter),
+    Rgb(rgb::Converter),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// None while pictures pass as they are.
+    converter: Option<Converter>,
+    bytes_out: usize,
+    stats: Stats,
+}
+
+#[derive(Default)]
+pub struct JfifConvert {
+    settings: Mutex<Settings>,
+    state: Mutex<State>,
+}
+
+impl JfifConvert {
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What pictures of such caps are, unless they say what makes no sense.
+    fn colours(
+        &self,
+        caps: &gst::CapsRef,
+        info: &VideoInfo,
+    ) -> Result<(Colour, Site), colour::Nonsense> {
+        let text = |name: &str| caps.structure(0)?.get::<&str>(name).ok();
+        let forced = self.settings().colorimetry.clone();
+        let forced = (!forced.is_empty()).then_some(&*forced);
+        let colour = Colour::new(forced.or(text("colorimetry")), info)?;
+        Ok((colour, Site::new(text("chroma-site"), colour, info)))
+    }
+
+    /// Says what is wrong with caps before they are refused, which tells users little.
+    fn check(&self, caps: &gst::CapsRef) {
+        if !caps.can_intersect(&INPUT_CAPS) {
+            let formats = INPUT.map(|format| format.to_str().as_str()).join(", ");
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Format,
+                (
+                    "These pictures cannot be converted; put videoconvert before. \
+                     {formats} can, up to {MAX_SIZE} x {MAX_SIZE} in system memory"
+                ),
+                ["{caps}"]
+            );
+        }
+    }
+}
+
+/// Rows of luma and columns that one sample of chroma stands for, as powers of two.
+fn subsampling(info: &VideoInfo) -> yuv::Subsampling {
+    let format = info.format_info();
+    let of = |shifts: &[u32]| shifts.get(1).copied().unwrap_or_default();
+    (of(format.w_sub()), of(format.h_sub()))
+}
+
+impl Converter {
+    fn new(colour: Colour, site: Site, from: &VideoInfo, to: &VideoInfo) -> Option<Self> {
+        let out = subsampling(to);
+        if from.is_rgb() {
+            return rgb::Converter::new(from.format(), colour.range, out).map(Self::Rgb);
+        }
+        // Grey gets chroma of its own, where it is wanted.
+        let (input, site) = match from.format() {
+            VideoFormat::Gray8 => (out, Site::JFIF),
+            _ => (subsampling(from), site),
+        };
+        let converter = yuv::Converter::new(colour.to_jfif(), site, input, out);
+        Some(Self::Yuv(converter))
+    }
+
+    fn convert(
+        &self,
+        from: &VideoFrameRef<&gst::BufferRef>,
+        to: &mut VideoFrameRef<&mut gst::BufferRef>,
+    ) -> Option<()> {
+        let component = |index| Samples::of(from, index);
+        let chroma_rows = to.comp_height(1) as usize;
+        let neutral = vec![128; to.comp_width(1) as usize];
+        let input = match self {
+            Self::Rgb(converter) => [component(converter.first)?; 3],
+            Self::Yuv(_) if from.n_components() == 1 => {
+                let neutral = Samples::neutral(&neutral, chroma_rows);
+                [component(0)?, neutral, neutral]
+            }
+            Self::Yuv(_) => [component(0)?, component(1)?, component(2)?],
+        };
+
+        let strides: [i32; 3] = to.plane_stride().try_into().ok()?;
+        let sizes = [0, 1, 2].map(|plane| (to.comp_width(plane), to.comp_height(plane)));
+        let [y, cb, cr, _] = to.planes_data_mut();
+        let plane = |data, index: usize| {
+            let (width, height) = sizes[index];
+            Plane::new(data, strides[index], width, height)
+        };
+        let mut output = [plane(y, 0)?, plane(cb, 1)?, plane(cr, 2)?];
+
+        // Each field has chroma rows of its own, if there are enough for both.
+        let fields = if from.is_interlaced() && from.height() % 4 == 0 { 2 } else { 1 };
+        for field in 0..fields {
+            let input = input.map(|samples| samples.rows(field, fields));
+            let output = output.each_mut().map(|plane| plane.rows(field, fields));
+            match self {
+                Self::Yuv(converter) => converter.convert(input, output),
+                Self::Rgb(converter) => converter.convert(input[0], output).ok()?,
+            }
+        }
+        Some(())
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for JfifConvert {
+    const NAME: &'static str = "GstJfifConvert";
+    type Type = super::JfifConvert;
+    type ParentType = gst_video::VideoFilter;
+}
+
+impl ObjectImpl for JfifConvert {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
+            vec![
+                glib::ParamSpecString::builder("colorimetry")
+                    .nick("Colorimetry")
+                    .blurb(
+                        "The colours of the input, as bt601, bt709 or 1:4:0:0, whatever its \
+                         caps say; as they say if empty",
+                    )
+                    .default_value("")
+                    .mutable_ready()
+                    .build(),
+                stats::property(),
+            ]
+        });
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        const OF_TYPE: &str = "GObject checks the type";
+        let mut settings = self.settings();
+        match pspec.name() {
+            "colorimetry" => {
+                let text = value.get::<Option<_>>().expect(OF_TYPE);
+                settings.colorimetry = text.unwrap_or_default();
+            }
+            name => unreachable!("no writable property {name}"),
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        match pspec.name() {
+            "colorimetry" => self.settings().colorimetry.to_value(),
+            "stats" => self.state().stats.structure().to_value(),
+            name => unreachable!("no property {name}"),
+        }
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        let obj = self.obj();
+        let element = obj.downgrade();
+        // A pad that refuses caps does so before its element sees them.
+        obj.sink_pad()
+            .add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+                if let Some(gst::EventView::Caps(event)) = info.event().map(|event| event.view())
+                    && let Some(element) = element.upgrade()
+                {
+                    element.imp().check(event.caps());
+                }
+                gst::PadProbeReturn::Ok
+            });
+    }
+}
+
+impl GstObjectImpl for JfifConvert {}
+
+impl ElementImpl for JfifConvert {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: Lazy<gst::subclass::ElementMetadata> = Lazy::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "JFIF colour converter",
+                "Filter/Converter/Video/Colorspace",
+                "Gives raw pictures the colours that JPEG files mean: full range, BT.601",
+                env!("CARGO_PKG_AUTHORS"),
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
+            vec![
+                framing::always_template("sink", gst::PadDirection::Sink, &INPUT_CAPS),
+                framing::always_template("src", gst::PadDirection::Src, &OUTPUT_CAPS),
+            ]
+        });
+        &TEMPLATES
+    }
+}
+
+impl BaseTransformImpl for JfifConvert {
+    const MODE: gst_base::subclass::BaseTransformMode =
+        gst_base::subclass::BaseTransformMode::NeverInPlace;
+    const PASSTHROUGH_ON_SAME_CAPS: bool = false;
+    const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
+
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let colorimetry = self.settings().colorimetry.clone();
+        if !colorimetry.is_empty() {
+            colour::parse(&colorimetry).map_err(|nonsense| {
+                gst::error_msg!(gst::LibraryError::Settings, ("colorimetry: {nonsense}"))
+            })?;
+        }
+        *self.state() = State::default();
+        Ok(())
+    }
+
+    fn transform_caps(
+        &self,
+        direction: gst::PadDirection,
+        caps: &gst::Caps,
+        filter: Option<&gst::Caps>,
+    ) -> Option<gst::Caps> {
+        // All but the colours stays.
+        let mut other = gst::Caps::new_empty();
+        {
+            let template = match direction {
+                gst::PadDirection::Src => &INPUT_CAPS,
+                _ => &OUTPUT_CAPS,
+            };
+            let other = other.get_mut().expect("nobody else has it yet");
+            for (structure, features) in caps.iter_with_features() {
+                let mut structure = structure.to_owned();
+                structure.remove_fields(["format", "colorimetry", "chroma-site"]);
+                let mut structure = gst::Caps::from(structure);
+                structure.make_mut().set_features_simple(Some(features.to_owned()));
+                other.append(template.intersect(&structure));
+            }
+        }
+        if let Some(filter) = filter {
+            other = filter.intersect_with_mode(&other, gst::CapsIntersectMode::First);
+        }
+        gst::trace!(CAT, imp = self, "{caps} from {direction:?} makes {other}");
+        Some(other)
+    }
+
+    fn fixate_caps(
+        &self,
+        direction: gst::PadDirection,
+        caps: &gst::Caps,
+        mut other: gst::Caps,
+    ) -> gst::Caps {
+        // What is right already need not change its subsampling either.
+        if direction == gst::PadDirection::Sink
+            && let Ok(info) = VideoInfo::from_caps(caps)
+            && let Ok((colour, site)) = self.colours(caps, &info)
+            && colour::is_jfif(colour, site, &info)
+        {
+            let same = gst_video::VideoCapsBuilder::new().format(info.format()).build();
+            let same = other.intersect(&same);
+            if !same.is_empty() {
+                other = same;
+            }
+        }
+        self.parent_fixate_caps(direction, caps, other)
+    }
+
+    fn before_transform(&self, inbuf: &gst::BufferRef) {
+        let mut state = self.state();
+        let bytes_out = match state.converter {
+            Some(_) => state.bytes_out,
+            None => inbuf.size(),
+        };
+        state.stats.frame(inbuf.size(), bytes_out);
+    }
+}
+
+impl VideoFilterImpl for JfifConvert {
+    fn set_info(
+        &self,
+        incaps: &gst::Caps,
+        in_info: &VideoInfo,
+        _outcaps: &gst::Caps,
+        out_info: &VideoInfo,
+    ) -> Result<(), gst::LoggableError> {
+        let (colour, site) = self.colours(incaps, in_info).map_err(|nonsense| {
+            gst::element_imp_error!(self, gst::StreamError::Format, ("{nonsense}"), ["{incaps}"]);
+            gst::loggable_error!(CAT, "{nonsense}")
+        })?;
+        let pass = in_info.format() == out_info.format()
+            && colour::is_jfif(colour, site, in_info);
+        let converter = if pass {
+            None
+        } else {
+            let converter = Converter::new(colour, site, in_info, out_info);
+            Some(converter.ok_or_else(|| gst::loggable_error!(CAT, "No such conversion"))?)
+        };
+        gst::debug!(CAT, imp = self, "{colour:?}, {site:?}: {converter:?}");
+        {
+            let mut state = self.state();
+            state.converter = converter;
+            state.bytes_out = out_info.size();
+        }
+        self.obj().set_passthrough(pass);
+        Ok(())
+    }
+
+    fn transform_frame(
+        &self,
+        inframe: &VideoFrameRef<&gst::BufferRef>,
+        outframe: &mut VideoFrameRef<&mut gst::BufferRef>,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let converter = self.state().converter;
+        converter
+            .and_then(|converter| converter.convert(inframe, outframe))
+            .ok_or_else(|| {
+                gst::element_imp_error!(
+                    self,
+                    gst::StreamError::Format,
+                    ("A picture is not laid out as it ought to be"),
+                    ["{:?}", inframe.info()]
+                );
+                gst::FlowError::Error
+            })?;
+        Ok(gst::FlowSuccess::Ok)
+    }
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `jfifconvert`: raw pictures to the colours that JPEG files mean.
+
+use glib::prelude::*;
+
+mod colour;
+mod imp;
+mod picture;
+mod rgb;
+mod yuv;
+
+glib::wrapper! {
+    pub struct JfifConvert(ObjectSubclass<imp::JfifConvert>)
+        @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
+}
+
+/// Registers the element with GStreamer.
+pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(
+        Some(plugin),
+        "jfifconvert",
+        gst::Rank::NONE,
+        JfifConvert::static_type(),
+    )
+}

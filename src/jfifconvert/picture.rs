@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Where the samples of pictures are in memory.
+
+use gst_video::{VideoFrameRef, prelude::*};
+
+/// One component of a picture that is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Samples<'a> {
+    /// From the first sample on.
+    pub data: &'a [u8],
+    /// From one sample to the next, and from one row to the next.
+    step: usize,
+    pub stride: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+impl<'a> Samples<'a> {
+    /// A component of a frame; none if the memory is shorter than it ought to be.
+    pub fn of(frame: &'a VideoFrameRef<&gst::BufferRef>, component: u32) -> Option<Self> {
+        let step = frame.info().comp_pstride(component as u8);
+        let samples = Self {
+            data: frame.comp_data(component).ok()?,
+            step: usize::try_from(step).ok()?,
+            stride: usize::try_from(frame.comp_stride(component)).ok()?,
+            width: frame.comp_width(component) as usize,
+            height: frame.comp_height(component) as usize,
+        };
+        let last = (samples.height - 1) * samples.stride + (samples.width - 1) * samples.step;
+        (last < samples.data.len()).then_some(samples)
+    }
+
+    /// Neutral chroma, all of it read from one row.
+    pub fn neutral(row: &'a [u8], height: usize) -> Self {
+        Self {
+            data: row,
+            step: 1,
+            stride: 0,
+            width: row.len(),
+            height,
+        }
+    }
+
+    /// Every `every`th row from `first` on.
+    pub fn rows(self, first: usize, every: usize) -> Self {
+        Self {
+            data: self.data.get(first * self.stride..).unwrap_or_default(),
+            stride: self.stride * every,
+            height: self.height.saturating_sub(first).div_ceil(every),
+            ..self
+        }
+    }
+
+    /// One row, if need be gathered in `scratch`.
+    pub fn row<'s>(&self, y: usize, scratch: &'s mut Vec<u8>) -> &'s [u8]
+    where
+        'a: 's,
+    {
+        let row = &self.data[y * self.stride..];
+        if self.step == 1 {
+            return &row[..self.width];
+        }
+        scratch.resize(self.width, 0);
+        match self.step {
+            2 => gather::<2>(row, scratch),
+            4 => gather::<4>(row, scratch),
+            step => {
+                for (to, from) in scratch.iter_mut().zip(row.iter().step_by(step)) {
+                    *to = *from;
+                }
+            }
+        }
+        scratch
+    }
+}
+
+/// The first sample of each `STEP`.
+#[inline(always)]
+fn gather<const STEP: usize>(from: &[u8], to: &mut [u8]) {
+    let (from, rest) = from.as_chunks::<STEP>();
+    // The last one may end with the memory.
+    if let ([first, ..], Some(last)) = (rest, to.get_mut(from.len())) {
+        *last = *first;
+    }
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = from[0];
+    }
+}
+
+/// One plane of a picture that is written, a sample a byte.
+#[derive(Debug)]
+pub struct Plane<'a> {
+    pub data: &'a mut [u8],
+    pub stride: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+impl<'a> Plane<'a> {
+    /// None if the memory is shorter than it ought to be.
+    pub fn new(data: &'a mut [u8], stride: i32, width: u32, height: u32) -> Option<Self> {
+        let plane = Self {
+            data,
+            stride: usize::try_from(stride).ok()?,
+            width: width as usize,
+            height: height as usize,
+        };
+        let end = (plane.height - 1) * plane.stride + plane.width;
+        (end <= plane.data.len()).then_some(plane)
+    }
+
+    /// Every `every`th row from `first` on.
+    pub fn rows(&mut self, first: usize, every: usize) -> Plane<'_> {
+        Plane {
+            data: self.data.get_mut(first * self.stride..).unwrap_or_default(),
+            stride: self.stride * every,
+            width: self.width,
+            height: self.height.saturating_sub(first).div_ceil(every),
+        }
+    }
+
+    pub fn row(&mut self, y: usize) -> &mut [u8] {
+        &mut self.data[y * self.stride..][..self.width]
+    }
+}
