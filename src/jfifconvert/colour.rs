@@ -25,6 +25,17 @@ pub enum Range {
     Limited,
 }
 
+impl Range {
+    /// From this range to the full one: the scale of luma, which black is, the scale of
+    /// chroma.
+    fn scale(self) -> (f64, f64, f64) {
+        match self {
+            Self::Full => (1.0, 0.0, 1.0),
+            Self::Limited => (255.0 / 219.0, 16.0, 255.0 / 224.0),
+        }
+    }
+}
+
 /// A colorimetry that means nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Nonsense(String);
@@ -75,7 +86,10 @@ impl Colour {
         };
         if !info.is_yuv() {
             // No matrix has been applied; grey is the same in all of them.
-            return Ok(Self { range, ..Self::JFIF });
+            return Ok(Self {
+                range,
+                ..Self::JFIF
+            });
         }
         let matrix = match stated.as_ref().map(VideoColorimetry::matrix) {
             None | Some(VideoColorMatrix::Unknown) => default.matrix(),
@@ -88,41 +102,52 @@ impl Colour {
     }
 
     /// How Y'CbCr of these colours becomes JFIF's.
-    pub fn to_jfif(self) -> Matrix {
+    pub fn yuv_to_jfif(self) -> Matrix {
         let Self { range, kr, kb } = self;
         let kg = 1.0 - kr - kb;
-        let to = Self::JFIF;
-        let (y_scale, c_scale, black) = match range {
-            Range::Full => (1.0, 1.0, 0.0),
-            Range::Limited => (255.0 / 219.0, 255.0 / 224.0, 16.0),
-        };
-        // What one of Cb or Cr adds to red, green and blue, and so to JFIF's components.
-        let chroma = |[r, g, b]: [f64; 3]| {
-            let y = to.kr * r + (1.0 - to.kr - to.kb) * g + to.kb * b;
-            let cb = (b - y) / (2.0 * (1.0 - to.kb));
-            let cr = (r - y) / (2.0 * (1.0 - to.kr));
-            [y, cb, cr].map(|part| part * c_scale)
-        };
         let (b, r) = (2.0 * (1.0 - kb), 2.0 * (1.0 - kr));
+        let (luma, black, chroma) = range.scale();
+        let columns = [[0.0, -b * kb / kg, b], [r, -r * kr / kg, 0.0]];
         Matrix {
-            luma: y_scale,
+            luma,
             black,
-            cb: chroma([0.0, -b * kb / kg, b]),
-            cr: chroma([r, -r * kr / kg, 0.0]),
+            columns: columns.map(|rgb| Self::JFIF.of_rgb(rgb, chroma)).into(),
         }
+    }
+
+    /// How RGB of this range becomes JFIF's Y'CbCr.
+    pub fn rgb_to_jfif(self) -> Matrix {
+        let (luma, black, _) = self.range.scale();
+        let columns = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+        Matrix {
+            luma,
+            black,
+            columns: columns.map(|rgb| Self::JFIF.of_rgb(rgb, luma)).into(),
+        }
+    }
+
+    /// Y'CbCr of full range, of RGB times a scale.
+    fn of_rgb(self, rgb: [f64; 3], scale: f64) -> [f64; 3] {
+        let Self { kr, kb, .. } = self;
+        let [r, g, b] = rgb.map(|part| part * scale);
+        let y = kr * r + (1.0 - kr - kb) * g + kb * b;
+        [
+            y,
+            (b - y) / (2.0 * (1.0 - kb)),
+            (r - y) / (2.0 * (1.0 - kr)),
+        ]
     }
 }
 
-/// What Y'CbCr is multiplied by; what is grey stays grey.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What samples are multiplied by, so that what is grey stays grey.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Matrix {
     pub luma: f64,
     /// The luma that becomes 0.
     pub black: f64,
-    /// What Cb above 128 adds to Y', Cb and Cr.
-    pub cb: [f64; 3],
-    /// The same for Cr.
-    pub cr: [f64; 3],
+    /// What each other component, above 128, adds to Y', Cb and Cr: Cb and Cr, or, of a
+    /// picture whose luma is 128 everywhere, red, green and blue.
+    pub columns: Vec<[f64; 3]>,
 }
 
 /// Where chroma samples are: between the luma samples, or on the first of them.
@@ -142,9 +167,12 @@ impl Site {
     /// The site that caps state, or that pictures of such colours and size have.
     pub fn new(text: Option<&str>, colour: Colour, info: &VideoInfo) -> Self {
         let site = text.and_then(|text| text.parse().ok());
-        let site = site.unwrap_or_else(|| match colour {
-            Colour::JFIF => VideoChromaSite::JPEG,
-            _ => default_info(info).chroma_site(),
+        let site = site.unwrap_or_else(|| {
+            if colour == Colour::JFIF {
+                VideoChromaSite::JPEG
+            } else {
+                default_info(info).chroma_site()
+            }
         });
         Self {
             on_column: site.contains(VideoChromaSite::H_COSITED),

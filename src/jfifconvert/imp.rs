@@ -19,7 +19,7 @@
 //! The output is `I420`, or `Y42B` or `Y444` where downstream takes nothing else, or
 //! where the input is that and passes as it is.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
@@ -27,9 +27,10 @@ use gst_video::{VideoFormat, VideoFrameRef, VideoInfo, prelude::*, subclass::pre
 use once_cell::sync::Lazy;
 
 use super::{
-    colour::{self, Colour, Site},
+    colour::{self, Colour, Range, Site},
+    linear,
     picture::{Plane, Samples},
-    rgb, yuv,
+    rgb,
 };
 use crate::{
     framing,
@@ -95,16 +96,17 @@ struct Settings {
 }
 
 /// How the pictures of a stream are converted.
-#[derive(Debug, Clone, Copy)]
-enum Converter {
-    Yuv(yuv::Converter),
-    Rgb(rgb::Converter),
+#[derive(Debug)]
+struct Converter {
+    any: linear::Converter,
+    /// For progressive pictures in RGB.
+    rgb: Option<rgb::Function>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// None while pictures pass as they are.
-    converter: Option<Converter>,
+    converter: Option<Arc<Converter>>,
     bytes_out: usize,
     stats: Stats,
 }
@@ -144,55 +146,45 @@ impl JfifConvert {
             gst::element_imp_error!(
                 self,
                 gst::StreamError::Format,
-                (
-                    "These pictures cannot be converted; put videoconvert before. \
-                     {formats} can, up to {MAX_SIZE} x {MAX_SIZE} in system memory"
-                ),
+                ("These pictures cannot be converted; put videoconvert before. \
+                     {formats} can, up to {MAX_SIZE} x {MAX_SIZE} in system memory"),
                 ["{caps}"]
             );
         }
     }
 }
 
-/// Rows of luma and columns that one sample of chroma stands for, as powers of two.
-fn subsampling(info: &VideoInfo) -> yuv::Subsampling {
+/// Columns and rows of luma that one sample of chroma stands for, as powers of two.
+fn subsampling(info: &VideoInfo) -> linear::Subsampling {
     let format = info.format_info();
     let of = |shifts: &[u32]| shifts.get(1).copied().unwrap_or_default();
     (of(format.w_sub()), of(format.h_sub()))
 }
 
 impl Converter {
-    fn new(colour: Colour, site: Site, from: &VideoInfo, to: &VideoInfo) -> Option<Self> {
+    fn new(colour: Colour, site: Site, from: &VideoInfo, to: &VideoInfo) -> Self {
         let out = subsampling(to);
-        if from.is_rgb() {
-            return rgb::Converter::new(from.format(), colour.range, out).map(Self::Rgb);
-        }
-        // Grey gets chroma of its own, where it is wanted.
-        let (input, site) = match from.format() {
-            VideoFormat::Gray8 => (out, Site::JFIF),
-            _ => (subsampling(from), site),
+        let (matrix, site, input) = if from.is_rgb() {
+            (colour.rgb_to_jfif(), Site::JFIF, (0, 0))
+        } else if from.is_gray() {
+            // It is given chroma as it is wanted.
+            (colour.yuv_to_jfif(), Site::JFIF, out)
+        } else {
+            (colour.yuv_to_jfif(), site, subsampling(from))
         };
-        let converter = yuv::Converter::new(colour.to_jfif(), site, input, out);
-        Some(Self::Yuv(converter))
+        let rgb = (colour.range == Range::Full)
+            .then(|| rgb::function(from.format(), out))
+            .flatten();
+        let any = linear::Converter::new(&matrix, site, input, out);
+        Self { any, rgb }
     }
 
+    /// Does it, unless the memory of a frame is shorter than it ought to be.
     fn convert(
         &self,
         from: &VideoFrameRef<&gst::BufferRef>,
         to: &mut VideoFrameRef<&mut gst::BufferRef>,
     ) -> Option<()> {
-        let component = |index| Samples::of(from, index);
-        let chroma_rows = to.comp_height(1) as usize;
-        let neutral = vec![128; to.comp_width(1) as usize];
-        let input = match self {
-            Self::Rgb(converter) => [component(converter.first)?; 3],
-            Self::Yuv(_) if from.n_components() == 1 => {
-                let neutral = Samples::neutral(&neutral, chroma_rows);
-                [component(0)?, neutral, neutral]
-            }
-            Self::Yuv(_) => [component(0)?, component(1)?, component(2)?],
-        };
-
         let strides: [i32; 3] = to.plane_stride().try_into().ok()?;
         let sizes = [0, 1, 2].map(|plane| (to.comp_width(plane), to.comp_height(plane)));
         let [y, cb, cr, _] = to.planes_data_mut();
@@ -203,14 +195,31 @@ impl Converter {
         let mut output = [plane(y, 0)?, plane(cb, 1)?, plane(cr, 2)?];
 
         // Each field has chroma rows of its own, if there are enough for both.
-        let fields = if from.is_interlaced() && from.height() % 4 == 0 { 2 } else { 1 };
+        let interlaced = from.is_interlaced() && from.height() % 4 == 0;
+        if let Some(function) = self.rgb.filter(|_| !interlaced) {
+            let stride = u32::try_from(*from.plane_stride().first()?).ok()?;
+            return rgb::convert(function, from.plane_data(0).ok()?, stride, output).ok();
+        }
+
+        let components = (0..from.n_components())
+            .map(|index| Samples::of(from, index))
+            .collect::<Option<Vec<_>>>()?;
+        let neutral = vec![128; from.width() as usize];
+        let repeated = |(width, height): (u32, u32)| {
+            Samples::repeated(&neutral[..width as usize], height as usize)
+        };
+        let chroma = [repeated(sizes[1]); 2];
+        let (luma, mixed) = match &components[..] {
+            [grey] => (*grey, &chroma[..]),
+            [y, chroma @ ..] if from.info().is_yuv() => (*y, chroma),
+            rgb => (repeated(sizes[0]), rgb),
+        };
+        let fields = if interlaced { 2 } else { 1 };
         for field in 0..fields {
-            let input = input.map(|samples| samples.rows(field, fields));
+            let luma = luma.rows(field, fields);
+            let mixed: Vec<_> = mixed.iter().map(|c| c.rows(field, fields)).collect();
             let output = output.each_mut().map(|plane| plane.rows(field, fields));
-            match self {
-                Self::Yuv(converter) => converter.convert(input, output),
-                Self::Rgb(converter) => converter.convert(input[0], output).ok()?,
-            }
+            self.any.convert(luma, &mixed, output);
         }
         Some(())
     }
@@ -340,7 +349,9 @@ impl BaseTransformImpl for JfifConvert {
                 let mut structure = structure.to_owned();
                 structure.remove_fields(["format", "colorimetry", "chroma-site"]);
                 let mut structure = gst::Caps::from(structure);
-                structure.make_mut().set_features_simple(Some(features.to_owned()));
+                structure
+                    .make_mut()
+                    .set_features_simple(Some(features.to_owned()));
                 other.append(template.intersect(&structure));
             }
         }
@@ -363,7 +374,9 @@ impl BaseTransformImpl for JfifConvert {
             && let Ok((colour, site)) = self.colours(caps, &info)
             && colour::is_jfif(colour, site, &info)
         {
-            let same = gst_video::VideoCapsBuilder::new().format(info.format()).build();
+            let same = gst_video::VideoCapsBuilder::new()
+                .format(info.format())
+                .build();
             let same = other.intersect(&same);
             if !same.is_empty() {
                 other = same;
@@ -394,13 +407,11 @@ impl VideoFilterImpl for JfifConvert {
             gst::element_imp_error!(self, gst::StreamError::Format, ("{nonsense}"), ["{incaps}"]);
             gst::loggable_error!(CAT, "{nonsense}")
         })?;
-        let pass = in_info.format() == out_info.format()
-            && colour::is_jfif(colour, site, in_info);
+        let pass = in_info.format() == out_info.format() && colour::is_jfif(colour, site, in_info);
         let converter = if pass {
             None
         } else {
-            let converter = Converter::new(colour, site, in_info, out_info);
-            Some(converter.ok_or_else(|| gst::loggable_error!(CAT, "No such conversion"))?)
+            Some(Arc::new(Converter::new(colour, site, in_info, out_info)))
         };
         gst::debug!(CAT, imp = self, "{colour:?}, {site:?}: {converter:?}");
         {
@@ -417,7 +428,7 @@ impl VideoFilterImpl for JfifConvert {
         inframe: &VideoFrameRef<&gst::BufferRef>,
         outframe: &mut VideoFrameRef<&mut gst::BufferRef>,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let converter = self.state().converter;
+        let converter = self.state().converter.clone();
         converter
             .and_then(|converter| converter.convert(inframe, outframe))
             .ok_or_else(|| {

@@ -6,9 +6,9 @@ use glib::prelude::*;
 
 mod colour;
 mod imp;
+mod linear;
 mod picture;
 mod rgb;
-mod yuv;
 
 glib::wrapper! {
     pub struct JfifConvert(ObjectSubclass<imp::JfifConvert>)

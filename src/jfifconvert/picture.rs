@@ -8,10 +8,10 @@ use gst_video::{VideoFrameRef, prelude::*};
 #[derive(Debug, Clone, Copy)]
 pub struct Samples<'a> {
     /// From the first sample on.
-    pub data: &'a [u8],
+    data: &'a [u8],
     /// From one sample to the next, and from one row to the next.
     step: usize,
-    pub stride: usize,
+    stride: usize,
     pub width: usize,
     pub height: usize,
 }
@@ -31,8 +31,8 @@ impl<'a> Samples<'a> {
         (last < samples.data.len()).then_some(samples)
     }
 
-    /// Neutral chroma, all of it read from one row.
-    pub fn neutral(row: &'a [u8], height: usize) -> Self {
+    /// The same row again and again.
+    pub fn repeated(row: &'a [u8], height: usize) -> Self {
         Self {
             data: row,
             step: 1,
@@ -63,6 +63,7 @@ impl<'a> Samples<'a> {
         }
         scratch.resize(self.width, 0);
         match self.step {
+            3 => gather::<3>(row, scratch),
             2 => gather::<2>(row, scratch),
             4 => gather::<4>(row, scratch),
             step => {

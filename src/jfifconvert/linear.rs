@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Y'CbCr of any matrix, range, subsampling and siting to JFIF's.
+//! Pictures of any matrix, range, subsampling and siting to JFIF's.
 //!
-//! One multiplication by one matrix and one rounding, without a detour through RGB,
-//! which would round twice and cut off what is outside of it:
+//! One multiplication by one matrix and one rounding, without a detour through RGB, which
+//! would round twice and cut off what is outside of it. All that is interpolated is
+//! interpolated linearly.
 //!
 //! ```text
 //!  Cb row ─┐         ┌─► t ─── down, across ──┐
-//!          ├─ matrix ┼─► Cb' ─ down, across ─ │ ─► Cb'
-//!  Cr row ─┘         └─► Cr' ─ down, across ─ │ ─► Cr'
-//!  Y row ───────────────── scale ─────────────┴─► Y'
+//!          ├─ matrix ┼─► Cb' ─ down, across ──┼─► Cb'
+//!  Cr row ─┘         └─► Cr' ─ down, across ──┼─► Cr'
+//!  Y row ──── scale ──────────────────────────┴─► Y'
 //! ```
 //!
-//! `t` is what chroma adds to luma: nothing but the matrix differs, so it is little, but
-//! it is not nothing. All that is interpolated is interpolated linearly.
+//! `t` is what chroma adds to luma: it is little, as nothing but the matrix differs, but
+//! it is not nothing. RGB is mixed in the same way, with grey for the row of luma.
 //!
 //! Numbers are 16 bits, of which [`FRACTION`] are a fraction, and loops go over whole
 //! rows, so that the compiler makes vector instructions of them.
@@ -33,29 +34,29 @@ const FRACTION: u32 = 5;
 pub type Subsampling = (u32, u32);
 
 /// [`Matrix`] as whole numbers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Coefficients {
     luma: i16,
     luma_offset: i16,
     chroma_offset: i16,
-    cb: [i16; 3],
-    cr: [i16; 3],
+    columns: Vec<[i16; 3]>,
 }
 
-impl From<Matrix> for Coefficients {
-    fn from(matrix: Matrix) -> Self {
-        // `product` takes eight places from the coefficients.
+impl From<&Matrix> for Coefficients {
+    fn from(matrix: &Matrix) -> Self {
+        // `product` takes eight places away.
         let coefficient = |x: f64| (x * f64::from(1 << (FRACTION + 8))).round() as i16;
         // Half for rounding, and half a unit for each product that was rounded down.
-        let offset = |x: f64, products: f64| {
-            (x * f64::from(1 << FRACTION) + f64::from(1 << (FRACTION - 1)) + products / 2.0) as i16
+        let offset = |x: f64, products: usize| {
+            let units = x * f64::from(1 << FRACTION) + 0.5 * products as f64;
+            units as i16 + (1 << (FRACTION - 1))
         };
+        let mixed = matrix.columns.len();
         Self {
             luma: coefficient(matrix.luma),
-            luma_offset: offset(matrix.luma * (128.0 - matrix.black), 3.0),
-            chroma_offset: offset(128.0, 2.0),
-            cb: matrix.cb.map(coefficient),
-            cr: matrix.cr.map(coefficient),
+            luma_offset: offset(matrix.luma * (128.0 - matrix.black), mixed + 1),
+            chroma_offset: offset(128.0, mixed),
+            columns: matrix.columns.iter().map(|c| c.map(coefficient)).collect(),
         }
     }
 }
@@ -161,36 +162,32 @@ fn double<'a>(row: &[i16], before: i16, after: i16, scratch: &'a mut [i16]) -> &
 type Row = [Vec<i16>; 3];
 
 #[inline(always)]
-fn mix(cb: &[u8], cr: &[u8], coefficients: &Coefficients, row: &mut Row) {
-    let of = |part: usize| (coefficients.cb[part], coefficients.cr[part]);
-    let (t, b, r) = (of(0), of(1), of(2));
-    let [to_t, to_b, to_r] = row.each_mut().map(|numbers| &mut numbers[1..]);
-    let out = to_t.iter_mut().zip(to_b).zip(to_r);
-    for ((((to_t, to_b), to_r), &cb), &cr) in out.zip(cb).zip(cr) {
-        *to_t = product(cb, t.0) + product(cr, t.1);
-        *to_b = product(cb, b.0) + product(cr, b.1);
-        *to_r = product(cb, r.0) + product(cr, r.1);
-    }
-    for numbers in row {
-        let last = numbers.len() - 1;
+fn mix<const N: usize>(from: [&[u8]; N], columns: &[[i16; 3]; N], row: &mut Row) {
+    let len = row[0].len() - 2;
+    let from = from.map(|samples| &samples[..len]);
+    for (part, numbers) in row.iter_mut().enumerate() {
+        let coefficients = columns.map(|column| column[part]);
+        for (i, number) in numbers[1..=len].iter_mut().enumerate() {
+            *number = (0..N).map(|c| product(from[c][i], coefficients[c])).sum();
+        }
         numbers[0] = numbers[1];
-        numbers[last] = numbers[last - 1];
+        numbers[len + 1] = numbers[len];
     }
 }
 
 /// How pictures are converted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Converter {
     coefficients: Coefficients,
     /// From the input's chroma to luma, and to the output's chroma.
-    to_luma: [Axis; 2],
-    to_chroma: [Axis; 2],
+    luma_axes: [Axis; 2],
+    chroma_axes: [Axis; 2],
     /// Rows of the output's luma for one of its chroma, as a power of two.
     rows: u32,
 }
 
 impl Converter {
-    pub fn new(matrix: Matrix, site: Site, from: Subsampling, to: Subsampling) -> Self {
+    pub fn new(matrix: &Matrix, site: Site, from: Subsampling, to: Subsampling) -> Self {
         let axes = |to: Subsampling| {
             [
                 Axis::new(from.0, to.0, site.on_column),
@@ -199,66 +196,81 @@ impl Converter {
         };
         Self {
             coefficients: matrix.into(),
-            to_luma: axes((0, 0)),
-            to_chroma: axes(to),
+            luma_axes: axes((0, 0)),
+            chroma_axes: axes(to),
             rows: to.1,
         }
     }
 
-    /// Converts a picture, or one of its fields.
-    pub fn convert(&self, from: [Samples; 3], to: [Plane; 3]) {
-        convert(self, from, to);
+    /// Converts a picture, or one of its fields: luma, and what is mixed.
+    pub fn convert(&self, luma: Samples, mixed: &[Samples], to: [Plane; 3]) {
+        let columns = &self.coefficients.columns[..];
+        match (mixed, columns) {
+            (&[a, b], &[for_a, for_b]) => convert(self, luma, [a, b], [for_a, for_b], to),
+            (&[a, b, c], &[for_a, for_b, for_c]) => {
+                convert(self, luma, [a, b, c], [for_a, for_b, for_c], to);
+            }
+            _ => unreachable!("Y'CbCr or RGB"),
+        }
     }
 }
 
-/// The rows of a picture, one by one, and with them those of chroma as they are needed.
+/// The rows of a picture, one by one, and those of chroma as they are needed.
 #[multiversion(targets("x86_64+avx2"))]
-fn convert(
-    &Converter {
-        coefficients,
-        to_luma,
-        to_chroma,
-        rows: rows_per_chroma,
-    }: &Converter,
-    [y, cb, cr]: [Samples<'_>; 3],
-    [mut to_y, mut to_cb, mut to_cr]: [Plane<'_>; 3],
+fn convert<const N: usize>(
+    converter: &Converter,
+    luma: Samples<'_>,
+    from: [Samples<'_>; N],
+    columns: [[i16; 3]; N],
+    [mut to_luma, mut to_cb, mut to_cr]: [Plane<'_>; 3],
 ) {
     // The row before, the one itself, the next.
     const RING: usize = 4;
-    let width = cb.width + 2;
+    let Converter {
+        coefficients,
+        luma_axes,
+        chroma_axes,
+        rows,
+    } = converter;
+    let height = from[0].height;
+    let width = from[0].width + 2;
     let mut ring: [Row; RING] = std::array::from_fn(|_| std::array::from_fn(|_| vec![0; width]));
-    let mut mixed = 0;
-    let mut gathered = [vec![], vec![], vec![]];
+    let mut ready = 0;
+    let mut gathered: [Vec<u8>; N] = std::array::from_fn(|_| Vec::new());
+    let mut gathered_luma = Vec::new();
     let mut blended = vec![0; width];
     let mut spread = vec![0; 2 * width];
 
-    for row in 0..y.height {
-        let (near, far, quarters) = to_luma[1].parts(row, cb.height);
-        let chroma = (row % (1 << rows_per_chroma) == 0)
-            .then(|| (row >> rows_per_chroma, to_chroma[1].parts(row >> rows_per_chroma, cb.height)));
-        let needed = chroma.map_or(0, |(_, (near, far, _))| near.max(far));
-        while mixed <= needed.max(near).max(far) {
-            let [cb_scratch, cr_scratch, _] = &mut gathered;
-            let (cb, cr) = (cb.row(mixed, cb_scratch), cr.row(mixed, cr_scratch));
-            mix(cb, cr, &coefficients, &mut ring[mixed % RING]);
-            mixed += 1;
+    for y in 0..luma.height {
+        let parts = luma_axes[1].parts(y, height);
+        let chroma_y = y >> rows;
+        let chroma_parts = chroma_axes[1].parts(chroma_y, height);
+        let needed = [parts.0, parts.1, chroma_parts.0, chroma_parts.1];
+        while needed.iter().any(|&row| row >= ready) {
+            let mut scratch = gathered.iter_mut();
+            let from = from
+                .each_ref()
+                .map(|samples| samples.row(ready, scratch.next().expect("as many as samples")));
+            mix(from, &columns, &mut ring[ready % RING]);
+            ready += 1;
         }
+        let row = |part: usize, i: usize| &ring[i % RING][part][..];
 
-        let t = blend(&ring[near % RING][0], &ring[far % RING][0], quarters, &mut blended);
-        let t = to_luma[0].across(t, &mut spread);
-        let luma = y.row(row, &mut gathered[2]);
-        for ((out, &y), t) in to_y.row(row).iter_mut().zip(luma).zip(t) {
+        let t = blend(row(0, parts.0), row(0, parts.1), parts.2, &mut blended);
+        let t = luma_axes[0].across(t, &mut spread);
+        let luma = luma.row(y, &mut gathered_luma);
+        for ((out, &y), t) in to_luma.row(y).iter_mut().zip(luma).zip(t) {
             *out = sample(product(y, coefficients.luma) + t + coefficients.luma_offset);
         }
 
-        let Some((row, (near, far, quarters))) = chroma else {
+        if chroma_y << rows != y {
             continue;
-        };
+        }
         for (part, plane) in [(1, &mut to_cb), (2, &mut to_cr)] {
-            let (near, far) = (&ring[near % RING][part], &ring[far % RING][part]);
-            let chroma = blend(near, far, quarters, &mut blended);
-            let chroma = to_chroma[0].across(chroma, &mut spread);
-            for (out, chroma) in plane.row(row).iter_mut().zip(chroma) {
+            let (near, far, quarters) = chroma_parts;
+            let chroma = blend(row(part, near), row(part, far), quarters, &mut blended);
+            let chroma = chroma_axes[0].across(chroma, &mut spread);
+            for (out, chroma) in plane.row(chroma_y).iter_mut().zip(chroma) {
                 *out = sample(chroma + coefficients.chroma_offset);
             }
         }
