@@ -7,7 +7,7 @@ mod common;
 use common::pipeline::text;
 use gst::prelude::*;
 use gst_check::Harness;
-use gst_video::{VideoFormat, VideoFrame, VideoInfo, prelude::*};
+use gst_video::{VideoFrame, VideoInfo, prelude::*};
 
 const INPUT: [&str; 15] = [
     "I420", "YV12", "NV12", "NV21", "Y42B", "YUY2", "UYVY", "Y444", "RGB", "BGR", "RGBx", "BGRx",
@@ -312,8 +312,26 @@ impl Element {
     fn between(from: &gst::Caps, to: &str) -> Self {
         let mut element = Self::new();
         element.harness.set_sink_caps_str(to);
-        element.harness.set_src_caps(from.clone());
-        element.from = from.clone();
+        element.start(from);
+        element
+    }
+
+    /// Announces pictures.
+    fn start(&mut self, from: &gst::Caps) {
+        self.from = from.clone();
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        self.harness
+            .push_event(gst::event::StreamStart::new("test"));
+        self.harness.push_event(gst::event::Caps::new(from));
+        self.harness.push_event(gst::event::Segment::new(&segment));
+    }
+
+    /// Announces pictures between which and `to` nothing can be done.
+    #[track_caller]
+    fn refuses(from: &gst::Caps, to: &str) -> Self {
+        let mut element = Self::between(from, to);
+        let flow = element.harness.push(gst::Buffer::new());
+        assert_eq!(flow, Err(gst::FlowError::NotNegotiated), "{from} to {to}");
         element
     }
 
@@ -416,4 +434,330 @@ fn every_size_and_site() {
             }
         }
     }
+}
+
+#[test]
+fn black_white_and_grey() {
+    let limited = [(16, 0), (235, 255), (126, 128), (0, 0), (255, 255)];
+    let full = [(0, 0), (255, 255), (128, 128), (1, 1), (254, 254)];
+    for (range, levels) in [(2, limited), (1, full)] {
+        for (number, ..) in MATRICES {
+            for format in ["I420", "NV12", "YUY2", "Y444", "GRAY8"] {
+                let more = format!(",colorimetry={range}:{number}:0:0,chroma-site=mpeg2");
+                let from = caps(format, (6, 4), &more);
+                let mut element = Element::between(&from, "video/x-raw");
+                for (level, grey) in levels {
+                    let picture = Picture::each(&info(&from), [level, 128, 128]);
+                    let planes = element.picture(&picture).0;
+                    let is = |plane: &Component, sample| plane.samples.iter().all(|&s| s == sample);
+                    assert!(
+                        is(&planes[0], grey),
+                        "{from} {level}: {:?}",
+                        planes[0].samples
+                    );
+                    assert!(is(&planes[1], 128) && is(&planes[2], 128), "{from} {level}");
+                }
+            }
+        }
+    }
+}
+
+/// Memory as hardware lays it out, with noise between the rows.
+#[test]
+fn strides() {
+    for format in INPUT {
+        let from = caps(format, (37, 11), ",chroma-site=jpeg");
+        let plain = info(&from);
+        let picture = Picture::random(&plain, 7);
+        let full = plain.colorimetry().range() == gst_video::VideoColorRange::Range0_255;
+        let meaning = Meaning::new(format, full, BT601);
+
+        let mut wide = plain.clone();
+        let mut align = gst_video::VideoAlignment::new(3, 5, 7, 9, &[31; 4]);
+        wide.align(&mut align).expect("an alignment");
+        assert_ne!(wide.stride(), plain.stride(), "{format}");
+        for output in OUTPUT {
+            let mut element = Element::between(&from, &format!("video/x-raw,format={output}"));
+            let buffer = element.convert(picture.buffer(&wide));
+            let made = Picture::read(&buffer, &info(&element.to()));
+            meaning.check(&picture, &made, 1, &format!("{format} to {output}"));
+        }
+    }
+}
+
+#[test]
+fn eight_k() {
+    for format in ["I420", "NV12", "BGRx"] {
+        let from = caps(format, (7680, 4320), "");
+        let picture = Picture::random(&info(&from), 8);
+        let meaning = Meaning {
+            on: (true, false),
+            ..Meaning::new(format, format == "BGRx", BT709)
+        };
+        let mut element = Element::between(&from, "video/x-raw");
+        meaning.check(&picture, &element.picture(&picture), 997, format);
+    }
+}
+
+/// Each field has chroma of its own.
+#[test]
+fn interlaced() {
+    for format in ["I420", "NV12", "YUY2", "RGB", "xBGR", "GRAY8"] {
+        for (mode, flags, fields) in [
+            ("interleaved", gst_video::VideoBufferFlags::TFF, 2),
+            ("mixed", gst_video::VideoBufferFlags::INTERLACED, 2),
+            ("mixed", gst_video::VideoBufferFlags::empty(), 1),
+        ] {
+            let more = format!(",chroma-site=jpeg,interlace-mode={mode}");
+            let from = caps(format, (22, 16), &more);
+            let picture = Picture::random(&info(&from), 5);
+            let full = info(&from).colorimetry().range() == gst_video::VideoColorRange::Range0_255;
+            let meaning = Meaning::new(format, full, BT601);
+            for output in OUTPUT {
+                let mut element = Element::between(&from, &format!("video/x-raw,format={output}"));
+                let mut buffer = picture.buffer(&info(&from));
+                buffer.get_mut().unwrap().set_video_flags(flags);
+                let buffer = element.convert(buffer);
+                assert!(buffer.video_flags().contains(flags));
+                let to = element.to();
+                assert_eq!(to.structure(0).unwrap().get("interlace-mode"), Ok(mode));
+                let made = Picture::read(&buffer, &info(&to));
+                let what = format!("{format} {mode} to {output}");
+                if fields == 1 {
+                    meaning.check(&picture, &made, 1, &what);
+                    continue;
+                }
+                for field in 0..fields {
+                    meaning.check(&picture.field(field), &made.field(field), 1, &what);
+                }
+            }
+        }
+    }
+}
+
+/// What has the right colours is not touched, and is not even copied.
+#[test]
+fn passthrough() {
+    let cases = [
+        ("I420", "colorimetry=1:4:0:0,chroma-site=jpeg", true),
+        ("I420", "colorimetry=1:4:0:0", true),
+        ("I420", "colorimetry=1:4:7:1", true),
+        ("Y42B", "colorimetry=1:4:0:0,chroma-site=jpeg", true),
+        ("Y444", "colorimetry=1:4:0:0", true),
+        ("Y444", "colorimetry=1:4:0:0,chroma-site=mpeg2", true),
+        ("I420", "colorimetry=1:4:0:0,chroma-site=mpeg2", false),
+        ("I420", "colorimetry=bt601", false),
+        ("I420", "colorimetry=1:2:0:0", false),
+        ("NV12", "colorimetry=1:4:0:0", false),
+    ];
+    for (format, more, passes) in cases {
+        let from = caps(format, (64, 48), &format!(",{more}"));
+        let mut element = Element::between(&from, "video/x-raw");
+        let buffer = Picture::random(&info(&from), 1).buffer(&info(&from));
+        let address = buffer.as_ptr();
+        assert_eq!(
+            element.convert(buffer).as_ptr() == address,
+            passes,
+            "{from}"
+        );
+        let to = info(&element.to());
+        assert_eq!(to.colorimetry().to_string(), "1:4:0:0");
+        if passes {
+            assert_eq!(to.format(), info(&from).format());
+        }
+    }
+    // Unless downstream wants it otherwise.
+    let from = caps("Y444", (64, 48), ",colorimetry=1:4:0:0");
+    let mut element = Element::between(&from, "video/x-raw,format=I420");
+    let picture = Picture::random(&info(&from), 1);
+    let meaning = Meaning::new("Y444", FULL, BT601);
+    meaning.check(&picture, &element.picture(&picture), 1, "Y444 to I420");
+}
+
+/// It changes from stream to stream, also in the middle of one.
+#[test]
+fn new_caps() {
+    let mut element = Element::between(
+        &caps("I420", (64, 48), ",colorimetry=1:4:0:0"),
+        "video/x-raw",
+    );
+    for (format, size, more, meaning) in [
+        (
+            "I420",
+            (64, 48),
+            "bt601",
+            Meaning::new("I420", LIMITED, BT601),
+        ),
+        (
+            "NV12",
+            (32, 98),
+            "bt709",
+            Meaning::new("NV12", LIMITED, BT709),
+        ),
+        (
+            "I420",
+            (64, 48),
+            "1:4:0:0",
+            Meaning::new("I420", FULL, BT601),
+        ),
+        ("RGB", (64, 48), "1:1:0:0", Meaning::new("RGB", FULL, BT601)),
+    ] {
+        let from = caps(
+            format,
+            size,
+            &format!(",chroma-site=jpeg,colorimetry={more}"),
+        );
+        element.start(&from);
+        let picture = Picture::random(&info(&from), 1);
+        meaning.check(&picture, &element.picture(&picture), 1, &from.to_string());
+    }
+}
+
+#[test]
+fn colours_of_which_nothing_is_said() {
+    for (format, size, more, full, weights) in [
+        ("I420", (64, 578), "", LIMITED, BT709),
+        ("I420", (64, 576), "", LIMITED, BT601),
+        ("I420", (64, 578), ",colorimetry=0:0:0:0", LIMITED, BT709),
+        ("I420", (64, 576), ",colorimetry=0:0:0:0", LIMITED, BT601),
+        // What is said is heard.
+        ("I420", (64, 578), ",colorimetry=1:0:0:0", FULL, BT709),
+        ("I420", (64, 576), ",colorimetry=0:3:0:0", LIMITED, BT709),
+        ("GRAY8", (64, 578), "", FULL, BT601),
+        ("RGB", (64, 578), "", FULL, BT601),
+    ] {
+        let from = caps(format, size, &format!(",chroma-site=jpeg{more}"));
+        let picture = Picture::random(&info(&from), 1);
+        let mut element = Element::between(&from, "video/x-raw");
+        let meaning = Meaning::new(format, full, weights);
+        meaning.check(&picture, &element.picture(&picture), 1, &from.to_string());
+    }
+}
+
+#[test]
+fn colours_by_property() {
+    for (colorimetry, full, weights) in [
+        ("bt709", LIMITED, BT709),
+        ("1:3:0:0", FULL, BT709),
+        ("1:0:0:0", FULL, BT601),
+        ("", LIMITED, BT601),
+    ] {
+        let from = caps("I420", (64, 48), ",colorimetry=bt601,chroma-site=jpeg");
+        let picture = Picture::random(&info(&from), 1);
+        let mut element = Element::new();
+        element
+            .harness
+            .element()
+            .unwrap()
+            .set_property("colorimetry", colorimetry);
+        element.harness.set_sink_caps_str("video/x-raw");
+        element.start(&from);
+        let meaning = Meaning::new("I420", full, weights);
+        meaning.check(&picture, &element.picture(&picture), 1, colorimetry);
+    }
+    // It may be what is already there.
+    let from = caps("I420", (64, 48), ",colorimetry=bt601");
+    let mut element = Element::new();
+    element
+        .harness
+        .element()
+        .unwrap()
+        .set_property("colorimetry", "1:4:0:0");
+    element.harness.set_sink_caps_str("video/x-raw");
+    element.start(&from);
+    let buffer = Picture::random(&info(&from), 1).buffer(&info(&from));
+    let address = buffer.as_ptr();
+    assert_eq!(element.convert(buffer).as_ptr(), address);
+}
+
+#[test]
+fn colours_that_make_no_sense() {
+    for nonsense in ["rainbow", "9:4:0:0", "2:77:0:0", "2:1:0:0", "2:4"] {
+        let from = caps(
+            "I420",
+            (64, 48),
+            &format!(",colorimetry=(string){nonsense}"),
+        );
+        let element = Element::refuses(&from, "video/x-raw");
+        element.expect_error(&[&format!("'{nonsense}' is not a colorimetry"), "bt601"]);
+    }
+    for nonsense in ["rainbow", "9:4:0:0", "bt601 "] {
+        common::init();
+        let element = gst::ElementFactory::make("jfifconvert")
+            .property("colorimetry", nonsense)
+            .build()
+            .expect("an element");
+        let bus = gst::Bus::new();
+        element.set_bus(Some(&bus));
+        assert!(element.set_state(gst::State::Paused).is_err());
+        let error = bus
+            .pop_filtered(&[gst::MessageType::Error])
+            .expect("an error");
+        let error = text(&error).expect("its text");
+        assert!(
+            error.contains(&format!("'{nonsense}' is not a colorimetry")),
+            "{error}"
+        );
+        element.set_state(gst::State::Null).expect("it stops");
+    }
+}
+
+#[test]
+fn what_is_not_taken() {
+    let takes = INPUT.join(", ");
+    for from in [
+        caps("I420_10LE", (64, 48), ""),
+        caps("Y41B", (64, 48), ""),
+        caps("RGBA", (64, 48), ""),
+        caps("I420", (70_000, 48), ""),
+    ] {
+        let element = Element::refuses(&from, "video/x-raw");
+        element.expect_error(&[&takes, "65535", "videoconvert", &from.to_string()]);
+    }
+    // And what is not made.
+    for to in [
+        "video/x-raw,format=NV12",
+        "video/x-raw,colorimetry=bt709",
+        "video/x-raw,width=32",
+    ] {
+        let from = caps("I420", (64, 48), "");
+        Element::refuses(&from, to);
+    }
+}
+
+#[test]
+fn what_a_buffer_carries_stays() {
+    let ms = gst::ClockTime::from_mseconds;
+    let from = caps("I420", (64, 48), ",colorimetry=bt709");
+    let mut element = Element::between(&from, "video/x-raw");
+    let unix = "timestamp/x-unix".parse::<gst::Caps>().unwrap();
+    for flags in [
+        gst::BufferFlags::empty(),
+        gst::BufferFlags::LIVE | gst::BufferFlags::MARKER,
+    ] {
+        let mut buffer = Picture::random(&info(&from), 1).buffer(&info(&from));
+        let input = buffer.get_mut().unwrap();
+        input.set_pts(ms(120));
+        input.set_duration(ms(40));
+        input.set_flags(flags);
+        gst::ReferenceTimestampMeta::add(input, &unix, ms(1), None);
+        let output = element.convert(buffer);
+        assert_eq!(
+            (output.pts(), output.duration()),
+            (Some(ms(120)), Some(ms(40)))
+        );
+        assert!(output.flags().contains(flags));
+        let stamp = output
+            .meta::<gst::ReferenceTimestampMeta>()
+            .expect("a time stamp");
+        assert_eq!(stamp.timestamp(), ms(1));
+    }
+    let stats = element
+        .harness
+        .element()
+        .unwrap()
+        .property::<gst::Structure>("stats");
+    assert_eq!(stats.get("frames"), Ok(2_u64));
+    assert_eq!(stats.get("bytes-in"), Ok(2 * 64 * 48 * 3 / 2_u64));
+    assert_eq!(stats.get("bytes-out"), Ok(2 * 64 * 48 * 3 / 2_u64));
 }

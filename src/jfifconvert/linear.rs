@@ -61,10 +61,15 @@ impl From<&Matrix> for Coefficients {
     }
 }
 
-/// A sample, less 128, times a coefficient; rounded down.
+/// A sample, less 128, in the upper half.
 #[inline(always)]
-fn product(sample: u8, coefficient: i16) -> i16 {
-    let centred = i16::from_be_bytes([sample ^ 0x80, 0]);
+fn centred(sample: u8) -> i16 {
+    i16::from_be_bytes([sample ^ 0x80, 0])
+}
+
+/// The upper half; for which there is an instruction.
+#[inline(always)]
+fn product(centred: i16, coefficient: i16) -> i16 {
     ((i32::from(centred) * i32::from(coefficient)) >> 16) as i16
 }
 
@@ -165,11 +170,17 @@ type Row = [Vec<i16>; 3];
 fn mix<const N: usize>(from: [&[u8]; N], columns: &[[i16; 3]; N], row: &mut Row) {
     let len = row[0].len() - 2;
     let from = from.map(|samples| &samples[..len]);
-    for (part, numbers) in row.iter_mut().enumerate() {
-        let coefficients = columns.map(|column| column[part]);
-        for (i, number) in numbers[1..=len].iter_mut().enumerate() {
-            *number = (0..N).map(|c| product(from[c][i], coefficients[c])).sum();
-        }
+    let [t, cb, cr] = row.each_mut().map(|numbers| &mut numbers[1..=len]);
+    let [for_t, for_cb, for_cr] = [0, 1, 2].map(|part| columns.map(|column| column[part]));
+    for i in 0..len {
+        let samples = from.map(|samples| centred(samples[i]));
+        let mixed =
+            |coefficients: [i16; N]| (0..N).map(|c| product(samples[c], coefficients[c])).sum();
+        t[i] = mixed(for_t);
+        cb[i] = mixed(for_cb);
+        cr[i] = mixed(for_cr);
+    }
+    for numbers in row {
         numbers[0] = numbers[1];
         numbers[len + 1] = numbers[len];
     }
@@ -260,7 +271,7 @@ fn convert<const N: usize>(
         let t = luma_axes[0].across(t, &mut spread);
         let luma = luma.row(y, &mut gathered_luma);
         for ((out, &y), t) in to_luma.row(y).iter_mut().zip(luma).zip(t) {
-            *out = sample(product(y, coefficients.luma) + t + coefficients.luma_offset);
+            *out = sample(product(centred(y), coefficients.luma) + t + coefficients.luma_offset);
         }
 
         if chroma_y << rows != y {

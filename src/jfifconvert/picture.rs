@@ -53,6 +53,7 @@ impl<'a> Samples<'a> {
     }
 
     /// One row, if need be gathered in `scratch`.
+    #[inline(always)]
     pub fn row<'s>(&self, y: usize, scratch: &'s mut Vec<u8>) -> &'s [u8]
     where
         'a: 's,
