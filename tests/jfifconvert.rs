@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::pipeline::text;
+use common::pipeline::{Pipeline, scratch, text};
 use gst::prelude::*;
 use gst_check::Harness;
 use gst_video::{VideoFrame, VideoInfo, prelude::*};
@@ -760,4 +760,28 @@ fn what_a_buffer_carries_stays() {
     assert_eq!(stats.get("frames"), Ok(2_u64));
     assert_eq!(stats.get("bytes-in"), Ok(2 * 64 * 48 * 3 / 2_u64));
     assert_eq!(stats.get("bytes-out"), Ok(2 * 64 * 48 * 3 / 2_u64));
+}
+
+/// The example in the documentation, as it stands there.
+#[test]
+fn the_example() {
+    let source = include_str!("../src/jfifconvert/imp.rs");
+    let mut lines = source.lines();
+    let line = lines.find_map(|line| line.strip_prefix("//! gst-launch-1.0 "));
+    let file = scratch("true.avi");
+    let file = format!("location={}", file.display());
+    let line = line
+        .expect("an example")
+        .replace("location=true.avi", &file);
+    let pipeline = Pipeline::launch(&line.replace("! jpegenc", "! jpegenc name=encoder"));
+    pipeline.play();
+    pipeline.wait_for_clean_end();
+    let pad = pipeline
+        .element::<gst::Element>("encoder")
+        .static_pad("sink");
+    let caps = pad.and_then(|pad| pad.current_caps()).expect("caps");
+    let caps = caps.structure(0).unwrap();
+    assert_eq!(caps.get("colorimetry"), Ok("1:4:0:0"));
+    assert_eq!(caps.get("chroma-site"), Ok("jpeg"));
+    assert_eq!(caps.get("width"), Ok(800));
 }

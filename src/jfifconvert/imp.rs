@@ -154,7 +154,7 @@ impl JfifConvert {
     }
 }
 
-/// Columns and rows of luma that one sample of chroma stands for, as powers of two.
+/// Of Y'CbCr.
 fn subsampling(info: &VideoInfo) -> linear::Subsampling {
     let format = info.format_info();
     let of = |shifts: &[u32]| shifts.get(1).copied().unwrap_or_default();

@@ -30,7 +30,7 @@ use super::{
 /// rows, is below 2^15.
 const FRACTION: u32 = 5;
 
-/// From a full-resolution sample to one that stands for so many.
+/// Columns and rows of luma that one sample of chroma stands for, as powers of two.
 pub type Subsampling = (u32, u32);
 
 /// [`Matrix`] as whole numbers.
