@@ -574,6 +574,29 @@ fn passthrough() {
     meaning.check(&picture, &element.picture(&picture), 1, "Y444 to I420");
 }
 
+/// Nobody is asked for the right colours: `videotestsrc` would say that it has them.
+#[test]
+fn any_colours_are_welcome() {
+    let mut element = Element::new();
+    element.harness.set_sink_caps_str("video/x-raw,width=64");
+    let pad = element
+        .harness
+        .element()
+        .unwrap()
+        .static_pad("sink")
+        .unwrap();
+    let welcome = pad.query_caps(None);
+    assert!(!welcome.is_empty());
+    for structure in welcome.iter() {
+        assert!(!structure.has_field("colorimetry"), "{welcome}");
+        assert!(!structure.has_field("chroma-site"), "{welcome}");
+        assert_eq!(structure.get("width"), Ok(64));
+    }
+    let wished = caps("NV12", (64, 48), ",colorimetry=bt2020");
+    assert_eq!(pad.query_caps(Some(&wished)), wished);
+    assert!(pad.query_caps(Some(&caps("NV12", (32, 48), ""))).is_empty());
+}
+
 /// It changes from stream to stream, also in the middle of one.
 #[test]
 fn new_caps() {

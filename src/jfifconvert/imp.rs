@@ -195,7 +195,7 @@ impl Converter {
         let mut output = [plane(y, 0)?, plane(cb, 1)?, plane(cr, 2)?];
 
         // Each field has chroma rows of its own, if there are enough for both.
-        let interlaced = from.is_interlaced() && from.height() % 4 == 0;
+        let interlaced = from.is_interlaced() && from.height().is_multiple_of(4);
         if let Some(function) = self.rgb.filter(|_| !interlaced) {
             let stride = u32::try_from(*from.plane_stride().first()?).ok()?;
             return rgb::convert(function, from.plane_data(0).ok()?, stride, output).ok();
@@ -360,6 +360,24 @@ impl BaseTransformImpl for JfifConvert {
         }
         gst::trace!(CAT, imp = self, "{caps} from {direction:?} makes {other}");
         Some(other)
+    }
+
+    fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
+        let answered = BaseTransformImplExt::parent_query(self, direction, query);
+        if direction == gst::PadDirection::Sink
+            && let gst::QueryViewMut::Caps(caps) = query.view_mut()
+            && let Some(result) = caps.result_owned()
+        {
+            // It names the colours first that would pass as they are. videotestsrc would
+            // promise them and make others, videoconvert would set out to convert.
+            let any = self.transform_caps(
+                gst::PadDirection::Src,
+                &result,
+                caps.filter_owned().as_ref(),
+            );
+            caps.set_result(&any.unwrap_or(result));
+        }
+        answered
     }
 
     fn fixate_caps(

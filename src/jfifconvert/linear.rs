@@ -113,7 +113,7 @@ impl Axis {
             Self::Same => (i, i, 0),
             Self::Shift => (i, i + 1, 1),
             Self::Halve => (2 * i, 2 * i + 1, 2),
-            Self::DoubleBetween if i % 2 == 0 => (i / 2, (i / 2).saturating_sub(1), 1),
+            Self::DoubleBetween if i.is_multiple_of(2) => (i / 2, (i / 2).saturating_sub(1), 1),
             Self::DoubleBetween => (i / 2, i / 2 + 1, 1),
             Self::DoubleOn => (i / 2, i / 2 + 1, 2 * (i % 2) as i16),
         };
