@@ -578,7 +578,9 @@ fn passthrough() {
 #[test]
 fn any_colours_are_welcome() {
     let mut element = Element::new();
-    element.harness.set_sink_caps_str("video/x-raw,width=64");
+    element
+        .harness
+        .set_sink_caps_str("video/x-raw,width=64,colorimetry=1:4:0:0");
     let pad = element
         .harness
         .element()
