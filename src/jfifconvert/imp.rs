@@ -29,7 +29,7 @@ use once_cell::sync::Lazy;
 use super::{
     colour::{self, Colour, Range, Site},
     linear,
-    picture::{Plane, Samples},
+    planes::{Plane, Samples},
     rgb,
 };
 use crate::{

@@ -23,7 +23,7 @@ use multiversion::multiversion;
 
 use super::{
     colour::{Matrix, Site},
-    picture::{Plane, Samples},
+    planes::{Plane, Samples},
 };
 
 /// Binary places of intermediate numbers. The largest, four times a Cb or Cr between

@@ -7,7 +7,7 @@ use glib::prelude::*;
 mod colour;
 mod imp;
 mod linear;
-mod picture;
+mod planes;
 mod rgb;
 
 glib::wrapper! {

@@ -10,7 +10,7 @@ use yuv::{
     BufferStoreMut, YuvConversionMode, YuvError, YuvPlanarImageMut, YuvRange, YuvStandardMatrix,
 };
 
-use super::{linear::Subsampling, picture::Plane};
+use super::{linear::Subsampling, planes::Plane};
 
 pub type Function = fn(
     &mut YuvPlanarImageMut<u8>,
