@@ -308,6 +308,14 @@ impl Element {
         Self { harness, bus, from }
     }
 
+    /// One that asks where chroma is.
+    fn shifting() -> Self {
+        let element = Self::new();
+        let inner = element.harness.element().expect("an element");
+        inner.set_property("shift-chroma", true);
+        element
+    }
+
     /// Between caps; `to` may leave open what it likes.
     fn between(from: &gst::Caps, to: &str) -> Self {
         let mut element = Self::new();
@@ -426,10 +434,19 @@ fn every_size_and_site() {
                     ..Meaning::new(format, plain, BT601)
                 };
                 for output in OUTPUT {
-                    let mut element =
-                        Element::between(&from, &format!("video/x-raw,format={output}"));
+                    let to = format!("video/x-raw,format={output}");
                     let what = format!("{from} to {output}");
+                    let mut element = Element::shifting();
+                    element.harness.set_sink_caps_str(&to);
+                    element.start(&from);
                     meaning.check(&picture, &element.picture(&picture), 1, &what);
+                    // Nobody asks where it is.
+                    let unasked = Meaning {
+                        on: (false, false),
+                        ..meaning
+                    };
+                    let made = Element::between(&from, &to).picture(&picture);
+                    unasked.check(&picture, &made, 1, &what);
                 }
             }
         }
@@ -490,10 +507,7 @@ fn eight_k() {
     for format in ["I420", "NV12", "BGRx"] {
         let from = caps(format, (7680, 4320), "");
         let picture = Picture::random(&info(&from), 8);
-        let meaning = Meaning {
-            on: (true, false),
-            ..Meaning::new(format, format == "BGRx", BT709)
-        };
+        let meaning = Meaning::new(format, format == "BGRx", BT709);
         let mut element = Element::between(&from, "video/x-raw");
         meaning.check(&picture, &element.picture(&picture), 997, format);
     }
@@ -545,7 +559,7 @@ fn passthrough() {
         ("Y42B", "colorimetry=1:4:0:0,chroma-site=jpeg", true),
         ("Y444", "colorimetry=1:4:0:0", true),
         ("Y444", "colorimetry=1:4:0:0,chroma-site=mpeg2", true),
-        ("I420", "colorimetry=1:4:0:0,chroma-site=mpeg2", false),
+        ("I420", "colorimetry=1:4:0:0,chroma-site=mpeg2", true),
         ("I420", "colorimetry=bt601", false),
         ("I420", "colorimetry=1:2:0:0", false),
         ("NV12", "colorimetry=1:4:0:0", false),
@@ -565,6 +579,25 @@ fn passthrough() {
         if passes {
             assert_eq!(to.format(), info(&from).format());
         }
+    }
+    for (format, site, passes) in [
+        ("I420", "jpeg", true),
+        ("I420", "mpeg2", false),
+        ("Y42B", "mpeg2", false),
+        ("Y444", "mpeg2", true),
+    ] {
+        let more = format!(",colorimetry=1:4:0:0,chroma-site={site}");
+        let from = caps(format, (64, 48), &more);
+        let mut element = Element::shifting();
+        element.harness.set_sink_caps_str("video/x-raw");
+        element.start(&from);
+        let buffer = Picture::random(&info(&from), 1).buffer(&info(&from));
+        let address = buffer.as_ptr();
+        assert_eq!(
+            element.convert(buffer).as_ptr() == address,
+            passes,
+            "{from}"
+        );
     }
     // Unless downstream wants it otherwise.
     let from = caps("Y444", (64, 48), ",colorimetry=1:4:0:0");

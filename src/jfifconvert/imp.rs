@@ -2,8 +2,8 @@
 
 //! SECTION:element-jfifconvert
 //!
-//! Gives raw pictures the colours that JPEG files mean: full range, the matrix of BT.601,
-//! chroma between the luma samples.
+//! Gives raw pictures the colours that JPEG files mean: full range and the matrix of
+//! BT.601.
 //!
 //! `jpegenc` takes the numbers of its input as they are. A video decoder's are of limited
 //! range, and of BT.709 if the video is HD; every viewer of such a JPEG sees them
@@ -15,9 +15,13 @@
 //! gst-launch-1.0 videotestsrc num-buffers=100 ! video/x-raw,format=I420,width=1280,height=720,colorimetry=bt709 ! jfifconvert ! videoscale ! video/x-raw,width=800,height=450 ! jpegenc quality=80 ! avimux ! filesink location=true.avi
 //! ```
 //!
-//! It stands best before `videoscale`, which then has nothing to do but to scale.
-//! The output is `I420`, or `Y42B` or `Y444` where downstream takes nothing else, or
-//! where the input is that and passes as it is.
+//! It stands best before `videoscale`, which then has nothing to do but to scale. What is
+//! not among its formats `videoconvert` in front of it makes so; the others that passes on.
+//!
+//! The output is `I420`, or `Y42B` or `Y444` where downstream takes nothing else, or where
+//! the input is that and passes as it is. JPEG has chroma samples between two columns of
+//! luma, most video on every second one: half a pixel that nobody corrects, OpenCV and
+//! ffmpeg included. Nor does this, unless `shift-chroma` is set.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -90,9 +94,23 @@ fn caps(formats: &[VideoFormat]) -> gst_video::VideoCapsBuilder<gst::caps::NoFea
         .height_range(1..=MAX_SIZE)
 }
 
-#[derive(Debug, Clone, Default)]
+/// Neither OpenCV nor ffmpeg does, unless told to; what is shifted is farther from what they
+/// show of the same video.
+const DEFAULT_SHIFT_CHROMA: bool = false;
+
+#[derive(Debug, Clone)]
 struct Settings {
     colorimetry: String,
+    shift_chroma: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            colorimetry: String::new(),
+            shift_chroma: DEFAULT_SHIFT_CHROMA,
+        }
+    }
 }
 
 /// How the pictures of a stream are converted.
@@ -133,10 +151,15 @@ impl JfifConvert {
         info: &VideoInfo,
     ) -> Result<(Colour, Site), colour::Nonsense> {
         let text = |name: &str| caps.structure(0)?.get::<&str>(name).ok();
-        let forced = self.settings().colorimetry.clone();
-        let forced = (!forced.is_empty()).then_some(&*forced);
+        let settings = self.settings().clone();
+        let forced = Some(&*settings.colorimetry).filter(|text| !text.is_empty());
         let colour = Colour::new(forced.or(text("colorimetry")), info)?;
-        Ok((colour, Site::new(text("chroma-site"), colour, info)))
+        let site = if settings.shift_chroma {
+            Site::new(text("chroma-site"), colour, info)
+        } else {
+            Site::JFIF
+        };
+        Ok((colour, site))
     }
 
     /// Says what is wrong with caps before they are refused, which tells users little.
@@ -245,6 +268,15 @@ impl ObjectImpl for JfifConvert {
                     .default_value("")
                     .mutable_ready()
                     .build(),
+                glib::ParamSpecBoolean::builder("shift-chroma")
+                    .nick("Shift chroma")
+                    .blurb(
+                        "Move chroma from where the caps say that it is to where JPEG has it, \
+                         by half a pixel",
+                    )
+                    .default_value(DEFAULT_SHIFT_CHROMA)
+                    .mutable_ready()
+                    .build(),
                 stats::property(),
             ]
         });
@@ -259,6 +291,7 @@ impl ObjectImpl for JfifConvert {
                 let text = value.get::<Option<_>>().expect(OF_TYPE);
                 settings.colorimetry = text.unwrap_or_default();
             }
+            "shift-chroma" => settings.shift_chroma = value.get().expect(OF_TYPE),
             name => unreachable!("no writable property {name}"),
         }
     }
@@ -266,6 +299,7 @@ impl ObjectImpl for JfifConvert {
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
             "colorimetry" => self.settings().colorimetry.to_value(),
+            "shift-chroma" => self.settings().shift_chroma.to_value(),
             "stats" => self.state().stats.structure().to_value(),
             name => unreachable!("no property {name}"),
         }
