@@ -692,6 +692,27 @@ fn colours_of_which_nothing_is_said() {
     }
 }
 
+/// HD has chroma on luma's columns, and SD between them, if nothing is said.
+#[test]
+fn a_site_of_which_nothing_is_said() {
+    for (height, colorimetry, full, weights, on) in [
+        (578, "bt709", LIMITED, BT709, (true, false)),
+        (576, "bt709", LIMITED, BT709, (false, false)),
+        (578, "1:3:0:0", FULL, BT709, (true, false)),
+    ] {
+        let from = caps("I420", (64, height), &format!(",colorimetry={colorimetry}"));
+        let picture = Picture::random(&info(&from), 1);
+        let mut element = Element::shifting();
+        element.harness.set_sink_caps_str("video/x-raw");
+        element.start(&from);
+        let meaning = Meaning {
+            on,
+            ..Meaning::new("I420", full, weights)
+        };
+        meaning.check(&picture, &element.picture(&picture), 1, &from.to_string());
+    }
+}
+
 #[test]
 fn colours_by_property() {
     for (colorimetry, full, weights) in [
@@ -769,8 +790,12 @@ fn what_is_not_taken() {
         caps("RGBA", (64, 48), ""),
         caps("I420", (70_000, 48), ""),
     ] {
-        let element = Element::refuses(&from, "video/x-raw");
+        let mut element = Element::refuses(&from, "video/x-raw");
         element.expect_error(&[&takes, "65535", "videoconvert", &from.to_string()]);
+        let again = element.harness.push(gst::Buffer::new());
+        assert_eq!(again, Err(gst::FlowError::NotNegotiated));
+        let errors = &[gst::MessageType::Error];
+        assert!(element.bus.pop_filtered(errors).is_none(), "it said so");
     }
     // And what is not made.
     for to in [

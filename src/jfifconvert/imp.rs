@@ -23,7 +23,10 @@
 //! luma, most video on every second one: half a pixel that nobody corrects, OpenCV and
 //! ffmpeg included. Nor does this, unless `shift-chroma` is set.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
@@ -125,6 +128,8 @@ struct Converter {
 struct State {
     /// None while pictures pass as they are.
     converter: Option<Arc<Converter>>,
+    /// Caps that are not taken were sent, and it was said.
+    refused: bool,
     bytes_out: usize,
     stats: Stats,
 }
@@ -163,8 +168,10 @@ impl JfifConvert {
     }
 
     /// Says what is wrong with caps before they are refused, which tells users little.
+    /// Once: they may be sent again with each buffer.
     fn check(&self, caps: &gst::CapsRef) {
-        if !caps.can_intersect(&INPUT_CAPS) {
+        let refused = !caps.can_intersect(&INPUT_CAPS);
+        if refused && !mem::replace(&mut self.state().refused, refused) {
             let formats = INPUT.map(|format| format.to_str().as_str()).join(", ");
             gst::element_imp_error!(
                 self,
@@ -468,6 +475,7 @@ impl VideoFilterImpl for JfifConvert {
         gst::debug!(CAT, imp = self, "{colour:?}, {site:?}: {converter:?}");
         {
             let mut state = self.state();
+            state.refused = false;
             state.converter = converter;
             state.bytes_out = out_info.size();
         }
