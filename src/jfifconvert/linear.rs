@@ -227,7 +227,7 @@ impl Converter {
 }
 
 /// The rows of a picture, one by one, and those of chroma as they are needed.
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn convert<const N: usize>(
     converter: &Converter,
     luma: Samples<'_>,
