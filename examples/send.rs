@@ -26,11 +26,11 @@ fn main() -> anyhow::Result<()> {
     let address = env::args().nth(1).unwrap_or("127.0.0.1:9999".into());
     let address: SocketAddr = address.parse()?;
 
-    // Live, only the newest picture waits. JPEG means full range and BT.601 by colour.
+    // Live, only the newest picture waits.
     let pipeline = gst::parse::launch(
         "appsrc name=source is-live=true do-timestamp=true format=time \
              max-buffers=1 leaky-type=downstream \
-         ! videoconvert ! video/x-raw,format=I420,colorimetry=1:4:0:0 ! jpegenc \
+         ! jfifconvert ! jpegenc \
          ! b64jpegserversink name=server",
     )?;
     let pipeline = pipeline.downcast::<gst::Pipeline>().expect("it is one");

@@ -10,9 +10,8 @@
 #include <gst/gst.h>
 #include <stdlib.h>
 
-/* The colorimetry is what JPEG means by colour: full range and BT.601. */
-#define PIPELINE "filesrc name=file ! decodebin ! videoconvert " \
-    "! video/x-raw,format=I420,colorimetry={1:2:0:0,1:4:0:0} ! jpegenc " \
+#define PIPELINE "filesrc name=file ! decodebin " \
+    "! videoconvert ! jfifconvert ! jpegenc " \
     "! b64jpegserversink name=server wait-for-client=true"
 
 static GError *error;

@@ -32,12 +32,10 @@ file_queue=250
 file_patience=60000000000
 # Keeps nothing but the newest frame.
 newest=(queue leaky=downstream max-size-buffers=1)
-# What JPEG means by colour is 1:4:0:0, full range and BT.601; without it viewers
-# see washed-out pictures. Asked for that alone, videoconvert 1.22 hands BT.601 of
-# limited range, as of all SD video, on as it is. So FCC's matrix, 2, comes first: it
-# is converted to, and differs from BT.601's by less than one level.
-# I420, because jpegenc makes an RGB JPEG, three times as long, of RGB.
-jpeg_colours='video/x-raw,format=I420,colorimetry={1:2:0:0,1:4:0:0}'
+# Raw pictures in the colours that JPEG means, full range and BT.601; without it viewers
+# see washed-out pictures. videoconvert passes on what jfifconvert takes, and makes that
+# of the rest, such as pictures of 10 bits.
+true_colours=(videoconvert ! jfifconvert)
 # What videotestsrc is to show: moving colours, and a clock to measure delay with.
 # It would promise full range and not keep the promise, so it is not asked for that.
 test_picture=(pattern=smpte horizontal-speed=4 !

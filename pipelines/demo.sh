@@ -34,8 +34,7 @@ scratch=$(mktemp -d)
 input=$scratch/clip.avi
 prepare
 say "Making a clip of $seconds seconds."
-gst=(videotestsrc "num-buffers=$((seconds * 30))" "${test_picture[@]}" ! videoconvert ! "$jpeg_colours" !
-    jpegenc ! avimux ! filesink "$(property location "$input")")
+gst=(videotestsrc "num-buffers=$((seconds * 30))" "${test_picture[@]}" ! "${true_colours[@]}" ! jpegenc ! avimux ! filesink "$(property location "$input")")
 launch
 follow
 [[ -z $ending$failure ]] || outcome

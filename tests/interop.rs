@@ -409,11 +409,8 @@ fn decoded_clip() -> String {
 
 /// What makes pictures of a width of decoded ones.
 fn jpegs(width: u32) -> String {
-    // By way of RGB: a videoconvert that is only asked for another range leaves
-    // the samples as they are.
     format!(
-        "videoscale ! videoconvert
-         ! video/x-raw,format=I420,width={width},pixel-aspect-ratio=1/1,colorimetry={{1:2:0:0,1:4:0:0}}
+        "jfifconvert ! videoscale ! video/x-raw,width={width},pixel-aspect-ratio=1/1
          ! jpegenc quality=80"
     )
 }
