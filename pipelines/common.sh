@@ -334,9 +334,10 @@ have_display() {
 
 # window TITLE: sets `show` to what shows JPEG and its frame rate in a window.
 # Without a clock, because a sink that is late by it has decoders drop frames: those
-# before the server, too.
+# before the server, too. By way of RGB, because Xv and GL take no pictures of full range
+# for what they are; and exactly, or white would not be white.
 window() {
-    show=(jpegdec ! videoconvert ! taginject "tags=title=$1" ! fpsdisplaysink video-sink=autovideosink sync=false)
+    show=(jpegdec idct-method=islow ! videoconvert ! video/x-raw,format=BGRx ! videoconvert ! taginject "tags=title=$1" ! fpsdisplaysink video-sink=autovideosink sync=false)
 }
 
 # What only measures the frame rate.

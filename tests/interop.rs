@@ -6,7 +6,7 @@ mod common;
 
 use std::{
     env, fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     sync::{LazyLock, Mutex},
     thread,
@@ -16,8 +16,10 @@ use std::{
 use base64::prelude::*;
 use common::{
     FRAMINGS,
+    peer::{PYTHON, peer},
     pipeline::{Pipeline, scratch},
     process::{PATIENCE, Program, with_plugin},
+    psnr,
 };
 use gst::{glib, prelude::*};
 
@@ -447,47 +449,6 @@ static RECORDING: LazyLock<Recording> = LazyLock::new(|| {
     Recording { path, jpegs }
 });
 
-/// The interpreter that has OpenCV, in a virtual environment made by the first run.
-static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
-    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv");
-    let python = venv.join("bin/python");
-    let mut import = Command::new(&python);
-    import.args(["-c", "import cv2, numpy"]);
-    if import.output().is_ok_and(|output| output.status.success()) {
-        return python;
-    }
-
-    let need = |command: &mut Command| {
-        let (good, said) = match command.output() {
-            Ok(output) => (output.status.success(), output.stderr),
-            Err(err) => (false, err.to_string().into()),
-        };
-        assert!(
-            good,
-            "the OpenCV peers need the package python3-venv and a package index that pip \
-             can reach; {command:?} failed:\n{}",
-            String::from_utf8_lossy(&said)
-        );
-    };
-    need(Command::new("python3").args(["-m", "venv"]).arg(&venv));
-    need(
-        Command::new(&python)
-            .args(["-m", "pip", "install", "--disable-pip-version-check", "-r"])
-            .arg(Path::new(PEERS).join("requirements.txt")),
-    );
-    python
-});
-
-const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
-
-fn peer(script: &str) -> Command {
-    let mut command = Command::new(&*PYTHON);
-    command
-        .args(["-W", "error"])
-        .arg(Path::new(PEERS).join(script));
-    command
-}
-
 /// Starts a peer that serves, and runs on its port what `client` makes of it.
 fn receive(server: &mut Command, client: impl FnOnce(&str) -> String) -> (String, Outcome) {
     let mut server = Program::start(server);
@@ -599,14 +560,6 @@ fn seen(printed: &str) -> Vec<Seen> {
         })
     });
     seen.collect()
-}
-
-/// Peak signal to noise ratio of two pictures of the same size, in dB.
-fn psnr(a: &[u8], b: &[u8]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let square = |(a, b): (&u8, &u8)| u64::from(a.abs_diff(*b)).pow(2);
-    let error = a.iter().zip(b).map(square).sum::<u64>() as f64 / a.len() as f64;
-    10.0 * (255.0_f64.powi(2) / error).log10()
 }
 
 /// As `assert_eq!`, for pictures: tells which frame differs and prints no bytes.

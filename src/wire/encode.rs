@@ -2,6 +2,8 @@
 
 //! From a JPEG to the bytes of its frame.
 
+use std::borrow::Cow;
+
 use super::{
     base64,
     error::{Glimpse, WireError},
@@ -22,14 +24,14 @@ use super::{
 /// assert_eq!(frame, *b"\0\0\0\x08/9j/2Q==");
 /// # Ok::<(), gstb64jpeg::wire::WireError>(())
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Picture<'a> {
-    jpeg: &'a [u8],
+    jpeg: Cow<'a, [u8]>,
     capture_time: Option<u64>,
 }
 
 impl<'a> Picture<'a> {
-    /// Takes a whole JPEG.
+    /// Takes a whole JPEG. One without Huffman tables is [given](jpeg::with_tables) some.
     ///
     /// # Errors
     ///
@@ -44,7 +46,7 @@ impl<'a> Picture<'a> {
             });
         }
         Ok(Self {
-            jpeg,
+            jpeg: jpeg::with_tables(jpeg),
             capture_time: None,
         })
     }
@@ -108,7 +110,7 @@ impl<'a> Picture<'a> {
                 put(&jpeg::stamp(time));
                 put(&self.jpeg[2..]);
             }
-            None => put(self.jpeg),
+            None => put(&self.jpeg),
         }
         if header.trailer_len() > 0 {
             out[at] = b'\n';

@@ -3,12 +3,16 @@
 //! The few JPEG markers we read and write (ITU-T T.81, annex B).
 //!
 //! ```text
-//! FF D8 │ FF E0 len … │ FF FE len text │ FF C0 len … │ FF DA len … entropy-coded data │ FF D9
-//! SOI     APP0          COM              SOF0          SOS                              EOI
+//! FF D8 │ FF E0 len … │ FF FE len text │ FF C0 len … │ FF C4 len … │ FF DA len … coded data │ FF D9
+//! SOI     APP0          COM              SOF0          DHT           SOS                     EOI
 //! ```
+
+use std::borrow::Cow;
 
 use super::error::WireError;
 
+const SOF0: u8 = 0xc0;
+const DHT: u8 = 0xc4;
 const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
 const SOS: u8 = 0xda;
@@ -40,8 +44,8 @@ const fn is_sof(marker: u8) -> bool {
     matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc)
 }
 
-/// The segments between SOI and the first scan, as marker and contents.
-fn segments(jpeg: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+/// The segments between SOI and the first scan, as offset, marker and contents.
+fn segments(jpeg: &[u8]) -> impl Iterator<Item = (usize, u8, &[u8])> {
     let mut rest = if is_jpeg(jpeg) { &jpeg[2..] } else { &[] };
     std::iter::from_fn(move || {
         loop {
@@ -55,8 +59,9 @@ fn segments(jpeg: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
                 marker => {
                     let len = usize::from(u16::from_be_bytes(*tail.first_chunk()?));
                     let contents = tail.get(2..len)?;
+                    let at = jpeg.len() - rest.len();
                     rest = if marker == SOS { &[] } else { &tail[len..] };
-                    return Some((marker, contents));
+                    return Some((at, marker, contents));
                 }
             }
         }
@@ -84,7 +89,7 @@ impl Info {
     /// ```
     pub fn of(jpeg: &[u8]) -> Self {
         let mut info = Self::default();
-        for (marker, contents) in segments(jpeg) {
+        for (_, marker, contents) in segments(jpeg) {
             match contents {
                 // Sample precision, lines, samples per line. Zero lines are told later, by DNL.
                 &[_, h1, h0, w1, w0, ..] if is_sof(marker) => {
@@ -98,6 +103,65 @@ impl Info {
         }
         info
     }
+}
+
+/// The Huffman tables that a picture without any means (ITU-T T.81, annex K.3): for each,
+/// where it belongs, how many codes have 1, 2, … 16 bits, and what they stand for.
+#[rustfmt::skip]
+const TABLES: [u8; 420] = [
+    0xff, DHT, 0x01, 0xa2,
+    // Luma, DC: table K.3.
+    0x00, 0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0,
+    0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b,
+    // Luma, AC: table K.5.
+    0x10, 0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 125,
+    0x01, 0x02, 0x03, 0x00, 0x04, 0x11, 0x05, 0x12, 0x21, 0x31, 0x41, 0x06, 0x13, 0x51, 0x61, 0x07,
+    0x22, 0x71, 0x14, 0x32, 0x81, 0x91, 0xa1, 0x08, 0x23, 0x42, 0xb1, 0xc1, 0x15, 0x52, 0xd1, 0xf0,
+    0x24, 0x33, 0x62, 0x72, 0x82, 0x09, 0x0a, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x25, 0x26, 0x27, 0x28,
+    0x29, 0x2a, 0x34, 0x35, 0x36, 0x37, 0x38, 0x39, 0x3a, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49,
+    0x4a, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58, 0x59, 0x5a, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69,
+    0x6a, 0x73, 0x74, 0x75, 0x76, 0x77, 0x78, 0x79, 0x7a, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89,
+    0x8a, 0x92, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99, 0x9a, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7,
+    0xa8, 0xa9, 0xaa, 0xb2, 0xb3, 0xb4, 0xb5, 0xb6, 0xb7, 0xb8, 0xb9, 0xba, 0xc2, 0xc3, 0xc4, 0xc5,
+    0xc6, 0xc7, 0xc8, 0xc9, 0xca, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8, 0xd9, 0xda, 0xe1, 0xe2,
+    0xe3, 0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8,
+    0xf9, 0xfa,
+    // Chroma, DC: table K.4.
+    0x01, 0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0,
+    0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b,
+    // Chroma, AC: table K.6.
+    0x11, 0, 2, 1, 2, 4, 4, 3, 4, 7, 5, 4, 4, 0, 1, 2, 119,
+    0x00, 0x01, 0x02, 0x03, 0x11, 0x04, 0x05, 0x21, 0x31, 0x06, 0x12, 0x41, 0x51, 0x07, 0x61, 0x71,
+    0x13, 0x22, 0x32, 0x81, 0x08, 0x14, 0x42, 0x91, 0xa1, 0xb1, 0xc1, 0x09, 0x23, 0x33, 0x52, 0xf0,
+    0x15, 0x62, 0x72, 0xd1, 0x0a, 0x16, 0x24, 0x34, 0xe1, 0x25, 0xf1, 0x17, 0x18, 0x19, 0x1a, 0x26,
+    0x27, 0x28, 0x29, 0x2a, 0x35, 0x36, 0x37, 0x38, 0x39, 0x3a, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48,
+    0x49, 0x4a, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58, 0x59, 0x5a, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68,
+    0x69, 0x6a, 0x73, 0x74, 0x75, 0x76, 0x77, 0x78, 0x79, 0x7a, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87,
+    0x88, 0x89, 0x8a, 0x92, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99, 0x9a, 0xa2, 0xa3, 0xa4, 0xa5,
+    0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xb2, 0xb3, 0xb4, 0xb5, 0xb6, 0xb7, 0xb8, 0xb9, 0xba, 0xc2, 0xc3,
+    0xc4, 0xc5, 0xc6, 0xc7, 0xc8, 0xc9, 0xca, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8, 0xd9, 0xda,
+    0xe2, 0xe3, 0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8,
+    0xf9, 0xfa,
+];
+
+/// The JPEG, with Huffman tables if it has none.
+///
+/// Motion JPEG may leave them out, and many USB cameras do. OpenCV, GStreamer, Chromium and
+/// Firefox know which ones are meant; Safari and others do not, and show nothing.
+pub fn with_tables(jpeg: &[u8]) -> Cow<'_, [u8]> {
+    let mut baseline = false;
+    for (at, marker, _) in segments(jpeg) {
+        match marker {
+            DHT => break,
+            SOF0 => baseline = true,
+            SOS if baseline => {
+                let (header, scan) = jpeg.split_at(at);
+                return [header, &TABLES, scan].concat().into();
+            }
+            _ => {}
+        }
+    }
+    jpeg.into()
 }
 
 /// The text of a capture-time comment, before the digits.
@@ -213,6 +277,55 @@ mod tests {
         for cut in 0..24 {
             assert_eq!(Info::of(&JPEG[..cut]).size, None, "cut to {cut}");
         }
+    }
+
+    #[test]
+    fn tables_stand_before_the_scan_of_a_picture_that_has_none() {
+        let (header, scan) = JPEG.split_at(25);
+        let complete = [header, &TABLES, scan].concat();
+        assert_eq!(with_tables(JPEG), complete);
+        assert_eq!(with_tables(&complete), complete);
+        assert_eq!(Info::of(&complete), Info::of(JPEG));
+        assert_eq!(Walk::default().end(&complete), Ok(Some(complete.len())));
+    }
+
+    #[test]
+    fn what_has_tables_or_would_need_others_stays() {
+        let edit = |at: usize, marker: u8| {
+            let mut jpeg = JPEG.to_vec();
+            jpeg[at] = marker;
+            jpeg
+        };
+        // Tables within an application segment are a thumbnail's.
+        assert_ne!(with_tables(&edit(7, DHT)), edit(7, DHT));
+        for other in [edit(3, DHT), edit(13, 0xc2), edit(13, 0xc9), edit(13, COM)] {
+            assert_eq!(with_tables(&other), other);
+        }
+        for cut in 0..29 {
+            assert_eq!(with_tables(&JPEG[..cut]), &JPEG[..cut], "cut to {cut}");
+        }
+    }
+
+    #[test]
+    fn tables_are_whole() {
+        assert_eq!(TABLES[2..4], (TABLES.len() as u16 - 2).to_be_bytes());
+        let mut rest = &TABLES[4..];
+        for class in [0x00, 0x10, 0x01, 0x11] {
+            let (table, tail) = rest.split_at(17);
+            let (values, tail) = tail.split_at(table[1..].iter().map(|&n| usize::from(n)).sum());
+            assert_eq!(table[0], class);
+            let mut sorted = values.to_vec();
+            sorted.sort_unstable();
+            sorted.dedup();
+            assert_eq!(sorted.len(), values.len());
+            // The code of nothing but ones stands for nothing.
+            let codes = (1..)
+                .zip(&table[1..])
+                .map(|(bits, &n)| u32::from(n) << (16 - bits));
+            assert!(codes.sum::<u32>() < 1 << 16);
+            rest = tail;
+        }
+        assert!(rest.is_empty());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod alone;
+pub mod peer;
 pub mod pipeline;
 pub mod process;
 pub mod sender;
@@ -60,4 +61,12 @@ pub fn plugin_dir() -> PathBuf {
         let _ = std::os::unix::fs::symlink(&plugin, &link);
     });
     dir
+}
+
+/// Peak signal to noise ratio of two pictures of the same size, in dB.
+pub fn psnr(a: &[u8], b: &[u8]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let square = |(a, b): (&u8, &u8)| u64::from(a.abs_diff(*b)).pow(2);
+    let error = a.iter().zip(b).map(square).sum::<u64>() as f64 / a.len() as f64;
+    10.0 * (255.0_f64.powi(2) / error).log10()
 }

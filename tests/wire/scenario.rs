@@ -105,7 +105,9 @@ fn body(nested: BoxedStrategy<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     });
     let frame = (1..5000_u16, 1..5000_u16).prop_map(|(width, height)| {
         let [h, w] = [height.to_be_bytes(), width.to_be_bytes()];
-        segment(0xc0, &[8, h[0], h[1], w[0], w[1], 1, 1, 0x11, 0])
+        let frame = segment(0xc0, &[8, h[0], h[1], w[0], w[1], 1, 1, 0x11, 0]);
+        // Without Huffman tables they would be given some.
+        [frame, segment(0xc4, b"tables")].concat()
     });
     let scan = (vec(table.clone(), 0..2), entropy()).prop_map(|(tables, data)| {
         [tables.concat(), segment(0xda, &[1, 1, 0, 0, 63, 0]), data].concat()
