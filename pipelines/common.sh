@@ -337,7 +337,8 @@ have_display() {
 # before the server, too. By way of RGB, because Xv and GL take no pictures of full range
 # for what they are; and exactly, or white would not be white.
 window() {
-    show=(jpegdec idct-method=islow ! videoconvert ! video/x-raw,format=BGRx ! videoconvert ! taginject "tags=title=$1" ! fpsdisplaysink video-sink=autovideosink sync=false)
+    show=(jpegdec idct-method=islow ! videoconvert ! 'video/x-raw,format=BGRx' ! videoconvert !
+        taginject "tags=title=$1" ! fpsdisplaysink video-sink=autovideosink sync=false)
 }
 
 # What only measures the frame rate.
