@@ -52,7 +52,7 @@ fn noise(len: usize) -> Vec<u8> {
 /// As many bytes as a JPEG has, with its markers, and noise for entropy-coded data.
 fn jpeg(len: usize) -> Vec<u8> {
     let mut jpeg = b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0\
-        \xff\xc0\0\x0b\x08\x01\xc2\x03\x20\x01\x01\x11\0\xff\xda\0\x08\x01\x01\0\0\x3f\0"
+        \xff\xc0\0\x0b\x08\x01\xc2\x03\x20\x01\x01\x11\0\xff\xc4\0\x02\xff\xda\0\x08\x01\x01\0\0\x3f\0"
         .to_vec();
     let mut data = noise(len - jpeg.len() - 2);
     for i in 1..data.len() {
