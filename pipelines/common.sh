@@ -222,12 +222,6 @@ press_end() {
 finish() {
     local status=$? name started
     trap '' INT TERM HUP
-    # A Ctrl-C that has hit a command of ours, or a substitution, ends us with its status.
-    if ((status == 130)); then
-        request_end 'Stopped.'
-        say "$ending"
-        status=0
-    fi
     clear_status
     [[ -z $saved_terminal ]] || stty "$saved_terminal" 2>/dev/null || :
     if ((${#pids[@]})); then
@@ -434,7 +428,7 @@ report() {
         fail "$message" "$1"
         return
     fi
-    text=$(whole_text "$message" "$1")
+    whole_text "$message" "$1"
     case $text in
         # It is told in words where it matters: what has no decoder, who is not there.
         'No decoder available'* | *'; trying again'*) ;;
@@ -442,13 +436,16 @@ report() {
     esac
 }
 
-# whole_text MESSAGE DETAIL: both, or the one that says it all.
+# whole_text MESSAGE DETAIL: sets `text` to both, or to the one that says it all. As
+# `explain` without a substitution, which a Ctrl-C would end, and us with it.
 whole_text() {
-    local message=${1,,} detail=${2,,}
-    case $message in
-        *"$detail"*) echo "$1" ;;
-        *) [[ $detail == *"$message"* ]] && echo "$2" || echo "$1 ($2)" ;;
-    esac
+    if [[ ${1,,} == *"${2,,}"* ]]; then
+        text=$1
+    elif [[ ${2,,} == *"${1,,}"* ]]; then
+        text=$2
+    else
+        text="$1 ($2)"
+    fi
 }
 
 # fail MESSAGE DETAIL: keeps the first error, which is the cause of the others.
@@ -456,7 +453,7 @@ fail() {
     [[ -z $failure && -z $ending ]] || return 0
     case "$1 $2" in
         *'Output window was closed'*) request_end "$window_closed" ;;
-        *) failure=$(explain "$1" "$2") ;;
+        *) explain "$1" "$2" ;;
     esac
 }
 
@@ -477,29 +474,29 @@ show_rate() {
     show_status "${BASH_REMATCH[2]} frames/s (${BASH_REMATCH[1]} frames)$delay_shown"
 }
 
-# explain MESSAGE DETAIL: one sentence that says what to do.
+# explain MESSAGE DETAIL: sets `failure` to one sentence that says what to do.
 explain() {
-    local message=$1 detail=$2
+    local message=$1 detail=$2 text
     case "$message $detail" in
         'Cannot listen on '*)
-            echo "$message" ;;
+            failure=$message ;;
         *'no element "b64jpeg'*)
-            echo "GStreamer does not find our plugin in $plugin_dir; run pipelines/setup.sh" ;;
+            failure="GStreamer does not find our plugin in $plugin_dir; run pipelines/setup.sh" ;;
         *'no element '*)
-            echo "GStreamer has $message here; run pipelines/setup.sh" ;;
+            failure="GStreamer has $message here; run pipelines/setup.sh" ;;
         *'is busy'* | *'Device or resource busy'*)
-            echo "$input is in use by another program; close that one first" ;;
+            failure="$input is in use by another program; close that one first" ;;
         *'Could not determine type of stream'* | *'no playable streams'* | *'Stream contains no data'* | \
             *"doesn't contain enough data"* | *'plain text files'*)
-            echo "'$input' is not a video that GStreamer can read: $message" ;;
+            failure="'$input' is not a video that GStreamer can read: $message" ;;
         *'Delayed linking failed'* | *'missing a plug-in'* | *'not-linked'*)
-            echo "'$input' has no video in it" ;;
+            failure="'$input' has no video in it" ;;
         *'Internal data stream error'*'reason error'*)
-            echo "$input cannot be opened, or broke off" ;;
+            failure="$input cannot be opened, or broke off" ;;
         *)
-            message=$(whole_text "$message" "$detail")
-            [[ $message == *"$input"* ]] || message="$input: $message"
-            echo "$message"
+            whole_text "$message" "$detail"
+            [[ $text == *"$input"* ]] || text="$input: $text"
+            failure=$text
             ;;
     esac
 }
