@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
-# Writes a stream of length-prefixed base64 JPEG to a file, every picture as it was sent.
+# Writes a stream of length-prefixed base64 JPEG to a file, no picture encoded again.
 # shellcheck source=common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -10,10 +10,12 @@ use std::{fmt, str::FromStr};
 
 use glib::{UriFlags, prelude::*};
 
-use crate::framing::{HeaderOrAuto, PayloadOrAuto};
+use crate::{
+    framing::{HeaderOrAuto, PayloadOrAuto},
+    tcp::DEFAULT_PORT,
+};
 
 pub const SCHEME: &str = "b64jpeg";
-pub const DEFAULT_PORT: u16 = 9999;
 
 /// A URI of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]

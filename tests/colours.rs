@@ -11,7 +11,7 @@ use std::{f64::consts::TAU, fs, path::PathBuf};
 
 use common::{
     peer::peer,
-    pipeline::{Pipeline, scratch},
+    pipeline::{Pipeline, make_file, scratch},
     process::Program,
     psnr,
 };
@@ -60,17 +60,15 @@ impl Clip {
         let frames =
             (0..FRAMES).flat_map(|frame| i420(&picture(frame, width, height), width, matrix));
         fs::write(&raw, frames.collect::<Vec<_>>()).expect("a file");
-        let pipeline = Pipeline::launch(&format!(
+        let elements = format!(
             "filesrc location={} ! rawvideoparse format=i420 width={width} height={height}
                framerate=25/1
              ! avenc_ffv1 ! capssetter caps=video/x-ffv,colorimetry=(string){}
-             ! matroskamux ! filesink location={}",
+             ! matroskamux",
             raw.display(),
             says.unwrap_or("0:0:0:0"),
-            path.display()
-        ));
-        pipeline.play();
-        pipeline.wait_for_clean_end();
+        );
+        make_file(&elements, &path);
         Self {
             path,
             width,

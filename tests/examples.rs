@@ -12,7 +12,7 @@ use std::{
 };
 
 use common::{
-    pipeline::{Pipeline, scratch},
+    pipeline::{Pipeline, make_file, scratch},
     process::{Program, with_plugin},
     sender::{Port, eventually},
     viewer::Viewer,
@@ -209,13 +209,10 @@ const FRAMES: usize = 30;
 fn video() -> &'static Path {
     static VIDEO: LazyLock<PathBuf> = LazyLock::new(|| {
         let path = scratch("example.avi");
-        let pipeline = Pipeline::launch(&format!(
-            "videotestsrc num-buffers={FRAMES} ! video/x-raw,width=320,height=240,framerate=30/1
-             ! jpegenc ! avimux ! filesink location={}",
-            path.display()
-        ));
-        pipeline.play();
-        pipeline.wait_for_clean_end();
+        let pictures = format!(
+            "videotestsrc num-buffers={FRAMES} ! video/x-raw,width=320,height=240,framerate=30/1"
+        );
+        make_file(&format!("{pictures} ! jpegenc ! avimux"), &path);
         path
     });
     &VIDEO

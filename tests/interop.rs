@@ -17,7 +17,7 @@ use base64::prelude::*;
 use common::{
     FRAMINGS,
     peer::{PYTHON, peer},
-    pipeline::{Pipeline, scratch},
+    pipeline::{Pipeline, make_file, scratch},
     process::{PATIENCE, Program, with_plugin},
     psnr,
 };
@@ -394,14 +394,12 @@ fn run(line: &str) -> Outcome {
 /// which OpenCV and GStreamer decode to the same pictures.
 static CLIP: LazyLock<PathBuf> = LazyLock::new(|| {
     let path = scratch("clip.mkv");
-    let pipeline = Pipeline::launch(&format!(
+    let elements = format!(
         "videotestsrc num-buffers={FRAMES} pattern=smpte75 horizontal-speed=7
          ! video/x-raw,format=I420,width=640,height=360,framerate=30/1
-         ! avenc_ffv1 ! matroskamux ! filesink location={}",
-        path.display()
-    ));
-    pipeline.play();
-    pipeline.wait_for_clean_end();
+         ! avenc_ffv1 ! matroskamux"
+    );
+    make_file(&elements, &path);
     path
 });
 

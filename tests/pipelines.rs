@@ -17,7 +17,7 @@ use std::{
 
 use base64::prelude::*;
 use common::{
-    pipeline::{Pipeline, scratch},
+    pipeline::{Pipeline, make_file, scratch},
     process::{PATIENCE, Program},
     sender::{Port, eventually},
     viewer::Viewer,
@@ -208,7 +208,7 @@ fn clip() -> String {
     static MADE: std::sync::Once = std::sync::Once::new();
     let path = scratch("a 'clip' \"ü\" \\ !.avi");
     MADE.call_once(|| {
-        make(
+        make_file(
             &format!(
                 "videotestsrc pattern=ball num-buffers={FRAMES} \
                  ! video/x-raw,width=320,height=240,framerate=30/1 \
@@ -218,15 +218,6 @@ fn clip() -> String {
         );
     });
     path.to_str().expect("UTF-8").to_owned()
-}
-
-/// Writes what `elements` make to a file.
-fn make(elements: &str, path: &Path) {
-    let pipeline = Pipeline::launch(&format!("{elements} ! filesink name=file"));
-    let file = pipeline.element::<gst::Element>("file");
-    gst::prelude::ObjectExt::set_property(&file, "location", path.to_str().expect("UTF-8"));
-    pipeline.play();
-    pipeline.wait_for_clean_end();
 }
 
 /// The frames of a recording, in the wire's default framing.
@@ -382,11 +373,11 @@ fn every_failure_is_one_sentence() {
     let path = |name: &str| dir.join(name).to_str().expect("UTF-8").to_owned();
     fs::write(dir.join("noise.mp4"), b"this is not a video ".repeat(999)).expect("a file");
     fs::write(dir.join("nothing.mp4"), b"").expect("a file");
-    make(
+    make_file(
         "audiotestsrc num-buffers=20 ! wavenc",
         &dir.join("sound.wav"),
     );
-    make(
+    make_file(
         "videotestsrc num-buffers=9 ! avenc_mpeg4 ! avimux",
         &dir.join("mpeg4.avi"),
     );
@@ -599,7 +590,7 @@ fn no_more_clients_than_wanted() {
 #[test]
 fn a_file_begins_again() {
     let clip = scratch("short.avi");
-    make("videotestsrc num-buffers=9 ! jpegenc ! avimux", &clip);
+    make_file("videotestsrc num-buffers=9 ! jpegenc ! avimux", &clip);
     let clip = clip.to_str().expect("UTF-8");
     let all = pictures(&served_fast(clip, "short.b64jpeg"));
     let mut server = script("serve", &["--port=0", "--loop", clip]).start();
@@ -649,7 +640,7 @@ fn a_recording_replays_byte_for_byte() {
 #[test]
 fn colours_are_what_jpeg_means() {
     let white = scratch("white.avi");
-    make(
+    make_file(
         "videotestsrc pattern=white num-buffers=5 ! avenc_mpeg4 ! avimux",
         &white,
     );
@@ -728,7 +719,7 @@ fn the_delay_of_stamped_pictures() {
     server.finish();
 
     let path = scratch("unstamped.b64jpeg");
-    make("videotestsrc num-buffers=9 ! jpegenc ! b64jpegpay", &path);
+    make_file("videotestsrc num-buffers=9 ! jpegenc ! b64jpegpay", &path);
     let args = ["--port=0", "--loop", path.to_str().expect("UTF-8")];
     let mut server = script("replay", &args).start();
     let args = ["--delay", "--no-display", &server.address()];

@@ -15,7 +15,7 @@ use std::{
 
 use common::{
     FRAMINGS,
-    pipeline::{Buffers, Pipeline, scratch},
+    pipeline::{Buffers, Pipeline, make_file, scratch},
     process::{PATIENCE, Program, with_plugin},
     sender::{Port, Sender, Serving},
 };
@@ -42,14 +42,11 @@ fn recording(header: &str, payload: &str) -> PathBuf {
 }
 
 fn record(tail: &str, path: &Path) {
-    let pipeline = Pipeline::launch(&format!(
+    let ball = format!(
         "videotestsrc pattern=ball num-buffers={FRAMES}
-         ! video/x-raw,width=320,height=240,framerate=25/1 ! jpegenc ! {tail}
-         ! filesink location={}",
-        path.display()
-    ));
-    pipeline.play();
-    pipeline.wait_for_clean_end();
+         ! video/x-raw,width=320,height=240,framerate=25/1"
+    );
+    make_file(&format!("{ball} ! jpegenc ! {tail}"), path);
 }
 
 static RECORDING: LazyLock<PathBuf> = LazyLock::new(|| recording("be32", "base64"));

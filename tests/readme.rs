@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::pipeline::{Pipeline, scratch};
+use common::pipeline::{Pipeline, make_file, scratch};
 use gst::prelude::*;
 
 /// The arguments of each `gst-launch-1.0` line.
@@ -61,13 +61,10 @@ const FRAMES: usize = 50;
 #[test]
 fn a_file_is_served_and_watched() {
     let clip = scratch("readme.avi");
-    let recorder = Pipeline::launch(&format!(
-        "videotestsrc num-buffers={FRAMES} ! video/x-raw,width=640,height=360,framerate=25/1
-         ! jpegenc ! avimux ! filesink location={}",
-        clip.display()
-    ));
-    recorder.play();
-    recorder.wait_for_clean_end();
+    let pictures = format!(
+        "videotestsrc num-buffers={FRAMES} ! video/x-raw,width=640,height=360,framerate=25/1"
+    );
+    make_file(&format!("{pictures} ! jpegenc ! avimux"), &clip);
 
     let server = launch(
         &["b64jpegserversink", "decodebin"],

@@ -54,11 +54,11 @@ use crate::{
     receiver::Format,
     stats::{self, Stats},
     tcp::{
-        self,
+        self, DEFAULT_PORT,
         backoff::Backoff,
         client::{Client, Error, Interrupt, Interruption},
     },
-    uri::{self, DEFAULT_PORT, Uri},
+    uri::{self, Uri},
     wire::{Accept, Deframer, Fault, Limits, jpeg},
 };
 

@@ -23,7 +23,7 @@
 //! thread. The same as element messages `b64jpeg-client-added` (address, clients) and
 //! `b64jpeg-client-removed` (address, clients, reason, frames, dropped). The reason is
 //! `left`, `reset` (it left without having read everything), `timeout` (it has
-//! acknowledged nothing for a minute), `ended` (the stream has) or `error` and which.
+//! answered nothing for a minute), `ended` (the stream has) or `error` and which.
 //! `b64jpeg-waiting` (host, port) tells that the wait for the first client begins.
 
 use std::{
@@ -48,6 +48,7 @@ use crate::{
     sender::{Format, Refused},
     stats::{self, Stats},
     tcp::{
+        DEFAULT_PORT,
         backlog::{Limits, Overflow, Peer, Totals},
         host_and_port,
         server::{Event, Server, resolve},
@@ -64,7 +65,6 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 });
 
 const DEFAULT_HOST: &str = "127.0.0.1";
-const DEFAULT_PORT: i32 = 9999;
 const DEFAULT_WAIT_FOR_CLIENT: bool = false;
 const DEFAULT_MAX_CLIENTS: u32 = 0;
 const DEFAULT_QUEUE_FRAMES: u32 = 25;
@@ -91,7 +91,7 @@ impl Default for Settings {
         Self {
             format: Format::default(),
             host: DEFAULT_HOST.into(),
-            port: DEFAULT_PORT,
+            port: DEFAULT_PORT.into(),
             wait_for_client: DEFAULT_WAIT_FOR_CLIENT,
             max_clients: DEFAULT_MAX_CLIENTS,
             queue_frames: DEFAULT_QUEUE_FRAMES,
@@ -396,12 +396,8 @@ impl B64JpegServerSink {
             return Ok(());
         }
         loop {
-            // Both limits may change meanwhile.
             server.wait(None, |status| {
-                status.limits.max_clients != 1
-                    || status.queued < status.limits.queue_frames
-                    || self.quit.check().is_err()
-                    || self.unlocked.load(Ordering::SeqCst)
+                !status.full || self.quit.check().is_err() || self.unlocked.load(Ordering::SeqCst)
             });
             self.quit.check()?;
             if !self.unlocked.load(Ordering::SeqCst) {
@@ -643,7 +639,7 @@ impl ObjectImpl for B64JpegServerSink {
                     .blurb("TCP port to listen on (0 = any free one)")
                     .minimum(0)
                     .maximum(u16::MAX.into())
-                    .default_value(DEFAULT_PORT)
+                    .default_value(DEFAULT_PORT.into())
                     .mutable_ready()
                     .build(),
                 glib::ParamSpecInt::builder("current-port")

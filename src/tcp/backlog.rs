@@ -27,7 +27,7 @@ pub enum Overflow {
 }
 
 /// What clients may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Clients at the same time; 0 for any number.
     pub max_clients: usize,
@@ -98,13 +98,6 @@ impl Backlog {
     pub fn set_limits(&mut self, limits: Limits) {
         self.max_clients = limits.max_clients;
         self.frames.capacity = limits.queue_frames;
-    }
-
-    pub fn limits(&self) -> Limits {
-        Limits {
-            max_clients: self.max_clients,
-            queue_frames: self.frames.capacity,
-        }
     }
 
     pub fn set_overflow(&mut self, overflow: Overflow) {
@@ -207,10 +200,16 @@ impl Backlog {
     }
 
     /// Frames that wait for the client that lags most.
-    pub fn queued(&self) -> usize {
+    fn queued(&self) -> usize {
         let places = self.places.iter().flatten();
         let queued = places.map(|place| self.frames.queued(place.next));
         queued.max().unwrap_or(0)
+    }
+
+    /// Whether the only client that there may be ought to take a frame before there is
+    /// another, if it is to lose none.
+    pub fn is_full(&self) -> bool {
+        self.max_clients == 1 && self.queued() >= self.frames.capacity
     }
 
     /// The counts since the start, and each client.

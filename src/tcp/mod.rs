@@ -9,6 +9,9 @@ pub mod server;
 
 use std::net::Ipv6Addr;
 
+/// The port of servers and clients that are told none.
+pub const DEFAULT_PORT: u16 = 9999;
+
 /// A host as look-ups take it: an IPv6 address without the brackets that it has in URIs.
 pub fn bare_host(host: &str) -> &str {
     host.strip_prefix('[')

@@ -132,9 +132,8 @@ pub enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
     pub clients: usize,
-    /// Frames that wait for the client that lags most.
-    pub queued: usize,
-    pub limits: Limits,
+    /// See [`Backlog::is_full`].
+    pub full: bool,
     /// Whether everybody who has gone was told of.
     pub told: bool,
 }
@@ -405,8 +404,7 @@ impl State {
     fn status(&self) -> Status {
         Status {
             clients: self.backlog.clients(),
-            queued: self.backlog.queued(),
-            limits: self.backlog.limits(),
+            full: self.backlog.is_full(),
             told: !self.telling,
         }
     }
@@ -1015,7 +1013,11 @@ mod tests {
         /// Sends a frame so large that it stays under way, and waits until it is.
         fn stall(&self, byte: u8) {
             self.server.send(frame(byte, LARGE));
-            self.wait(|status| status.queued == 0);
+            let guard = Instant::now() + PATIENCE;
+            while self.server.stats().1.iter().any(|peer| peer.queued > 0) {
+                assert!(Instant::now() < guard);
+                thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 
@@ -1234,7 +1236,7 @@ mod tests {
         thread::scope(|scope| {
             let reader = scope.spawn(|| read_all(&client));
             for byte in 0..40 {
-                scene.wait(|status| status.queued < 2);
+                scene.wait(|status| !status.full);
                 scene.server.send(frame(byte, 300_000));
             }
             scene.server.end();

@@ -140,6 +140,16 @@ pub fn key_press(key: &str) -> gst::Event {
     gst_video::NavigationEvent::new_key_press(key).build()
 }
 
+/// Writes what these elements make to a file.
+#[track_caller]
+pub fn make_file(elements: &str, path: &Path) {
+    let pipeline = Pipeline::launch(&format!("{elements} ! filesink name=file"));
+    let file = pipeline.element::<gst::Element>("file");
+    file.set_property("location", path.to_str().expect("UTF-8"));
+    pipeline.play();
+    pipeline.wait_for_clean_end();
+}
+
 /// A file for one test.
 pub fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
