@@ -25,6 +25,8 @@ mod stats;
 mod tcp;
 mod typefind;
 mod uri;
+#[cfg(feature = "web")]
+mod web;
 pub mod wire;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {

@@ -93,6 +93,12 @@ format() {
     cargo fmt --check --manifest-path fuzz/Cargo.toml -- --color never
 }
 
+# With and without what is optional.
+lints() {
+    cargo clippy --locked --all-targets --all-features -- -D warnings
+    cargo clippy --locked --all-targets --no-default-features -- -D warnings
+}
+
 documentation() {
     RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items
 }
@@ -169,7 +175,7 @@ step setup pipelines/setup.sh --also "${packages[@]}"
 step components components
 step format format
 step scripts shellcheck -x .ci/run tests/*.sh pipelines/*.sh
-step lints cargo clippy --locked --all-targets --all-features -- -D warnings
+step lints lints
 step documentation documentation
 step tests tests
 step benches tests --benches -- --test

@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Socket.IO and HTTP: pictures to and from relays, and in browsers.
