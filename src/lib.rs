@@ -6,7 +6,7 @@
 //! each frame a JPEG, as base64 text, behind its length.
 //!
 //! The elements are used by name, from `gst-launch-1.0` or an application;
-//! [`wire`] is the framing itself, without GStreamer.
+//! [`wire`] is the framing itself, and `web::protocol` Socket.IO, without GStreamer.
 
 mod b64jpegclientsrc;
 mod b64jpegdepay;
@@ -26,7 +26,7 @@ mod tcp;
 mod typefind;
 mod uri;
 #[cfg(feature = "web")]
-mod web;
+pub mod web;
 pub mod wire;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {

@@ -2,4 +2,5 @@
 
 //! Socket.IO and HTTP: pictures to and from relays, and in browsers.
 
+pub mod protocol;
 pub mod runtime;

@@ -58,8 +58,8 @@ impl<'a> Picture<'a> {
         self
     }
 
-    /// Bytes of the payload.
-    fn payload_len(&self, payload: Payload) -> usize {
+    /// Bytes of the payload, without a header.
+    pub fn payload_len(&self, payload: Payload) -> usize {
         let jpeg_len = match self.capture_time {
             Some(time) => jpeg::stamp(time).len() + self.jpeg.len() - 2,
             None => self.jpeg.len(),
@@ -95,7 +95,19 @@ impl<'a> Picture<'a> {
         let (header, payload) = (framing.header(), framing.payload());
         header.write(self.payload_len(payload) as u64, out);
 
-        let mut at = header.size();
+        let end = header.size() + self.encode_payload(payload, &mut out[header.size()..]);
+        if header.trailer_len() > 0 {
+            out[end] = b'\n';
+        }
+    }
+
+    /// Writes the payload, without a header, to the front of `out`. Returns its length.
+    ///
+    /// # Panics
+    ///
+    /// If `out` is shorter than [`payload_len`](Self::payload_len).
+    pub fn encode_payload(&self, payload: Payload, out: &mut [u8]) -> usize {
+        let mut at = 0;
         let mut put = |part: &[u8]| {
             at += match payload {
                 Payload::Base64 => base64::encode(part, &mut out[at..]),
@@ -112,9 +124,7 @@ impl<'a> Picture<'a> {
             }
             None => put(&self.jpeg),
         }
-        if header.trailer_len() > 0 {
-            out[at] = b'\n';
-        }
+        at
     }
 }
 

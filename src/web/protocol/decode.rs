@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! From websocket messages to packets.
+
+use std::{borrow::Cow, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Args, Body, Json, Message, Open, Packet, ProtocolError, ROOT};
+use crate::wire::Glimpse;
+
+/// What a packet may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of its text and its attachments together.
+    pub max_packet: usize,
+    /// How many attachments it may have.
+    pub max_attachments: usize,
+    /// How many values its JSON may be made of, keys among them. Each takes more memory than
+    /// it takes text.
+    pub max_values: usize,
+}
+
+impl Default for Limits {
+    /// 64 MiB, 64 attachments, 10,000 values.
+    fn default() -> Self {
+        Self {
+            max_packet: 64 << 20,
+            max_attachments: 64,
+            max_values: 10_000,
+        }
+    }
+}
+
+/// Reads the messages of one connection.
+///
+/// ```
+/// use gstb64jpeg::web::protocol::{Body, Decoder, Json, Limits, Packet};
+///
+/// let mut decoder = Decoder::new(Limits::default());
+/// let text = r#"451-["stream",{"front":{"_placeholder":true,"num":0}}]"#;
+/// assert_eq!(decoder.text(text)?, None);
+/// let Some(Packet::Message(message)) = decoder.binary(&b"\xff\xd8\xff\xd9"[..])? else {
+///     panic!("that was its only attachment");
+/// };
+/// assert_eq!(message.namespace, "/");
+/// let Body::Event { name, args, id: None } = message.body else {
+///     panic!("it is an event that wants no answer");
+/// };
+/// assert_eq!(name, "stream");
+/// assert_eq!(args.values[0].get("front"), Some(&Json::Binary(0)));
+/// assert_eq!(*args.attachments[0], *b"\xff\xd8\xff\xd9");
+/// # Ok::<(), gstb64jpeg::web::protocol::ProtocolError>(())
+/// ```
+#[derive(Debug)]
+pub struct Decoder {
+    limits: Limits,
+    waiting: Option<Waiting>,
+}
+
+/// A packet whose attachments have not all come.
+#[derive(Debug)]
+struct Waiting {
+    message: Message<'static>,
+    attachments: Vec<Bytes>,
+    /// How many attachments there are to be.
+    want: usize,
+    /// Bytes so far.
+    len: usize,
+}
+
+impl Decoder {
+    /// A decoder for a connection that begins.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            waiting: None,
+        }
+    }
+
+    /// Takes a message of text. `None` until the attachments that it has announced are there.
+    /// Pings may come before they are.
+    ///
+    /// # Errors
+    ///
+    /// Any [`ProtocolError`]. The attachments of a packet that was refused may still follow:
+    /// to go on, begin a new connection.
+    pub fn text<'a>(&mut self, text: &'a str) -> Result<Option<Packet<'a>>, ProtocolError> {
+        self.check_len(text.len())?;
+        let mut cursor = Cursor { text, at: 0 };
+        let packet = match cursor.kind("an Engine.IO packet")? {
+            b'0' => Packet::Open(self.open(cursor)?),
+            b'1' => Packet::Close,
+            b'2' => Packet::Ping(cursor.rest().into()),
+            b'3' => Packet::Pong(cursor.rest().into()),
+            b'4' => return Ok(self.message(cursor)?.map(Packet::Message)),
+            b'5' => Packet::Upgrade,
+            _ => Packet::Noop,
+        };
+        Ok(Some(packet))
+    }
+
+    /// Takes a binary message. `None` until the last attachment of the packet is there.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError::Stray`] and [`ProtocolError::TooLong`].
+    pub fn binary(
+        &mut self,
+        data: impl Into<Bytes>,
+    ) -> Result<Option<Packet<'static>>, ProtocolError> {
+        let data = data.into();
+        let Some(mut waiting) = self.waiting.take() else {
+            return Err(ProtocolError::Stray {
+                len: data.len(),
+                first: Glimpse::of(&data),
+            });
+        };
+        waiting.len = waiting.len.saturating_add(data.len());
+        self.check_len(waiting.len)?;
+        waiting.attachments.push(data);
+        if waiting.attachments.len() < waiting.want {
+            self.waiting = Some(waiting);
+            return Ok(None);
+        }
+        let mut message = waiting.message;
+        if let Body::Event { args, .. } | Body::Ack { args, .. } = &mut message.body {
+            args.attachments = waiting.attachments;
+        }
+        Ok(Some(Packet::Message(message)))
+    }
+
+    fn check_len(&self, len: usize) -> Result<(), ProtocolError> {
+        let max = self.limits.max_packet;
+        match len <= max {
+            true => Ok(()),
+            false => Err(ProtocolError::TooLong { len, max }),
+        }
+    }
+
+    fn open(&self, cursor: Cursor) -> Result<Open, ProtocolError> {
+        let json = cursor.json(&self.limits)?;
+        let sid = json.get("sid").and_then(Json::as_str);
+        let millis = |key| {
+            let value = json.get(key).and_then(Json::as_u64);
+            let value = value.map(Duration::from_millis);
+            value.ok_or(ProtocolError::Missing { what: key })
+        };
+        let upgrades = match json.get("upgrades") {
+            Some(Json::Array(upgrades)) => &upgrades[..],
+            _ => &[],
+        };
+        let upgrades = upgrades.iter().filter_map(Json::as_str);
+        Ok(Open {
+            sid: sid.ok_or(ProtocolError::Missing { what: "sid" })?.into(),
+            upgrades: upgrades.map(Into::into).collect(),
+            ping_interval: millis("pingInterval")?,
+            ping_timeout: millis("pingTimeout")?,
+            max_payload: json.get("maxPayload").and_then(Json::as_u64),
+        })
+    }
+
+    fn message<'a>(
+        &mut self,
+        mut cursor: Cursor<'a>,
+    ) -> Result<Option<Message<'a>>, ProtocolError> {
+        if let Some(waiting) = self.waiting.take() {
+            return Err(ProtocolError::Interrupted {
+                have: waiting.attachments.len(),
+                want: waiting.want,
+            });
+        }
+        let kind = cursor.kind("a Socket.IO packet")?;
+        let want = match kind {
+            b'5' | b'6' => self.attachments(&mut cursor)?,
+            _ => 0,
+        };
+        let namespace = cursor.namespace();
+        let id = cursor.number("an id below 2^64")?;
+        let mut data = match cursor.rest().is_empty() {
+            true => None,
+            false => Some(cursor.json(&self.limits)?),
+        };
+        if let (b'5' | b'6', Some(data)) = (kind, &mut data) {
+            let mut seen = vec![false; want];
+            data.place(&mut seen)?;
+            let placeholders = seen.into_iter().filter(|seen| *seen).count();
+            if placeholders != want {
+                return Err(ProtocolError::Placeholders {
+                    placeholders,
+                    count: want,
+                });
+            }
+        }
+        let body = match kind {
+            b'0' => Body::Connect(data),
+            b'1' => Body::Disconnect,
+            b'2' | b'5' => event(data, id)?,
+            b'3' | b'6' => Body::Ack {
+                id: id.ok_or(ProtocolError::Missing { what: "id" })?,
+                args: args(data)?,
+            },
+            _ => connect_error(data),
+        };
+        let message = Message { namespace, body };
+        if want == 0 {
+            return Ok(Some(message));
+        }
+        self.waiting = Some(Waiting {
+            message: message.into_owned(),
+            attachments: vec![],
+            want,
+            len: cursor.text.len(),
+        });
+        Ok(None)
+    }
+
+    /// How many attachments are announced.
+    fn attachments(&self, cursor: &mut Cursor) -> Result<usize, ProtocolError> {
+        const WHAT: &str = "a number of attachments and a hyphen";
+        let max = self.limits.max_attachments;
+        let at = cursor.at;
+        let count = cursor.number(WHAT)?;
+        let Some(count) = count.filter(|_| cursor.rest().starts_with('-')) else {
+            return Err(cursor.expected(at, WHAT));
+        };
+        cursor.at += 1;
+        let fits = usize::try_from(count).ok().filter(|count| *count <= max);
+        fits.ok_or(ProtocolError::Attachments { count, max })
+    }
+}
+
+/// What is still to be read of a message.
+#[derive(Clone, Copy)]
+struct Cursor<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    fn expected(&self, offset: usize, what: &'static str) -> ProtocolError {
+        ProtocolError::Expected {
+            offset,
+            what,
+            found: Glimpse::of(&self.text.as_bytes()[offset..]),
+        }
+    }
+
+    /// The digit that says what follows.
+    fn kind(&mut self, what: &'static str) -> Result<u8, ProtocolError> {
+        match self.text.as_bytes().get(self.at) {
+            Some(kind @ b'0'..=b'6') => {
+                self.at += 1;
+                Ok(*kind)
+            }
+            _ => Err(self.expected(self.at, what)),
+        }
+    }
+
+    /// A number, if one is there.
+    fn number(&mut self, what: &'static str) -> Result<Option<u64>, ProtocolError> {
+        let rest = self.rest();
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        if digits == 0 {
+            return Ok(None);
+        }
+        let number = rest[..digits].parse();
+        let number = number.map_err(|_| self.expected(self.at, what))?;
+        self.at += digits;
+        Ok(Some(number))
+    }
+
+    /// The namespace. A query behind it, as some clients send, is not part of its name.
+    fn namespace(&mut self) -> Cow<'a, str> {
+        let rest = self.rest();
+        if !rest.starts_with('/') {
+            return ROOT.into();
+        }
+        let (namespace, _) = rest.split_once(',').unwrap_or((rest, ""));
+        self.at = (self.at + namespace.len() + 1).min(self.text.len());
+        let (name, _) = namespace.split_once('?').unwrap_or((namespace, ""));
+        name.into()
+    }
+
+    fn json(&self, limits: &Limits) -> Result<Json<'a>, ProtocolError> {
+        Json::parse_at(self.text, self.at, limits.max_values)
+    }
+}
+
+fn args(data: Option<Json>) -> Result<Args, ProtocolError> {
+    match data {
+        Some(Json::Array(values)) => Ok(Args {
+            values,
+            attachments: vec![],
+        }),
+        _ => Err(ProtocolError::Missing {
+            what: "array of arguments",
+        }),
+    }
+}
+
+fn event(data: Option<Json>, id: Option<u64>) -> Result<Body, ProtocolError> {
+    let mut args = args(data)?;
+    match args.values.first_mut().map(std::mem::take) {
+        Some(Json::String(name)) => {
+            args.values.remove(0);
+            Ok(Body::Event { name, args, id })
+        }
+        _ => Err(ProtocolError::Missing { what: "name" }),
+    }
+}
+
+/// The message is in an object, or all that there is.
+fn connect_error(data: Option<Json>) -> Body {
+    let text = |json| match json {
+        Json::String(text) => text,
+        other => other.to_string().into(),
+    };
+    match data {
+        Some(mut json) if json.get("message").is_some() => Body::ConnectError {
+            message: json.take("message").map(text).unwrap_or_default(),
+            data: json.take("data"),
+        },
+        other => Body::ConnectError {
+            message: other.map(text).unwrap_or_default(),
+            data: None,
+        },
+    }
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! From packets to websocket messages.
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::{Args, Body, Json, Message, Open, Packet, ROOT};
+use crate::wire::{Payload, Picture};
+
+impl Packet<'_> {
+    /// The message of text.
+    ///
+    /// ```
+    /// use gstb64jpeg::web::protocol::Packet;
+    ///
+    /// assert_eq!(Packet::Pong("".into()).encode(), "3");
+    /// ```
+    pub fn encode(&self) -> String {
+        match self {
+            Self::Open(open) => format!("0{}", open.json()),
+            Self::Close => "1".into(),
+            Self::Ping(text) => format!("2{text}"),
+            Self::Pong(text) => format!("3{text}"),
+            Self::Message(message) => message.encode(),
+            Self::Upgrade => "5".into(),
+            Self::Noop => "6".into(),
+        }
+    }
+}
+
+impl Open {
+    fn json(&self) -> serde_json::Value {
+        let mut json = json!({
+            "sid": self.sid,
+            "upgrades": self.upgrades,
+            "pingInterval": self.ping_interval.as_millis() as u64,
+            "pingTimeout": self.ping_timeout.as_millis() as u64,
+        });
+        if let Some(max) = self.max_payload {
+            json["maxPayload"] = max.into();
+        }
+        json
+    }
+}
+
+impl Message<'_> {
+    /// The message of text. Its attachments follow it, each in a binary message.
+    ///
+    /// ```
+    /// use gstb64jpeg::web::protocol::{Body, Json, Message};
+    ///
+    /// let auth = Json::parse(r#"{"token":"secret"}"#)?;
+    /// let message = Message::new("/lab", Body::Connect(Some(auth)));
+    /// assert_eq!(message.encode(), r#"40/lab,{"token":"secret"}"#);
+    /// # Ok::<(), gstb64jpeg::web::protocol::ProtocolError>(())
+    /// ```
+    pub fn encode(&self) -> String {
+        let (kind, id, data) = match &self.body {
+            Body::Connect(data) => (0, None, data.as_ref().map(Json::to_string)),
+            Body::Disconnect => (1, None, None),
+            Body::Event { name, args, id } => (2, *id, Some(list(Some(name), args))),
+            Body::Ack { id, args } => (3, Some(*id), Some(list(None, args))),
+            Body::ConnectError { message, data } => {
+                let mut entries = vec![("message".into(), Json::from(&**message))];
+                entries.extend(data.clone().map(|data| ("data".into(), data)));
+                (4, None, Some(Json::Object(entries).to_string()))
+            }
+        };
+        let mut text = match self.body.attachments() {
+            [] => format!("4{kind}"),
+            // Those with attachments have numbers of their own.
+            attachments => format!("4{}{}-", kind + 3, attachments.len()),
+        };
+        if self.namespace != ROOT {
+            text += &self.namespace;
+            text.push(',');
+        }
+        text += &id.map_or_else(String::new, |id| id.to_string());
+        text += &data.unwrap_or_default();
+        text
+    }
+}
+
+/// The JSON of arguments, behind the name of an event.
+fn list(name: Option<&str>, args: &Args) -> String {
+    let name = name.map(|name| Json::from(name).to_string());
+    let values = args.values.iter().map(Json::to_string);
+    let values = name.into_iter().chain(values).collect::<Vec<_>>();
+    format!("[{}]", values.join(","))
+}
+
+/// An event whose only argument is a picture, or an object with one under the name of
+/// its camera. All but the picture is written beforehand.
+///
+/// ```
+/// use gstb64jpeg::{web::protocol::PictureEvent, wire::Picture};
+///
+/// let picture = Picture::new(b"\xff\xd8\xff\xd9").expect("it is one");
+/// let event = PictureEvent::new("/", "stream", None);
+/// assert_eq!(event.text(&picture), r#"42["stream","/9j/2Q=="]"#);
+///
+/// let event = PictureEvent::new("/lab", "stream", Some("front"));
+/// assert_eq!(event.text(&picture), r#"42/lab,["stream",{"front":"/9j/2Q=="}]"#);
+/// // The JPEG itself is to follow this.
+/// assert_eq!(
+///     event.binary(),
+///     r#"451-/lab,["stream",{"front":{"_placeholder":true,"num":0}}]"#
+/// );
+/// ```
+#[derive(Debug, Clone)]
+pub struct PictureEvent {
+    text: String,
+    /// Where the picture belongs in the text.
+    at: usize,
+    binary: String,
+}
+
+impl PictureEvent {
+    /// An event of this name; with a name for the camera the picture is in an object.
+    pub fn new(namespace: &str, event: &str, camera: Option<&str>) -> Self {
+        let encode = |picture, attachments| {
+            let value = match camera {
+                Some(camera) => Json::Object(vec![(camera.into(), picture)]),
+                None => picture,
+            };
+            let args = Args {
+                values: vec![value],
+                attachments,
+            };
+            let name = event.into();
+            let body = Body::Event {
+                name,
+                args,
+                id: None,
+            };
+            Message::new(namespace, body).encode()
+        };
+        let text = encode("".into(), vec![]);
+        let at = text.rfind("\"\"").expect("an empty string was written") + 1;
+        Self {
+            text,
+            at,
+            binary: encode(Json::Binary(0), vec![Bytes::new()]),
+        }
+    }
+
+    /// Bytes of the [`text`](Self::text) with this picture.
+    pub fn text_len(&self, picture: &Picture) -> usize {
+        self.text.len() + picture.payload_len(Payload::Base64)
+    }
+
+    /// The message of text with this picture, as base64.
+    pub fn text(&self, picture: &Picture) -> String {
+        let (before, behind) = self.text.split_at(self.at);
+        let mut text = Vec::with_capacity(self.text_len(picture));
+        text.extend(before.as_bytes());
+        text.resize(self.text_len(picture) - behind.len(), 0);
+        // Base64 has nothing that JSON would escape.
+        picture.encode_payload(Payload::Base64, &mut text[self.at..]);
+        text.extend(behind.as_bytes());
+        String::from_utf8(text).expect("base64 is ASCII")
+    }
+
+    /// The message of text that goes before a binary message with the JPEG.
+    pub fn binary(&self) -> &str {
+        &self.binary
+    }
+}

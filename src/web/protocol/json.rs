@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! JSON that borrows its text and can hold attachments.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Serialize, Serializer,
+    de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
+    ser::SerializeMap,
+};
+use serde_json::Number;
+
+use super::error::ProtocolError;
+
+/// A value. Long strings are not copied unless they have escapes.
+///
+/// ```
+/// use gstb64jpeg::web::protocol::Json;
+///
+/// let auth = Json::parse(r#"{"token": "secret"}"#)?;
+/// assert_eq!(auth.get("token").and_then(Json::as_str), Some("secret"));
+/// assert_eq!(auth.to_string(), r#"{"token":"secret"}"#);
+/// # Ok::<(), gstb64jpeg::web::protocol::ProtocolError>(())
+/// ```
+#[derive(Debug, Default, Clone, PartialEq)]
+pub enum Json<'a> {
+    #[default]
+    Null,
+    Bool(bool),
+    Number(Number),
+    String(Cow<'a, str>),
+    Array(Vec<Json<'a>>),
+    /// In the order of the text.
+    Object(Vec<(Cow<'a, str>, Json<'a>)>),
+    /// The attachment of this number. In what was decoded, there is one.
+    Binary(usize),
+}
+
+impl<'a> Json<'a> {
+    /// Reads a text that is one value.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError::Json`].
+    pub fn parse(text: &'a str) -> Result<Self, ProtocolError> {
+        Self::parse_at(text, 0, usize::MAX)
+    }
+
+    /// Reads the value that `text` has from `offset` on, if it is made of no more than `max`.
+    pub(super) fn parse_at(
+        text: &'a str,
+        offset: usize,
+        max: usize,
+    ) -> Result<Self, ProtocolError> {
+        let mut left = Some(max);
+        let text = &text[offset..];
+        let mut json = serde_json::Deserializer::from_str(text);
+        let value = Values { left: &mut left }.deserialize(&mut json);
+        let value = value.and_then(|value| json.end().map(|()| value));
+        value.map_err(|error| match left {
+            None => ProtocolError::Values { max },
+            Some(_) => ProtocolError::Json {
+                offset: offset + position(text, &error),
+                reason: reason(&error),
+            },
+        })
+    }
+
+    /// The text of a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What an object has under `key`; the last one, as everywhere, if it is there twice.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        let Self::Object(entries) = self else {
+            return None;
+        };
+        let entry = entries.iter().rfind(|(name, _)| name == key);
+        entry.map(|(_, value)| value)
+    }
+
+    /// Takes out what [`get`](Self::get) shows.
+    pub(super) fn take(&mut self, key: &str) -> Option<Self> {
+        let Self::Object(entries) = self else {
+            return None;
+        };
+        let at = entries.iter().rposition(|(name, _)| name == key)?;
+        Some(entries.remove(at).1)
+    }
+
+    /// A whole number that is not negative.
+    pub(super) fn as_u64(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) => number.as_u64(),
+            _ => None,
+        }
+    }
+
+    /// One that owns its text.
+    pub fn into_owned(self) -> Json<'static> {
+        let owned = |text: Cow<str>| Cow::Owned(text.into_owned());
+        match self {
+            Self::Null => Json::Null,
+            Self::Bool(value) => Json::Bool(value),
+            Self::Number(value) => Json::Number(value),
+            Self::String(text) => Json::String(owned(text)),
+            Self::Array(values) => Json::Array(values.into_iter().map(Json::into_owned).collect()),
+            Self::Object(entries) => {
+                let entries = entries.into_iter();
+                Json::Object(entries.map(|(k, v)| (owned(k), v.into_owned())).collect())
+            }
+            Self::Binary(number) => Json::Binary(number),
+        }
+    }
+
+    /// Makes attachments of their placeholders, each of which is to be seen once.
+    pub(super) fn place(&mut self, seen: &mut [bool]) -> Result<(), ProtocolError> {
+        if self.get("_placeholder") == Some(&Self::Bool(true)) {
+            let count = seen.len();
+            let number = self.get("num").and_then(Self::as_u64);
+            let index = number.and_then(|number| usize::try_from(number).ok());
+            return match index.and_then(|index| Some((index, seen.get_mut(index)?))) {
+                Some((index, seen)) if !*seen => {
+                    *seen = true;
+                    *self = Self::Binary(index);
+                    Ok(())
+                }
+                _ => Err(ProtocolError::Placeholder { number, count }),
+            };
+        }
+        match self {
+            Self::Array(values) => values.iter_mut().try_for_each(|value| value.place(seen)),
+            Self::Object(entries) => {
+                let mut values = entries.iter_mut().map(|(_, value)| value);
+                values.try_for_each(|value| value.place(seen))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Json<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::String(text.into())
+    }
+}
+
+impl fmt::Display for Json<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => value.serialize(serializer),
+            Self::Number(value) => value.serialize(serializer),
+            Self::String(text) => text.serialize(serializer),
+            Self::Array(values) => values.serialize(serializer),
+            Self::Object(entries) => {
+                serializer.collect_map(entries.iter().map(|(key, value)| (key, value)))
+            }
+            Self::Binary(number) => {
+                let mut map = serializer.serialize_map(Some(2))?;
+                map.serialize_entry("_placeholder", &true)?;
+                map.serialize_entry("num", number)?;
+                map.end()
+            }
+        }
+    }
+}
+
+/// Reads a value, and counts what it is made of.
+struct Values<'c> {
+    /// So many are still allowed. None: there was one too many.
+    left: &'c mut Option<usize>,
+}
+
+impl Values<'_> {
+    fn again(&mut self) -> Values<'_> {
+        Values { left: self.left }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Values<'_> {
+    type Value = Json<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
+        *self.left = self.left.and_then(|left| left.checked_sub(1));
+        match self.left {
+            Some(_) => deserializer.deserialize_any(self),
+            None => Err(D::Error::custom("too many values")),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Values<'_> {
+    type Value = Json<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json<'de>, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json<'de>, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Json<'de>, E> {
+        Ok(Number::from_f64(value).map_or(Json::Null, Json::Number))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Json<'de>, A::Error> {
+        let mut values = vec![];
+        while let Some(value) = seq.next_element_seed(self.again())? {
+            values.push(value);
+        }
+        Ok(Json::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Json<'de>, A::Error> {
+        let mut entries = vec![];
+        while let Some(key) = map.next_key_seed(self.again())? {
+            let Json::String(key) = key else {
+                return Err(A::Error::custom("a key is not a string"));
+            };
+            entries.push((key, map.next_value_seed(self.again())?));
+        }
+        Ok(Json::Object(entries))
+    }
+}
+
+/// The byte that `error` is at.
+fn position(text: &str, error: &serde_json::Error) -> usize {
+    let lines = text.split_inclusive('\n');
+    let before = lines.take(error.line().saturating_sub(1)).map(str::len);
+    let at = before.sum::<usize>() + error.column().saturating_sub(1);
+    at.min(text.len())
+}
+
+/// What `error` says without where it is.
+fn reason(error: &serde_json::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(at) = text.rfind(" at line ") {
+        text.truncate(at);
+    }
+    text
+}
