@@ -37,6 +37,8 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     b64jpegclientsrc::register(plugin)?;
     b64jpegserversink::register(plugin)?;
     jfifconvert::register(plugin)?;
+    #[cfg(feature = "web")]
+    web::socketioclientsink::register(plugin)?;
     typefind::register(plugin)
 }
 

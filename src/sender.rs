@@ -92,7 +92,11 @@ pub struct Refused {
 impl Refused {
     /// Counts a picture of so many bytes.
     pub fn new(stats: &mut Stats, len: usize, error: WireError) -> Self {
-        let number = stats.frames + stats.errors;
+        Self::of(stats.frames + stats.errors, stats, len, error)
+    }
+
+    /// As [`new`](Self::new), where not every good one is sent.
+    pub fn of(number: u64, stats: &mut Stats, len: usize, error: WireError) -> Self {
         stats.errors += 1;
         stats.bytes_in += len as u64;
         Self { number, error }

@@ -5,7 +5,7 @@
 use std::{
     fmt,
     io::{self, Read},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
+    net::{SocketAddr, ToSocketAddrs},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -18,7 +18,7 @@ const WAKER: Token = Token(0);
 const STREAM: Token = Token(1);
 
 /// How long an address of several has to itself before the next one is tried as well.
-const HEAD_START: Duration = Duration::from_millis(250);
+pub const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Why there is no connection, or nothing from it.
 #[derive(Debug)]
@@ -242,13 +242,8 @@ impl Client {
         patience: &Patience,
     ) -> Result<Vec<SocketAddr>, Error> {
         let host = super::bare_host(host);
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok(vec![(address, port).into()]);
-        }
-        if host.eq_ignore_ascii_case("localhost") {
-            // Both, whatever this machine's tables say (RFC 6761).
-            let both: [IpAddr; 2] = [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
-            return Ok(both.map(|address| (address, port).into()).into());
+        if let Some(addresses) = super::known_addresses(host, port) {
+            return Ok(addresses);
         }
 
         // Nothing ends a look-up before its time, but nobody has to wait for it.
@@ -368,7 +363,10 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, net::TcpListener};
+    use std::{
+        io::Write,
+        net::{Ipv4Addr, TcpListener},
+    };
 
     use super::*;
 

@@ -7,7 +7,7 @@ pub mod backoff;
 pub mod client;
 pub mod server;
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The port of servers and clients that are told none.
 pub const DEFAULT_PORT: u16 = 9999;
@@ -26,6 +26,18 @@ pub fn host_and_port(host: &str, port: u16) -> String {
         host if host.contains(':') => format!("[{host}]:{port}"),
         host => format!("{host}:{port}"),
     }
+}
+
+/// The addresses of a host that nobody has to be asked for, best ones first.
+pub fn known_addresses(host: &str, port: u16) -> Option<Vec<SocketAddr>> {
+    let host = bare_host(host);
+    if host.eq_ignore_ascii_case("localhost") {
+        // Both, whatever this machine's tables say (RFC 6761).
+        let both: [IpAddr; 2] = [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
+        return Some(both.map(|address| (address, port).into()).into());
+    }
+    let address = host.parse::<IpAddr>().ok()?;
+    Some(vec![(address, port).into()])
 }
 
 /// Refuses what is neither a name nor an address, and says why.

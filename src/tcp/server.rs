@@ -895,14 +895,14 @@ impl Io {
     }
 }
 
-/// Has the system send at once, keep little, and notice when a client is gone.
-fn tune(stream: &TcpStream) {
-    let socket = SockRef::from(stream);
+/// Has the system send at once, keep little, and notice when the other end is gone.
+pub fn tune<'s>(socket: impl Into<SockRef<'s>>) {
+    let socket = socket.into();
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
         .with_interval(KEEPALIVE_AGAIN)
         .with_retries(KEEPALIVE_PROBES);
-    // A system that cannot do one of these serves without it.
+    // A system that cannot do one of these does without it.
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_keepalive(&keepalive);
     // No timeout of the system (TCP_USER_TIMEOUT): it would take a client that does not

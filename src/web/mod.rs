@@ -2,5 +2,11 @@
 
 //! Socket.IO and HTTP: pictures to and from relays, and in browsers.
 
+mod client;
+mod http;
 pub mod protocol;
-pub mod runtime;
+mod relay;
+mod runtime;
+pub(crate) mod socketioclientsink;
+mod tls;
+mod url;

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! As much of an HTTP client as it takes to ask a relay for a websocket, and to say what it
+//! answers if that is none.
+
+use std::{io, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+
+/// The longest head of an answer.
+const MAX_HEAD: usize = 16 << 10;
+/// As much of a body as is looked at, and as long as is waited for it.
+const MAX_BODY: usize = 4 << 10;
+const BODY_PATIENCE: Duration = Duration::from_secs(2);
+/// As much of it as is told.
+const MAX_TOLD: usize = 160;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Error {
+    Io(io::Error),
+    /// The other side closed the connection, after some bytes of an answer or none.
+    Closed,
+    /// The answer is none of HTTP; its first bytes.
+    Foreign(Vec<u8>),
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// The head of an answer, and what came with it.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    head: String,
+    /// What stands behind the head.
+    pub rest: Vec<u8>,
+}
+
+impl Answer {
+    /// Asks, and reads no more than the head of the answer.
+    pub async fn to<S>(stream: &mut S, request: &str) -> Result<Self, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        stream.write_all(request.as_bytes()).await?;
+        stream.flush().await?;
+        let mut bytes = Vec::with_capacity(1024);
+        loop {
+            if let Some(answer) = Self::parse(&mut bytes)? {
+                return Ok(answer);
+            }
+            let room = (MAX_HEAD - bytes.len()) as u64;
+            if stream.take(room).read_buf(&mut bytes).await? == 0 {
+                return Err(if bytes.is_empty() {
+                    Error::Closed
+                } else {
+                    Error::Foreign(bytes)
+                });
+            }
+        }
+    }
+
+    /// Takes what is there, as soon as it has the whole head.
+    fn parse(bytes: &mut Vec<u8>) -> Result<Option<Self>, Error> {
+        const START: &[u8] = b"HTTP/1.";
+        let foreign = |bytes: &[u8]| Err(Error::Foreign(bytes.into()));
+        let some = bytes.len().min(START.len());
+        if bytes[..some] != START[..some] {
+            return foreign(bytes);
+        }
+        let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
+            return match bytes.len() {
+                MAX_HEAD => foreign(bytes),
+                _ => Ok(None),
+            };
+        };
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let Some(status) = head.get(9..12).and_then(|status| status.parse().ok()) else {
+            return foreign(bytes);
+        };
+        let rest = bytes.split_off(end + 4);
+        Ok(Some(Self { status, head, rest }))
+    }
+
+    /// A header, by its name in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    /// The status line, as much of it as stands behind the version.
+    pub fn reason(&self) -> String {
+        let line = self.head.lines().next().unwrap_or_default();
+        printable(line.get(9..).unwrap_or_default())
+    }
+
+    /// The body, or its beginning.
+    pub async fn body(mut self, stream: &mut (impl AsyncRead + Unpin)) -> String {
+        let len = self
+            .header("content-length")
+            .and_then(|len| len.parse().ok());
+        let chunked = self.header("transfer-encoding").is_some();
+        let len = len.unwrap_or(MAX_BODY).min(MAX_BODY);
+        let read = async {
+            while self.rest.len() < len && !(chunked && self.rest.ends_with(b"\r\n0\r\n\r\n")) {
+                let room = (len - self.rest.len()) as u64;
+                match stream.take(room).read_buf(&mut self.rest).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(_) => {}
+                }
+            }
+        };
+        // What came is better than nothing.
+        let _ = timeout(BODY_PATIENCE, read).await;
+        let body = String::from_utf8_lossy(&self.rest);
+        if !chunked {
+            return body.into_owned();
+        }
+        // Every other line is a length, if the lines are short enough to matter.
+        let lines = body.split("\r\n").skip(1).step_by(2);
+        lines.collect()
+    }
+}
+
+/// What a body says in so many words: a line of text, or the title of a page.
+pub fn gist(body: &str) -> String {
+    let lower = body.to_ascii_lowercase();
+    let text = match lower.find('<') {
+        Some(0) => {
+            let title = lower.find("<title>").map(|at| at + "<title>".len());
+            let end = title.and_then(|at| Some(at + lower[at..].find('<')?));
+            title.zip(end).map_or("", |(at, end)| &body[at..end])
+        }
+        _ => body,
+    };
+    printable(text)
+}
+
+/// On one line, without what terminals obey, and not too long.
+pub fn printable(text: &str) -> String {
+    let words: Vec<_> = text.split_whitespace().collect();
+    let mut text = words.join(" ");
+    text.retain(|c| !c.is_control());
+    if let Some((end, _)) = text.char_indices().nth(MAX_TOLD) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of an answer that arrives in pieces, and then ends.
+    async fn answer(pieces: &[&[u8]]) -> Result<(u16, String), Error> {
+        let (mut near, mut far) = tokio::io::duplex(1 << 20);
+        for piece in pieces {
+            far.write_all(piece).await.expect("room");
+        }
+        far.shutdown().await.expect("it closes");
+        let answer = Answer::to(&mut near, "GET / HTTP/1.1\r\n\r\n").await?;
+        Ok((answer.status, answer.body(&mut near).await))
+    }
+
+    fn run<T>(task: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("enough of everything").block_on(task)
+    }
+
+    #[test]
+    fn answers() {
+        run(async {
+            for (pieces, status, body) in [
+                (
+                    &[&b"HTTP/1.1 404 Not Found\r\nA: b\r\n\r\nno"[..]][..],
+                    404,
+                    "no",
+                ),
+                (
+                    &[b"HTTP/1.0 200 OK\r\n", b"Content-Length: 2\r\n\r\n", b"yes"],
+                    200,
+                    "yes",
+                ),
+                (
+                    &[b"HTTP/1.1 400 \r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n"],
+                    400,
+                    "no",
+                ),
+            ] {
+                let (code, text) = answer(pieces).await.expect("an answer");
+                assert_eq!((code, &*text), (status, body));
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_no_answer() {
+        run(async {
+            let long = [b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![b'x'; MAX_HEAD]].concat();
+            for bytes in [
+                &b"SSH-2.0"[..],
+                b"\x15\x03\x01\0\x02\x02\x46",
+                b"HTTP/1.1 ok\r\n\r\n",
+                &long,
+            ] {
+                let error = answer(&[bytes]).await.expect_err("it is none");
+                assert!(matches!(error, Error::Foreign(_)), "{error:?}");
+            }
+            let error = answer(&[]).await.expect_err("it is none");
+            assert!(matches!(error, Error::Closed));
+            let flood = vec![b'x'; 1 << 19];
+            let (_, body) = answer(&[b"HTTP/1.1 200 OK\r\n\r\n", &flood])
+                .await
+                .expect("an answer");
+            assert!(body.len() <= MAX_HEAD);
+        });
+    }
+
+    #[test]
+    fn bodies_in_a_few_words() {
+        assert_eq!(gist("{\"code\": 5}\n"), "{\"code\": 5}");
+        assert_eq!(
+            gist("<!doctype html><html><title>404 Not\nFound</title>"),
+            "404 Not Found"
+        );
+        assert_eq!(gist("<p>nothing</p>"), "");
+        assert_eq!(gist("a\u{1b}[31m\r\nb"), "a[31m b");
+        assert_eq!(gist(&"ü".repeat(1000)).chars().count(), MAX_TOLD + 1);
+    }
+}

@@ -1,0 +1,574 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What elements have in common that are clients of a relay: their properties, and the
+//! connection that is made again and again.
+
+use std::{
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use gst::{prelude::*, subclass::prelude::*};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+    time::{sleep, timeout},
+};
+
+use super::{
+    client::{Connection, Error, Incoming, Lost, Message, Target},
+    protocol::{self, Json, PictureEvent},
+    runtime::Runtime,
+    tls,
+    url::Url,
+};
+use crate::tcp::backoff::Backoff;
+
+const DEFAULT_URL: &str = "http://localhost:5000";
+const DEFAULT_EVENT: &str = "stream";
+const DEFAULT_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(10);
+const DEFAULT_RECONNECT_DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(250);
+const DEFAULT_RECONNECT_DELAY_MAX: gst::ClockTime = gst::ClockTime::from_seconds(5);
+
+/// How long taking leave of a server may take.
+const GOODBYE: Duration = Duration::from_millis(30);
+
+/// Names of events that Socket.IO keeps for itself.
+const RESERVED: [&str; 6] = [
+    "connect",
+    "connect_error",
+    "disconnect",
+    "disconnecting",
+    "newListener",
+    "removeListener",
+];
+
+/// Where a relay is, and how to talk to it: the properties that say so.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    url: String,
+    namespace: String,
+    pub event: String,
+    pub camera: String,
+    auth: String,
+    ca_file: String,
+    timeout: gst::ClockTime,
+    reconnect_delay: gst::ClockTime,
+    reconnect_delay_max: gst::ClockTime,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            url: DEFAULT_URL.into(),
+            namespace: protocol::ROOT.into(),
+            event: DEFAULT_EVENT.into(),
+            camera: String::new(),
+            auth: String::new(),
+            ca_file: String::new(),
+            timeout: DEFAULT_TIMEOUT,
+            reconnect_delay: DEFAULT_RECONNECT_DELAY,
+            reconnect_delay_max: DEFAULT_RECONNECT_DELAY_MAX,
+        }
+    }
+}
+
+impl Settings {
+    /// `camera` is what that property does.
+    pub fn properties(camera: &str) -> Vec<glib::ParamSpec> {
+        let text = |name: &str, nick: &str, blurb: &str, default: &str| {
+            glib::ParamSpecString::builder(name)
+                .nick(nick)
+                .blurb(blurb)
+                .default_value(Some(default))
+                .mutable_ready()
+                .build()
+        };
+        let time = |name: &str, nick: &str, blurb: &str, default: gst::ClockTime, least: u64| {
+            glib::ParamSpecUInt64::builder(name)
+                .nick(nick)
+                .blurb(blurb)
+                .minimum(least)
+                .maximum(i64::MAX as u64)
+                .default_value(default.nseconds())
+                .mutable_ready()
+                .build()
+        };
+        vec![
+            text(
+                "url",
+                "URL",
+                "Address of the relay: http[s]://[USER:PASSWORD@]HOST[:PORT][/PATH][?QUERY]; \
+                 ws and wss are the same. The path is that of Socket.IO, /socket.io/ if there \
+                 is none",
+                DEFAULT_URL,
+            ),
+            text(
+                "namespace",
+                "Namespace",
+                "Namespace of the relay",
+                protocol::ROOT,
+            ),
+            text(
+                "event",
+                "Event",
+                "Event that carries the pictures",
+                DEFAULT_EVENT,
+            ),
+            text("camera", "Camera", camera, ""),
+            text(
+                "auth",
+                "Authentication",
+                "What the relay is told at the start: a JSON object, such as \
+                 {\"token\": \"…\"}; empty for nothing",
+                "",
+            ),
+            text(
+                "ca-file",
+                "CA file",
+                "File (PEM) with certificates to trust, besides those that this machine does",
+                "",
+            ),
+            time(
+                "timeout",
+                "Timeout",
+                "Nanoseconds in which the relay has to answer, and to take at least a part of \
+                 what is sent (0 = any time)",
+                DEFAULT_TIMEOUT,
+                0,
+            ),
+            time(
+                "reconnect-delay",
+                "Reconnect delay",
+                "Nanoseconds before the first new try, or half as many; with every try in \
+                 vain it doubles",
+                DEFAULT_RECONNECT_DELAY,
+                gst::ClockTime::MSECOND.nseconds(),
+            ),
+            time(
+                "reconnect-delay-max",
+                "Maximum reconnect delay",
+                "The most nanoseconds between two tries",
+                DEFAULT_RECONNECT_DELAY_MAX,
+                gst::ClockTime::MSECOND.nseconds(),
+            ),
+        ]
+    }
+
+    /// Sets one of these properties.
+    pub fn set(&mut self, name: &str, value: &glib::Value) {
+        const OF_TYPE: &str = "GObject checks the type";
+        let text = || value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default();
+        let time = || gst::ClockTime::from_nseconds(value.get().expect(OF_TYPE));
+        match name {
+            "url" => self.url = text(),
+            "namespace" => self.namespace = text(),
+            "event" => self.event = text(),
+            "camera" => self.camera = text(),
+            "auth" => self.auth = text(),
+            "ca-file" => self.ca_file = text(),
+            "timeout" => self.timeout = time(),
+            "reconnect-delay" => self.reconnect_delay = time(),
+            "reconnect-delay-max" => self.reconnect_delay_max = time(),
+            name => unreachable!("no writable property {name}"),
+        }
+    }
+
+    /// The value of one of these properties.
+    pub fn get(&self, name: &str) -> glib::Value {
+        match name {
+            "url" => self.url.to_value(),
+            "namespace" => self.namespace.to_value(),
+            "event" => self.event.to_value(),
+            "camera" => self.camera.to_value(),
+            "auth" => self.auth.to_value(),
+            "ca-file" => self.ca_file.to_value(),
+            "timeout" => self.timeout.nseconds().to_value(),
+            "reconnect-delay" => self.reconnect_delay.nseconds().to_value(),
+            "reconnect-delay-max" => self.reconnect_delay_max.nseconds().to_value(),
+            name => unreachable!("no property {name}"),
+        }
+    }
+
+    /// The name of the camera, if there is one.
+    pub fn camera(&self) -> Option<&str> {
+        Some(&*self.camera).filter(|camera| !camera.is_empty())
+    }
+
+    /// The namespace; no name is that of the one that everybody has.
+    fn namespace(&self) -> &str {
+        match &*self.namespace {
+            "" => protocol::ROOT,
+            namespace => namespace,
+        }
+    }
+
+    /// The event that a picture makes.
+    pub fn picture_event(&self) -> PictureEvent {
+        PictureEvent::new(self.namespace(), &self.event, self.camera())
+    }
+
+    /// Where to connect to, if the settings make sense.
+    pub fn target(&self, max_picture: usize, listens: bool) -> Result<Target, gst::ErrorMessage> {
+        let wrong = |error: String| gst::error_msg!(gst::ResourceError::Settings, ("{error}"));
+        let url: Url = self.url.parse().map_err(wrong)?;
+        protocol::check_namespace(self.namespace())
+            .map_err(|error| wrong(format!("`namespace` {:?}: {error}", self.namespace)))?;
+        if self.event.is_empty() {
+            return Err(wrong(
+                "`event` is empty: pictures need the name of one".into(),
+            ));
+        }
+        if RESERVED.contains(&&*self.event) {
+            return Err(wrong(format!(
+                "`event` {:?} is a name that Socket.IO keeps for itself",
+                self.event
+            )));
+        }
+        let auth = match &*self.auth {
+            "" => None,
+            // It is not repeated: a log is no place for a token.
+            text => match Json::parse(text) {
+                Ok(object @ Json::Object(_)) => Some(object.into_owned()),
+                Ok(_) => {
+                    return Err(wrong(
+                        "`auth` is JSON, but no object, such as {\"token\": \"…\"}".into(),
+                    ));
+                }
+                Err(error) => return Err(wrong(format!("`auth` is no JSON: {error}"))),
+            },
+        };
+        let tls = url.tls.then(|| tls::client(&self.ca_file)).transpose();
+        Ok(Target {
+            tls: tls.map_err(|error| wrong(format!("`ca-file`: {error}")))?,
+            url,
+            namespace: self.namespace().into(),
+            auth,
+            timeout: Some(self.timeout.into()).filter(|timeout: &Duration| !timeout.is_zero()),
+            max_picture,
+            listens,
+        })
+    }
+
+    fn delays(&self) -> (Duration, Duration) {
+        (self.reconnect_delay.into(), self.reconnect_delay_max.into())
+    }
+}
+
+/// What an element does with its connection. All of it in the runtime's thread.
+pub trait Client: ObjectSubclass<Type: IsA<gst::Element> + Send + Sync> {
+    /// Whether to connect again when that has not worked, or the connection is lost.
+    fn reconnects(&self) -> bool;
+    /// There is a connection, or none any more.
+    fn on_connection(&self, connection: Option<&Connection>);
+    /// What is to be sent now, if anything.
+    fn next(&self) -> Option<Vec<Message>>;
+    /// All of that was sent.
+    fn sent(&self);
+    /// An event came.
+    fn take(&self, event: &Incoming<'_>);
+    /// There will be no connection any more: because of an error, which has been told, or
+    /// because the server has closed it.
+    fn ended(&self);
+}
+
+/// The connection of an element, from its start to its stop.
+pub struct Line {
+    /// There may be something to send.
+    wake: Arc<Notify>,
+    stop: watch::Sender<bool>,
+    /// Ends with the connection.
+    done: mpsc::Receiver<()>,
+    runtime: Runtime,
+}
+
+impl Line {
+    /// Begins to connect.
+    pub fn open<C: Client>(
+        category: gst::DebugCategory,
+        element: &C::Type,
+        settings: &Settings,
+        target: Target,
+    ) -> Result<Self, gst::ErrorMessage> {
+        let runtime = Runtime::new("b64jpeg-relay")
+            .map_err(|error| gst::error_msg!(gst::ResourceError::Failed, ("{error}")))?;
+        let wake = Arc::new(Notify::new());
+        let (stop, stopped) = watch::channel(false);
+        let (doing, done) = mpsc::channel();
+        let session = Session::<C> {
+            category,
+            element: element.downgrade(),
+            target,
+            delays: settings.delays(),
+            wake: wake.clone(),
+            stop: stopped,
+            ever: false,
+            backoff: Backoff::default(),
+            told: Told::Well,
+            state: "",
+        };
+        runtime.handle().spawn(async move {
+            session.run().await;
+            drop(doing);
+        });
+        Ok(Self {
+            wake,
+            stop,
+            done,
+            runtime,
+        })
+    }
+
+    /// Has [`Client::next`] be asked.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Takes leave of the relay, if that does not take long.
+    pub fn close(mut self) {
+        self.stop.send_replace(true);
+        // In one of its own threads it would wait for itself.
+        if Handle::try_current().is_err() {
+            let _ = self.done.recv_timeout(2 * GOODBYE);
+        }
+        self.runtime.stop();
+    }
+}
+
+/// What was told about the relay last.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Told {
+    /// Nothing, or that there is a connection.
+    Well,
+    /// That the connection was lost.
+    Lost,
+    /// That it cannot be reached.
+    Unreachable,
+    /// That it is none, or does not let us in.
+    Wrong,
+}
+
+/// Connects an element to its relay, however often.
+struct Session<C: Client> {
+    category: gst::DebugCategory,
+    element: glib::WeakRef<C::Type>,
+    target: Target,
+    delays: (Duration, Duration),
+    wake: Arc<Notify>,
+    stop: watch::Receiver<bool>,
+    /// Whether there was a connection before.
+    ever: bool,
+    backoff: Backoff,
+    told: Told,
+    /// The last state in an element message.
+    state: &'static str,
+}
+
+impl<C: Client> Session<C> {
+    /// Does it, until the line is stopped or there is no use in it.
+    async fn run(mut self) {
+        self.tell("connecting", None);
+        loop {
+            let opened = tokio::select! {
+                biased;
+                () = stopped(&mut self.stop) => return,
+                opened = Connection::open(&self.target) => opened,
+            };
+            let wait = match opened {
+                Ok(connection) => match self.serve(connection).await {
+                    Some(lost) => self.lose(&lost),
+                    None => return,
+                },
+                Err(error) => self.put_off(error),
+            };
+            let Some(wait) = wait else { return };
+            gst::debug!(self.category, "{}: next try in {wait:?}", self.target.url);
+            tokio::select! {
+                () = stopped(&mut self.stop) => return,
+                () = sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Uses a connection until it is lost; nothing if the line was stopped before.
+    async fn serve(&mut self, mut connection: Connection) -> Option<Lost> {
+        let since = Instant::now();
+        self.ever = true;
+        with(&self.element, |client: &C| {
+            client.on_connection(Some(&connection))
+        });
+        self.tell("connected", None);
+        if std::mem::replace(&mut self.told, Told::Well) != Told::Well {
+            self.inform(&format!("{} is there again", self.target.url));
+        }
+
+        let mut sending = false;
+        let lost = loop {
+            if !sending && let Some(messages) = with(&self.element, C::next).flatten() {
+                sending = true;
+                if let Err(lost) = connection.send(messages) {
+                    break lost;
+                }
+            }
+            let element = &self.element;
+            let turn = connection.turn(|event| {
+                with(element, |client: &C| client.take(&event));
+            });
+            tokio::select! {
+                biased;
+                () = stopped(&mut self.stop) => {
+                    // Whether it hears us or not.
+                    let _ = timeout(GOODBYE, connection.close()).await;
+                    with(&self.element, |client: &C| client.on_connection(None));
+                    return None;
+                }
+                turn = turn => match turn {
+                    Ok(()) if sending => {
+                        sending = false;
+                        with(element, C::sent);
+                    }
+                    Ok(()) => {}
+                    Err(lost) => break lost,
+                },
+                () = self.wake.notified(), if !sending => {}
+            }
+        };
+        with(&self.element, |client: &C| client.on_connection(None));
+        // One that does not last is no better than none.
+        if since.elapsed() >= self.delays.1 {
+            self.backoff.reset();
+        }
+        Some(lost)
+    }
+
+    /// A connection was lost: how long to wait before the next one, if there is to be one.
+    fn lose(&mut self, lost: &Lost) -> Option<Duration> {
+        let text = format!("{} is lost: {}", self.target.url, lost.cause);
+        self.tell("lost", Some(&lost.cause));
+        if self.reconnects() {
+            self.told = Told::Lost;
+            self.inform(&format!("{text}; trying again"));
+            return Some(self.wait());
+        }
+        if lost.closed {
+            gst::info!(self.category, "{text}");
+            with(&self.element, C::ended);
+        } else {
+            self.fail(gst::ResourceError::Read, &text);
+        }
+        None
+    }
+
+    /// There is no connection: how long to wait before the next try, if there is to be one.
+    fn put_off(&mut self, error: Error) -> Option<Duration> {
+        let url = &self.target.url;
+        let again = self.reconnects();
+        let (cause, state, kind, told) = match error {
+            Error::Unreachable(cause) if again => {
+                let text = format!("Cannot reach {url}: {cause}; trying again until it is there");
+                self.tell("waiting", Some(&cause));
+                self.warn(Told::Unreachable, &text);
+                return Some(self.wait());
+            }
+            Error::Unreachable(cause) => {
+                self.fail(
+                    gst::ResourceError::OpenRead,
+                    &format!("Cannot reach {url}: {cause}"),
+                );
+                return None;
+            }
+            Error::Wrong(cause) => (cause, "waiting", gst::ResourceError::OpenReadWrite, url),
+            Error::Refused(cause) => (cause, "refused", gst::ResourceError::NotAuthorized, url),
+        };
+        let text = format!("{told}: {cause}");
+        self.tell(state, Some(&cause));
+        if self.ever && again {
+            // It may be a mistake that somebody mends.
+            self.warn(
+                Told::Wrong,
+                &format!("{text}; trying again from time to time"),
+            );
+            return Some(self.delays.0.max(self.delays.1));
+        }
+        self.fail(kind, &text);
+        None
+    }
+
+    fn reconnects(&self) -> bool {
+        with(&self.element, C::reconnects).unwrap_or_default()
+    }
+
+    fn wait(&mut self) -> Duration {
+        let (first, last) = self.delays;
+        self.backoff.next(first, last, glib::random_double())
+    }
+
+    /// Ends it all with an error.
+    fn fail(&self, kind: gst::ResourceError, text: &str) {
+        let Some(element) = self.element.upgrade() else {
+            return;
+        };
+        gst::element_error!(element, kind, ("{text}"));
+        C::from_obj(&element).ended();
+    }
+
+    /// Warns, unless that is known.
+    fn warn(&mut self, what: Told, text: &str) {
+        let known = std::mem::replace(&mut self.told, what) == what;
+        match self.element.upgrade() {
+            Some(element) if !known => {
+                gst::element_warning!(element, gst::ResourceError::OpenReadWrite, ("{text}"));
+            }
+            _ => gst::debug!(self.category, "{text}"),
+        }
+    }
+
+    fn inform(&self, text: &str) {
+        if let Some(element) = self.element.upgrade() {
+            // Twice, because gst-launch-1.0 prints no more than the second.
+            gst::element_info!(
+                element,
+                gst::ResourceError::OpenReadWrite,
+                ("{text}"),
+                ["{text}"]
+            );
+        }
+    }
+
+    /// Tells applications about the connection, if something has changed.
+    fn tell(&mut self, state: &'static str, cause: Option<&str>) {
+        if std::mem::replace(&mut self.state, state) == state {
+            return;
+        }
+        let Some(element) = self.element.upgrade() else {
+            return;
+        };
+        let url = self.target.url.to_string();
+        gst::info!(
+            self.category,
+            obj = element,
+            "{state}: {url} {}",
+            cause.unwrap_or_default()
+        );
+        let structure = gst::Structure::builder("socketio-connection")
+            .field("state", state)
+            .field("url", url)
+            .field_if_some("cause", cause)
+            .build();
+        let message = gst::message::Element::builder(structure)
+            .src(element.upcast_ref())
+            .build();
+        // Without a bus nobody listens.
+        let _ = element.post_message(message);
+    }
+}
+
+/// Calls the element, if it is still there.
+fn with<C: Client, T>(element: &glib::WeakRef<C::Type>, call: impl FnOnce(&C) -> T) -> Option<T> {
+    element.upgrade().map(|element| call(C::from_obj(&element)))
+}
+
+/// Returns when that is wanted, or nobody is left to want anything.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,511 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! SECTION:element-socketioclientsink
+//!
+//! Sends JPEGs to a Socket.IO server (Flask-SocketIO, python-socketio, Node), as programs
+//! with a camera do that are clients of a relay: each picture is an event with one argument,
+//! its base64 text, which a page shows as `data:image/jpeg;base64,…`.
+//!
+//! | `camera` | `payload` | what handlers of the event `stream` get |
+//! | --- | --- | --- |
+//! | | `base64` | `"/9j/4AAQ…"` |
+//! | `front` | `base64` | `{"front": "/9j/4AAQ…"}` |
+//! | | `binary` | `bytes`, or a `Buffer` |
+//! | `front` | `binary` | `{"front": bytes}` |
+//!
+//! The pipeline is never held up: one picture waits for the connection at most, and the
+//! newest takes its place. While there is no connection, or `enabled` is false, pictures are
+//! dropped. At the end the last one is sent before the stream ends.
+//!
+//! A relay that is not there yet, goes away, says nothing or takes nothing (`timeout`) is
+//! tried again until it is there. One that cannot be used, because of its certificate, its
+//! version, or because it lets nobody in, is an error at the start; after there was a
+//! connection it is tried again from time to time. Each change is told once: as a warning or
+//! an information message for people, and as the element message `socketio-connection` with
+//! `url`, if there is one `cause`, and `state`: `connecting`, `connected`, `lost`, `waiting`
+//! or `refused`.
+//!
+//! A picture that is longer than the relay takes (1 MB unless it is told otherwise) is
+//! dropped, with a warning: it would end the connection.
+//!
+//! ## Example
+//!
+//! ```bash
+//! gst-launch-1.0 videotestsrc is-live=true ! jpegenc ! socketioclientsink url=http://localhost:5000
+//! ```
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use gst::{prelude::*, subclass::prelude::*};
+use gst_base::{prelude::*, subclass::prelude::*};
+use once_cell::sync::Lazy;
+
+use super::SocketIoPayload;
+use crate::{
+    framing::{self, JPEG_CAPS},
+    sender::Refused,
+    stats::{self, Stats},
+    web::{
+        client::{Connection, Incoming, Message},
+        protocol::PictureEvent,
+        relay::{self, Client, Line},
+    },
+    wire::{Limits, Payload, Picture, WireError},
+};
+
+static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
+    gst::DebugCategory::new(
+        "socketioclientsink",
+        gst::DebugColorFlags::empty(),
+        Some("Socket.IO sender"),
+    )
+});
+
+const DEFAULT_ENABLED: bool = true;
+
+/// The end of a stream waits no longer for the last picture to be sent.
+const LAST: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone)]
+struct Settings {
+    relay: relay::Settings,
+    payload: SocketIoPayload,
+    enabled: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            relay: relay::Settings::default(),
+            payload: SocketIoPayload::default(),
+            enabled: DEFAULT_ENABLED,
+        }
+    }
+}
+
+/// A picture as it is sent.
+struct Frame {
+    messages: Vec<Message>,
+    /// Bytes of the picture, of all messages, and of the longest one.
+    picture: usize,
+    bytes: usize,
+    longest: usize,
+}
+
+impl Frame {
+    fn new(picture: &Picture, event: &PictureEvent, payload: SocketIoPayload, len: usize) -> Self {
+        let messages = match payload {
+            SocketIoPayload::Base64 => vec![event.text(picture).into()],
+            SocketIoPayload::Binary => {
+                let mut jpeg = vec![0; picture.payload_len(Payload::Jpeg)];
+                picture.encode_payload(Payload::Jpeg, &mut jpeg);
+                vec![event.binary().into(), Message::Binary(jpeg.into())]
+            }
+        };
+        Self {
+            picture: len,
+            bytes: messages.iter().map(Message::len).sum(),
+            longest: messages.iter().map(Message::len).max().unwrap_or(0),
+            messages,
+        }
+    }
+}
+
+/// What there is to send to.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+enum Relay {
+    /// It is being connected to for the first time.
+    #[default]
+    Coming,
+    There,
+    /// It may come back.
+    Gone,
+    /// It will not.
+    Failed,
+}
+
+/// What the streaming thread leaves for the connection, and what becomes of it.
+#[derive(Default)]
+struct Outbox {
+    relay: Relay,
+    /// The relay takes no longer messages.
+    max_payload: Option<u64>,
+    waiting: Option<Frame>,
+    /// Bytes of the picture that is being sent, and of its messages.
+    under_way: Option<(usize, usize)>,
+    /// Whether the last picture was longer than that.
+    too_long: bool,
+    /// Pictures that came.
+    pictures: u64,
+    stats: Stats,
+    connections: u64,
+    /// Whether BaseSink wants the streaming thread back.
+    unlocked: bool,
+}
+
+impl Outbox {
+    /// Whether something can be sent, now or soon.
+    fn takes_frames(&self) -> bool {
+        matches!(self.relay, Relay::Coming | Relay::There)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting.is_none() && self.under_way.is_none()
+    }
+
+    /// Drops what waits.
+    fn clear(&mut self) {
+        let under_way = self.under_way.take().is_some();
+        let waiting = self.waiting.take().is_some();
+        self.stats.dropped += u64::from(under_way) + u64::from(waiting);
+    }
+
+    /// As users read it.
+    fn structure(&mut self) -> gst::Structure {
+        let mut stats = self.stats.structure();
+        stats.set("connected", self.relay == Relay::There);
+        stats.set("connections", self.connections);
+        stats
+    }
+}
+
+/// From start to stop.
+struct Session {
+    event: Arc<PictureEvent>,
+    line: Line,
+}
+
+#[derive(Default)]
+pub struct SocketIoClientSink {
+    settings: Mutex<Settings>,
+    session: Mutex<Option<Session>>,
+    outbox: Mutex<Outbox>,
+    /// Something has changed in the outbox.
+    changed: Condvar,
+}
+
+impl SocketIoClientSink {
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn session(&self) -> MutexGuard<'_, Option<Session>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self) -> Result<(), gst::ErrorMessage> {
+        let settings = self.settings().clone();
+        // A relay may send everything back, and nobody reads it.
+        let target = settings.relay.target(Limits::DEFAULT_MAX_FRAME, false)?;
+        *self.outbox() = Outbox::default();
+        let obj = self.obj();
+        *self.session() = Some(Session {
+            event: Arc::new(settings.relay.picture_event()),
+            line: Line::open::<Self>(*CAT, &obj, &settings.relay, target)?,
+        });
+        Ok(())
+    }
+
+    fn close(&self) {
+        let session = self.session().take();
+        if let Some(session) = session {
+            session.line.close();
+            self.leave(Relay::Gone);
+        }
+    }
+
+    /// There is nothing to send to any more.
+    fn leave(&self, relay: Relay) {
+        let was = {
+            let outbox = &mut *self.outbox();
+            outbox.clear();
+            std::mem::replace(&mut outbox.relay, relay)
+        };
+        self.changed.notify_all();
+        if was == Relay::There {
+            self.obj().notify("connected");
+        }
+    }
+
+    /// Leaves a picture for the connection, in the place of one that waits; tells why that
+    /// cannot be.
+    fn put(&self, buffer: &gst::BufferRef, jpeg: &[u8]) -> Result<(), WireError> {
+        let picture = Picture::new(jpeg)?;
+        let (payload, enabled) = {
+            let settings = self.settings();
+            (settings.payload, settings.enabled)
+        };
+        let event = self.session().as_ref().map(|session| session.event.clone());
+        let (Some(event), true) = (event, enabled && self.outbox().takes_frames()) else {
+            self.outbox().stats.dropped += 1;
+            return Ok(());
+        };
+        let frame = Frame::new(&picture, &event, payload, buffer.size());
+        {
+            let outbox = &mut *self.outbox();
+            let replaced = outbox.waiting.replace(frame).is_some();
+            outbox.stats.dropped += u64::from(replaced);
+        }
+        self.check_length();
+        if let Some(session) = &*self.session() {
+            session.line.wake();
+        }
+        Ok(())
+    }
+
+    /// Drops a picture that waits and is longer than the relay takes.
+    fn check_length(&self) {
+        let (longest, max) = {
+            let outbox = &mut *self.outbox();
+            let (Some(frame), Some(max)) = (&outbox.waiting, outbox.max_payload) else {
+                return;
+            };
+            let longest = frame.longest;
+            let too_long = longest as u64 > max;
+            let was_too_long = std::mem::replace(&mut outbox.too_long, too_long);
+            if !too_long {
+                return;
+            }
+            outbox.waiting = None;
+            outbox.stats.dropped += 1;
+            if was_too_long {
+                return;
+            }
+            (longest, max)
+        };
+        self.changed.notify_all();
+        let settings = self.settings().payload;
+        let binary = match settings {
+            SocketIoPayload::Base64 => ", or payload=binary",
+            SocketIoPayload::Binary => "",
+        };
+        gst::element_imp_warning!(
+            self,
+            gst::ResourceError::Write,
+            ("Pictures are dropped: one makes a message of {longest} bytes, and the relay                  takes no more than {max}; send smaller ones (quality, size){binary}, or raise                  its max_http_buffer_size")
+        );
+    }
+
+    /// Waits until the last picture was sent, if it is going to be soon.
+    fn drain(&self) {
+        let deadline = Instant::now() + LAST;
+        let mut outbox = self.outbox();
+        while outbox.takes_frames() && !outbox.is_empty() && !outbox.unlocked {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                gst::warning!(
+                    CAT,
+                    imp = self,
+                    "The last picture is dropped: it took too long"
+                );
+                return;
+            }
+            let waited = self.changed.wait_timeout(outbox, left);
+            outbox = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Client for SocketIoClientSink {
+    fn reconnects(&self) -> bool {
+        true
+    }
+
+    fn on_connection(&self, connection: Option<&Connection>) {
+        let Some(connection) = connection else {
+            return self.leave(Relay::Gone);
+        };
+        {
+            let outbox = &mut *self.outbox();
+            outbox.relay = Relay::There;
+            outbox.max_payload = connection.max_payload();
+            outbox.connections += 1;
+        }
+        self.check_length();
+        self.obj().notify("connected");
+    }
+
+    fn next(&self) -> Option<Vec<Message>> {
+        let outbox = &mut *self.outbox();
+        let frame = outbox.waiting.take()?;
+        outbox.under_way = Some((frame.picture, frame.bytes));
+        Some(frame.messages)
+    }
+
+    fn sent(&self) {
+        {
+            let outbox = &mut *self.outbox();
+            if let Some((picture, bytes)) = outbox.under_way.take() {
+                outbox.stats.frame(picture, bytes);
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    fn take(&self, _event: &Incoming<'_>) {}
+
+    fn ended(&self) {
+        self.leave(Relay::Failed);
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for SocketIoClientSink {
+    const NAME: &'static str = "GstB64JpegSocketIoClientSink";
+    type Type = super::SocketIoClientSink;
+    type ParentType = gst_base::BaseSink;
+}
+
+impl ObjectImpl for SocketIoClientSink {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
+            let mut properties = relay::Settings::properties(
+                "Name of the camera: the picture is sent in an object under this name; empty                  for the picture alone",
+            );
+            properties.extend([
+                glib::ParamSpecEnum::builder::<SocketIoPayload>("payload")
+                    .nick("Payload")
+                    .blurb("How each picture is sent")
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecBoolean::builder("enabled")
+                    .nick("Enabled")
+                    .blurb("Send pictures; otherwise they are dropped, and the connection stays")
+                    .default_value(DEFAULT_ENABLED)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecBoolean::builder("connected")
+                    .nick("Connected")
+                    .blurb("Whether there is a connection to the relay")
+                    .read_only()
+                    .build(),
+                stats::property(),
+            ]);
+            properties
+        });
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        const OF_TYPE: &str = "GObject checks the type";
+        let mut settings = self.settings();
+        match pspec.name() {
+            "payload" => settings.payload = value.get().expect(OF_TYPE),
+            "enabled" => settings.enabled = value.get().expect(OF_TYPE),
+            name => settings.relay.set(name, value),
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        match pspec.name() {
+            "payload" => self.settings().payload.to_value(),
+            "enabled" => self.settings().enabled.to_value(),
+            "connected" => (self.outbox().relay == Relay::There).to_value(),
+            "stats" => self.outbox().structure().to_value(),
+            name => self.settings().relay.get(name),
+        }
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        // Nothing is to be done with a picture before it can be sent.
+        self.obj().set_processing_deadline(gst::ClockTime::ZERO);
+    }
+}
+
+impl GstObjectImpl for SocketIoClientSink {}
+
+impl ElementImpl for SocketIoClientSink {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: Lazy<gst::subclass::ElementMetadata> = Lazy::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Socket.IO JPEG sender",
+                "Sink/Network",
+                "Sends JPEG pictures to a Socket.IO server, such as Flask-SocketIO,                  python-socketio or Node, as events with base64 text",
+                env!("CARGO_PKG_AUTHORS"),
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
+            vec![framing::always_template(
+                "sink",
+                gst::PadDirection::Sink,
+                &JPEG_CAPS,
+            )]
+        });
+        &TEMPLATES
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        // Not in BaseSink's start(), which would post an error of its own after ours.
+        if transition == gst::StateChange::ReadyToPaused {
+            self.open().map_err(|error| {
+                self.post_error_message(error);
+                gst::StateChangeError
+            })?;
+        }
+        let change = self.parent_change_state(transition);
+        if transition == gst::StateChange::PausedToReady
+            || transition == gst::StateChange::ReadyToPaused && change.is_err()
+        {
+            self.close();
+        }
+        change
+    }
+}
+
+impl BaseSinkImpl for SocketIoClientSink {
+    fn unlock(&self) -> Result<(), gst::ErrorMessage> {
+        self.outbox().unlocked = true;
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
+        self.outbox().unlocked = false;
+        Ok(())
+    }
+
+    fn event(&self, event: gst::Event) -> bool {
+        if event.type_() == gst::EventType::Eos {
+            self.drain();
+        }
+        self.parent_event(event)
+    }
+
+    fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let number = {
+            let outbox = &mut *self.outbox();
+            if outbox.relay == Relay::Failed {
+                return Err(gst::FlowError::Error);
+            }
+            outbox.pictures += 1;
+            outbox.pictures - 1
+        };
+        let put = {
+            let jpeg = buffer.map_readable().map_err(|error| {
+                gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
+                gst::FlowError::Error
+            })?;
+            self.put(buffer, &jpeg)
+        };
+        if let Err(error) = put {
+            let refused = Refused::of(number, &mut self.outbox().stats, buffer.size(), error);
+            refused.report(&*self.obj())?;
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Where a relay is.
+//!
+//! ```text
+//! http[s]://[user:password@]host[:port][/path][?query]     ws, wss: the same
+//! ```
+//!
+//! The path is that of Socket.IO, `/socket.io/` if there is none. It ends with a slash, as
+//! that of JavaScript clients does.
+
+use std::{fmt, str::FromStr};
+
+use glib::UriFlags;
+
+use crate::tcp::{bare_host, check_host, host_and_port};
+
+const DEFAULT_PATH: &str = "/socket.io/";
+
+/// The address of a relay.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url {
+    pub tls: bool,
+    /// Name or address; an IPv6 address without brackets.
+    pub host: String,
+    pub port: u16,
+    path: String,
+    query: Option<String>,
+    /// User and password.
+    user: Option<String>,
+}
+
+impl Url {
+    /// What a request asks for.
+    pub fn target(&self, transport: &str) -> String {
+        let (path, query) = (&self.path, self.query.as_deref());
+        let and = if query.is_some() { "&" } else { "" };
+        let query = query.unwrap_or_default();
+        format!("{path}?{query}{and}EIO=4&transport={transport}")
+    }
+
+    /// The port that goes without saying.
+    fn default_port(&self) -> u16 {
+        if self.tls { 443 } else { 80 }
+    }
+
+    /// Host and port as a request names them.
+    pub fn authority(&self) -> String {
+        if self.port != self.default_port() {
+            return host_and_port(&self.host, self.port);
+        }
+        match &*self.host {
+            host if host.contains(':') => format!("[{host}]"),
+            host => host.into(),
+        }
+    }
+
+    /// User and password, with a colon between them.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The path of Socket.IO.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl FromStr for Url {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // It is not repeated in full: a log is no place for a password.
+        let shown = text.split(['?', '#']).next().unwrap_or_default();
+        let shown = match shown.rsplit_once('@') {
+            Some((_, rest)) => format!("…@{rest}"),
+            None => shown.into(),
+        };
+        let bad = |what: &str| format!("`url` {shown:?} is none: {what}");
+        let flags = UriFlags::HAS_PASSWORD | UriFlags::ENCODED_PATH | UriFlags::ENCODED_QUERY;
+        let uri = glib::Uri::parse(text, flags).map_err(|error| bad(error.message()))?;
+        let tls = match uri.scheme().as_str() {
+            "http" | "ws" => false,
+            "https" | "wss" => true,
+            _ => {
+                return Err(bad(
+                    "it begins with none of http://, https://, ws:// and wss://",
+                ));
+            }
+        };
+        let host = uri.host().filter(|host| !host.is_empty());
+        let host = host.ok_or_else(|| bad("it names no host"))?;
+        let host = glib::hostname_to_ascii(&host).unwrap_or(host);
+        check_host(&host).map_err(|error| bad(&error))?;
+        if uri.fragment().is_some() {
+            return Err(bad("there is no place for a fragment (#)"));
+        }
+        // GUri leaves what cannot stand in a request, such as a space.
+        let fits = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        let mut path = uri.path().to_string();
+        let query = uri.query().filter(|query| !query.is_empty());
+        if !fits(&path) || !query.as_deref().is_none_or(fits) {
+            return Err(bad(
+                "its path or query has characters that have to be escaped (%20)",
+            ));
+        }
+        if matches!(&*path, "" | "/") {
+            path = DEFAULT_PATH.into();
+        } else if !path.ends_with('/') {
+            path.push('/');
+        }
+        let mut url = Self {
+            tls,
+            host: bare_host(&host).into(),
+            port: 0,
+            path,
+            query: query.map(Into::into),
+            user: uri.user().map(|user| {
+                let password = uri.password().unwrap_or_default();
+                format!("{user}:{password}")
+            }),
+        };
+        url.port = match uri.port() {
+            -1 => url.default_port(),
+            port => u16::try_from(port)
+                .ok()
+                .filter(|&port| port > 0)
+                .ok_or_else(|| bad("its port is not one of 1 to 65535"))?,
+        };
+        Ok(url)
+    }
+}
+
+/// Without what may be secret: user, password and query.
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.authority())?;
+        if self.path != DEFAULT_PATH {
+            f.write_str(&self.path)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Url({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for() {
+        for (text, shown, target) in [
+            (
+                "http://relay",
+                "http://relay",
+                "/socket.io/?EIO=4&transport=t",
+            ),
+            (
+                "HTTP://relay:5000/",
+                "http://relay:5000",
+                "/socket.io/?EIO=4&transport=t",
+            ),
+            (
+                "wss://relay:443",
+                "https://relay",
+                "/socket.io/?EIO=4&transport=t",
+            ),
+            (
+                "https://[::1]:80/",
+                "https://[::1]:80",
+                "/socket.io/?EIO=4&transport=t",
+            ),
+            (
+                "ws://relay/live",
+                "http://relay/live/",
+                "/live/?EIO=4&transport=t",
+            ),
+            (
+                "ws://me:secret@relay/a%20b/?token=secret&room=1",
+                "http://relay/a%20b/",
+                "/a%20b/?token=secret&room=1&EIO=4&transport=t",
+            ),
+        ] {
+            let url: Url = text.parse().expect(text);
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(url.target("t"), target);
+        }
+        let url: Url = "http://me:s%40cret@relay".parse().expect("a URL");
+        assert_eq!(url.user(), Some("me:s@cret"));
+        let url: Url = "http://bücher.example".parse().expect("a URL");
+        assert_eq!(url.authority(), "xn--bcher-kva.example");
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        for (text, what) in [
+            ("", ""),
+            ("localhost:5000", "http://"),
+            ("localhost", ""),
+            ("tcp://relay", "http://"),
+            ("http://", "host"),
+            ("http://:80", "host"),
+            ("http://relay:0", "port"),
+            ("http://relay:65536", "port"),
+            ("http://relay/#top", "fragment"),
+            ("http://relay/a b", ""),
+            ("http://a b/", ""),
+            ("http://relay/ü", "escaped"),
+            ("http://relay/\r\nX: y", ""),
+        ] {
+            let error = text.parse::<Url>().expect_err(text);
+            assert!(error.contains(what), "{text}: {error}");
+        }
+        for text in [
+            "http://me:secret@relay:x",
+            "tcp://me:secret@relay",
+            "http://relay:x?secret",
+        ] {
+            let error = text.parse::<Url>().expect_err(text);
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}
