@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The running time of an element, and of what it is in.
+//! The running time of an element, and of what it is in; properties that are times.
 
 use gst::prelude::*;
 
@@ -21,4 +21,22 @@ pub fn outermost(element: &impl IsA<gst::Element>) -> gst::Element {
         top = parent;
     }
     top
+}
+
+/// A property in nanoseconds.
+pub fn time_property(
+    name: &str,
+    nick: &str,
+    blurb: &str,
+    default: gst::ClockTime,
+    least: gst::ClockTime,
+) -> glib::ParamSpec {
+    glib::ParamSpecUInt64::builder(name)
+        .nick(nick)
+        .blurb(blurb)
+        .minimum(least.nseconds())
+        .maximum(i64::MAX as u64)
+        .default_value(default.nseconds())
+        .mutable_playing()
+        .build()
 }

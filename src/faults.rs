@@ -2,10 +2,24 @@
 
 //! What a receiver puts up with, and how it says what is wrong.
 
+use std::fmt;
+
 use crate::wire::{Fault, WireError};
 
 /// So many in a row are told one by one; of more only those whose number has doubled.
 const TOLD: u32 = 1000;
+
+/// A bad frame, which tells where it is and what is wrong with it.
+pub trait Bad: fmt::Display {
+    /// What is wrong with it.
+    fn error(&self) -> &WireError;
+}
+
+impl Bad for Fault {
+    fn error(&self) -> &WireError {
+        &self.error
+    }
+}
 
 /// What a bad frame comes to, and the sentence that says so.
 #[derive(Debug, PartialEq)]
@@ -24,7 +38,7 @@ pub struct Faults {
     in_a_row: u32,
     any_good: bool,
     /// The first one, while nothing was right.
-    first: Option<Fault>,
+    first: Option<String>,
 }
 
 impl Faults {
@@ -45,20 +59,20 @@ impl Faults {
     }
 
     /// Judges a bad frame. `max_errors` in a row are forgiven, any number if it is negative.
-    pub fn judge(&mut self, fault: &Fault, max_errors: i32) -> Verdict {
+    pub fn judge(&mut self, fault: &impl Bad, max_errors: i32) -> Verdict {
         self.in_a_row = self.in_a_row.saturating_add(1);
         if !self.any_good && self.first.is_none() {
-            self.first = Some(fault.clone());
+            self.first = Some(sentence(fault));
         }
-        if fault.error.is_fatal() {
-            Verdict::Foreign(sentence(&fault.error))
+        if fault.error().is_fatal() {
+            Verdict::Foreign(sentence(fault.error()))
         } else if u32::try_from(max_errors).is_ok_and(|max| self.in_a_row > max) {
             Verdict::TooMany(format!(
                 "{}; that makes more than max-errors={max_errors} in a row",
                 sentence(fault)
             ))
         } else {
-            let advice = match fault.error {
+            let advice = match fault.error() {
                 WireError::TooLong { .. } => "; if it is right, raise max-frame-size",
                 WireError::Truncated { .. } => "; everything before it was delivered",
                 _ => "; going on with the next good frame",
@@ -71,10 +85,7 @@ impl Faults {
     /// At the end of everything: what was wrong if nothing was right.
     pub fn conclude(&mut self) -> Option<String> {
         let fault = self.first.take().filter(|_| !self.any_good)?;
-        Some(format!(
-            "There is no good frame in the stream. {}",
-            sentence(&fault)
-        ))
+        Some(format!("There is no good frame in the stream. {fault}"))
     }
 }
 

@@ -12,47 +12,33 @@ use crate::{
 const DEFAULT_MAX_FRAME_SIZE: u32 = Limits::DEFAULT_MAX_FRAME as u32;
 const DEFAULT_MAX_ERRORS: i32 = 10;
 
-/// What is taken for a picture: the properties that say so.
+/// What is put up with: the properties that say so.
 #[derive(Debug, Clone)]
-pub struct Format {
-    pub header: HeaderOrAuto,
-    pub payload: PayloadOrAuto,
+pub struct Tolerance {
     max_frame_size: u32,
     /// Bad frames in a row that are forgiven; any number if it is negative.
     pub max_errors: i32,
 }
 
-impl Default for Format {
+impl Default for Tolerance {
     fn default() -> Self {
         Self {
-            header: HeaderOrAuto::default(),
-            payload: PayloadOrAuto::default(),
             max_frame_size: DEFAULT_MAX_FRAME_SIZE,
             max_errors: DEFAULT_MAX_ERRORS,
         }
     }
 }
 
-impl Format {
-    /// `max_errors` is what one more of them does.
-    pub fn properties(max_errors: &'static str) -> [glib::ParamSpec; 4] {
+impl Tolerance {
+    /// What a longer frame is, and what one more error does.
+    pub fn properties(longer: &str, max_errors: &str) -> [glib::ParamSpec; 2] {
         [
-            glib::ParamSpecEnum::builder::<HeaderOrAuto>("header")
-                .nick("Header")
-                .blurb("What stands before each payload")
-                .mutable_ready()
-                .build(),
-            glib::ParamSpecEnum::builder::<PayloadOrAuto>("payload")
-                .nick("Payload")
-                .blurb("How each picture is written")
-                .mutable_ready()
-                .build(),
             glib::ParamSpecUInt::builder("max-frame-size")
                 .nick("Maximum frame size")
-                .blurb(
-                    "Longest payload in bytes on the wire; a longer one is a bad frame, \
-                     and one that long takes three times as much memory",
-                )
+                .blurb(&format!(
+                    "Longest payload in bytes on the wire; a longer one {longer}, \
+                     and one that long takes three times as much memory"
+                ))
                 .minimum(16)
                 // BaseParse counts in signed 32-bit numbers.
                 .maximum(1 << 30)
@@ -75,8 +61,6 @@ impl Format {
     pub fn set(&mut self, name: &str, value: &glib::Value) {
         const OF_TYPE: &str = "GObject checks the type";
         match name {
-            "header" => self.header = value.get().expect(OF_TYPE),
-            "payload" => self.payload = value.get().expect(OF_TYPE),
             "max-frame-size" => self.max_frame_size = value.get().expect(OF_TYPE),
             "max-errors" => self.max_errors = value.get().expect(OF_TYPE),
             name => unreachable!("no writable property {name}"),
@@ -86,11 +70,62 @@ impl Format {
     /// The value of one of these properties.
     pub fn get(&self, name: &str) -> glib::Value {
         match name {
-            "header" => self.header.to_value(),
-            "payload" => self.payload.to_value(),
             "max-frame-size" => self.max_frame_size.to_value(),
             "max-errors" => self.max_errors.to_value(),
             name => unreachable!("no property {name}"),
+        }
+    }
+
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_frame: self.max_frame_size as usize,
+        }
+    }
+}
+
+/// What is taken for a picture: the properties that say so.
+#[derive(Debug, Default, Clone)]
+pub struct Format {
+    pub header: HeaderOrAuto,
+    pub payload: PayloadOrAuto,
+    pub tolerance: Tolerance,
+}
+
+impl Format {
+    /// `max_errors` is what one more of them does.
+    pub fn properties(max_errors: &str) -> Vec<glib::ParamSpec> {
+        let mut properties = vec![
+            glib::ParamSpecEnum::builder::<HeaderOrAuto>("header")
+                .nick("Header")
+                .blurb("What stands before each payload")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecEnum::builder::<PayloadOrAuto>("payload")
+                .nick("Payload")
+                .blurb("How each picture is written")
+                .mutable_ready()
+                .build(),
+        ];
+        properties.extend(Tolerance::properties("is a bad frame", max_errors));
+        properties
+    }
+
+    /// Sets one of these properties.
+    pub fn set(&mut self, name: &str, value: &glib::Value) {
+        const OF_TYPE: &str = "GObject checks the type";
+        match name {
+            "header" => self.header = value.get().expect(OF_TYPE),
+            "payload" => self.payload = value.get().expect(OF_TYPE),
+            name => self.tolerance.set(name, value),
+        }
+    }
+
+    /// The value of one of these properties.
+    pub fn get(&self, name: &str) -> glib::Value {
+        match name {
+            "header" => self.header.to_value(),
+            "payload" => self.payload.to_value(),
+            name => self.tolerance.get(name),
         }
     }
 
@@ -106,11 +141,5 @@ impl Format {
     pub fn check(&self, told: Accept) -> Result<Accept, gst::ErrorMessage> {
         let accept = self.accept(told);
         framing::check(accept).map(|()| accept)
-    }
-
-    pub fn limits(&self) -> Limits {
-        Limits {
-            max_frame: self.max_frame_size as usize,
-        }
     }
 }

@@ -47,6 +47,7 @@ use once_cell::sync::Lazy;
 
 use crate::{
     capture::{self, Delays},
+    clock::time_property,
     faults::{Faults, Verdict},
     framing::{self, HeaderOrAuto, PayloadOrAuto},
     picture,
@@ -186,7 +187,7 @@ impl Session {
             host: settings.host.clone(),
             port: settings.port,
             accept: settings.format.accept(Accept::default()),
-            limits: settings.format.limits(),
+            limits: settings.format.tolerance.limits(),
             client,
             backoff: Backoff::default(),
             next_try: None,
@@ -450,7 +451,7 @@ impl B64JpegClientSrc {
     fn report(&self, session: &mut Session, fault: Fault) -> Result<(), gst::FlowError> {
         let (max_errors, reconnect) = {
             let settings = self.settings();
-            (settings.format.max_errors, settings.reconnect)
+            (settings.format.tolerance.max_errors, settings.reconnect)
         };
         session.discont = true;
         {
@@ -605,24 +606,6 @@ impl ObjectSubclass for B64JpegClientSrc {
     type Type = super::B64JpegClientSrc;
     type ParentType = gst_base::PushSrc;
     type Interfaces = (gst::URIHandler,);
-}
-
-/// A property in nanoseconds.
-fn time_property(
-    name: &str,
-    nick: &str,
-    blurb: &str,
-    default: gst::ClockTime,
-    least: gst::ClockTime,
-) -> glib::ParamSpec {
-    glib::ParamSpecUInt64::builder(name)
-        .nick(nick)
-        .blurb(blurb)
-        .minimum(least.nseconds())
-        .maximum(i64::MAX as u64)
-        .default_value(default.nseconds())
-        .mutable_playing()
-        .build()
 }
 
 impl ObjectImpl for B64JpegClientSrc {

@@ -96,7 +96,7 @@ impl State {
         Self {
             stream: Stream::new(
                 settings.format.accept(Accept::default()),
-                settings.format.limits(),
+                settings.format.tolerance.limits(),
             ),
             caps: Accept::default(),
             framerate: None,
@@ -193,7 +193,7 @@ impl B64JpegDepay {
 
     /// Reports a bad frame; an error if the stream ends with it.
     fn report(&self, fault: &Fault) -> Result<(), gst::FlowError> {
-        let max_errors = self.settings().format.max_errors;
+        let max_errors = self.settings().format.tolerance.max_errors;
         let verdict = {
             let state = &mut *self.state();
             state.stats.errors += 1;

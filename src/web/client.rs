@@ -108,8 +108,8 @@ impl Lost {
 pub struct Incoming<'a> {
     pub name: &'a str,
     pub args: &'a Args<'a>,
-    /// The number of the answer that the server wants.
-    pub id: Option<u64>,
+    /// The answer that the server wants, if it does.
+    pub answer: Option<String>,
     /// The text that strings in it may be part of.
     pub text: &'a Bytes,
 }
@@ -328,19 +328,21 @@ impl Connection {
                 self.push(Packet::Pong(data).encode().into())
             }
             Packet::Close => Err(Lost::closed("the server closed the connection")),
-            Packet::Message(message) if message.namespace == self.namespace => match message.body {
-                Body::Event { name, args, id } => {
-                    listen(Incoming {
-                        name: &name,
-                        args: &args,
-                        id,
-                        text,
-                    });
-                    Ok(())
+            Packet::Message(message) if message.namespace == self.namespace => {
+                match &message.body {
+                    Body::Event { name, args, .. } => {
+                        listen(Incoming {
+                            name,
+                            args,
+                            answer: message.answer(Args::default()).map(|a| a.encode()),
+                            text,
+                        });
+                        Ok(())
+                    }
+                    Body::Disconnect => Err(Lost::closed("the server disconnected us")),
+                    _ => Ok(()),
                 }
-                Body::Disconnect => Err(Lost::closed("the server disconnected us")),
-                _ => Ok(()),
-            },
+            }
             _ => Ok(()),
         }
     }

@@ -8,5 +8,6 @@ pub mod protocol;
 mod relay;
 mod runtime;
 pub(crate) mod socketioclientsink;
+pub(crate) mod socketioclientsrc;
 mod tls;
 mod url;

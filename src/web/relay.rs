@@ -22,7 +22,7 @@ use super::{
     tls,
     url::Url,
 };
-use crate::tcp::backoff::Backoff;
+use crate::{clock::time_property, tcp::backoff::Backoff};
 
 const DEFAULT_URL: &str = "http://localhost:5000";
 const DEFAULT_EVENT: &str = "stream";
@@ -84,16 +84,6 @@ impl Settings {
                 .mutable_ready()
                 .build()
         };
-        let time = |name: &str, nick: &str, blurb: &str, default: gst::ClockTime, least: u64| {
-            glib::ParamSpecUInt64::builder(name)
-                .nick(nick)
-                .blurb(blurb)
-                .minimum(least)
-                .maximum(i64::MAX as u64)
-                .default_value(default.nseconds())
-                .mutable_ready()
-                .build()
-        };
         vec![
             text(
                 "url",
@@ -129,28 +119,28 @@ impl Settings {
                 "File (PEM) with certificates to trust, besides those that this machine does",
                 "",
             ),
-            time(
+            time_property(
                 "timeout",
                 "Timeout",
                 "Nanoseconds in which the relay has to answer, and to take at least a part of \
                  what is sent (0 = any time)",
                 DEFAULT_TIMEOUT,
-                0,
+                gst::ClockTime::ZERO,
             ),
-            time(
+            time_property(
                 "reconnect-delay",
                 "Reconnect delay",
                 "Nanoseconds before the first new try, or half as many; with every try in \
                  vain it doubles",
                 DEFAULT_RECONNECT_DELAY,
-                gst::ClockTime::MSECOND.nseconds(),
+                gst::ClockTime::MSECOND,
             ),
-            time(
+            time_property(
                 "reconnect-delay-max",
                 "Maximum reconnect delay",
                 "The most nanoseconds between two tries",
                 DEFAULT_RECONNECT_DELAY_MAX,
-                gst::ClockTime::MSECOND.nseconds(),
+                gst::ClockTime::MSECOND,
             ),
         ]
     }
@@ -244,12 +234,17 @@ impl Settings {
             url,
             namespace: self.namespace().into(),
             auth,
-            timeout: Some(self.timeout.into()).filter(|timeout: &Duration| !timeout.is_zero()),
+            timeout: self.timeout(),
             max_picture,
             listens,
         })
     }
 
+    fn timeout(&self) -> Option<Duration> {
+        Some(self.timeout.into()).filter(|timeout: &Duration| !timeout.is_zero())
+    }
+
+    /// The shortest and the longest wait before another try.
     fn delays(&self) -> (Duration, Duration) {
         (self.reconnect_delay.into(), self.reconnect_delay_max.into())
     }
@@ -257,6 +252,8 @@ impl Settings {
 
 /// What an element does with its connection. All of it in the runtime's thread.
 pub trait Client: ObjectSubclass<Type: IsA<gst::Element> + Send + Sync> {
+    /// Those that may have changed since the start.
+    fn settings(&self) -> Settings;
     /// Whether to connect again when that has not worked, or the connection is lost.
     fn reconnects(&self) -> bool;
     /// There is a connection, or none any more.
@@ -287,7 +284,6 @@ impl Line {
     pub fn open<C: Client>(
         category: gst::DebugCategory,
         element: &C::Type,
-        settings: &Settings,
         target: Target,
     ) -> Result<Self, gst::ErrorMessage> {
         let runtime = Runtime::new("b64jpeg-relay")
@@ -299,7 +295,6 @@ impl Line {
             category,
             element: element.downgrade(),
             target,
-            delays: settings.delays(),
             wake: wake.clone(),
             stop: stopped,
             ever: false,
@@ -353,7 +348,6 @@ struct Session<C: Client> {
     category: gst::DebugCategory,
     element: glib::WeakRef<C::Type>,
     target: Target,
-    delays: (Duration, Duration),
     wake: Arc<Notify>,
     stop: watch::Receiver<bool>,
     /// Whether there was a connection before.
@@ -369,6 +363,10 @@ impl<C: Client> Session<C> {
     async fn run(mut self) {
         self.tell("connecting", None);
         loop {
+            let Some(settings) = with(&self.element, C::settings) else {
+                return;
+            };
+            self.target.timeout = settings.timeout();
             let opened = tokio::select! {
                 biased;
                 () = stopped(&mut self.stop) => return,
@@ -435,7 +433,7 @@ impl<C: Client> Session<C> {
         };
         with(&self.element, |client: &C| client.on_connection(None));
         // One that does not last is no better than none.
-        if since.elapsed() >= self.delays.1 {
+        if since.elapsed() >= self.delays().1 {
             self.backoff.reset();
         }
         Some(lost)
@@ -462,33 +460,37 @@ impl<C: Client> Session<C> {
     /// There is no connection: how long to wait before the next try, if there is to be one.
     fn put_off(&mut self, error: Error) -> Option<Duration> {
         let url = &self.target.url;
-        let again = self.reconnects();
-        let (cause, state, kind, told) = match error {
-            Error::Unreachable(cause) if again => {
-                let text = format!("Cannot reach {url}: {cause}; trying again until it is there");
-                self.tell("waiting", Some(&cause));
-                self.warn(Told::Unreachable, &text);
-                return Some(self.wait());
-            }
+        let (text, cause, state, kind) = match error {
             Error::Unreachable(cause) => {
-                self.fail(
-                    gst::ResourceError::OpenRead,
-                    &format!("Cannot reach {url}: {cause}"),
-                );
-                return None;
+                let text = format!("Cannot reach {url}: {cause}");
+                if self.reconnects() {
+                    self.tell("waiting", Some(&cause));
+                    let text = format!("{text}; trying again until it is there");
+                    self.warn(Told::Unreachable, &text);
+                    return Some(self.wait());
+                }
+                (text, cause, "waiting", gst::ResourceError::OpenReadWrite)
             }
-            Error::Wrong(cause) => (cause, "waiting", gst::ResourceError::OpenReadWrite, url),
-            Error::Refused(cause) => (cause, "refused", gst::ResourceError::NotAuthorized, url),
+            Error::Wrong(cause) => {
+                let text = format!("{url}: {cause}");
+                (text, cause, "waiting", gst::ResourceError::OpenReadWrite)
+            }
+            Error::Refused(cause) => {
+                let text = format!("{url}: {cause}");
+                (text, cause, "refused", gst::ResourceError::NotAuthorized)
+            }
         };
-        let text = format!("{told}: {cause}");
-        self.tell(state, Some(&cause));
-        if self.ever && again {
+        if self.ever && self.reconnects() {
             // It may be a mistake that somebody mends.
-            self.warn(
-                Told::Wrong,
-                &format!("{text}; trying again from time to time"),
-            );
-            return Some(self.delays.0.max(self.delays.1));
+            self.tell(state, Some(&cause));
+            let text = format!("{text}; trying again from time to time");
+            self.warn(Told::Wrong, &text);
+            let (first, last) = self.delays();
+            return Some(first.max(last));
+        }
+        // No state but this one is worth telling when there is an error.
+        if state == "refused" {
+            self.tell(state, Some(&cause));
         }
         self.fail(kind, &text);
         None
@@ -498,8 +500,13 @@ impl<C: Client> Session<C> {
         with(&self.element, C::reconnects).unwrap_or_default()
     }
 
+    fn delays(&self) -> (Duration, Duration) {
+        let settings = with(&self.element, C::settings).unwrap_or_default();
+        settings.delays()
+    }
+
     fn wait(&mut self) -> Duration {
-        let (first, last) = self.delays;
+        let (first, last) = self.delays();
         self.backoff.next(first, last, glib::random_double())
     }
 

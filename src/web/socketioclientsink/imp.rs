@@ -208,7 +208,7 @@ impl SocketIoClientSink {
         let obj = self.obj();
         *self.session() = Some(Session {
             event: Arc::new(settings.relay.picture_event()),
-            line: Line::open::<Self>(*CAT, &obj, &settings.relay, target)?,
+            line: Line::open::<Self>(*CAT, &obj, target)?,
         });
         Ok(())
     }
@@ -314,6 +314,10 @@ impl SocketIoClientSink {
 }
 
 impl Client for SocketIoClientSink {
+    fn settings(&self) -> relay::Settings {
+        self.settings().relay.clone()
+    }
+
     fn reconnects(&self) -> bool {
         true
     }
