@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: MPL-2.0
+// Watches the cameras of the server that this page is from.
+
+const SECOND = 1000;
+/** The frame rate and the delay that are shown are of so long. */
+const RECENT = 3 * SECOND;
+/** A camera is said to have no new picture when it has had none for so long. */
+const STALLED = 5 * SECOND;
+/** A picture that has waited for so long gives way to a newer one, and waits for it as long again. */
+const OLD = 50;
+/** Where we were turned away we ask again after so long. */
+const REFUSED = 10 * SECOND;
+/** The quickest of so many looks at the server's clock counts. */
+const LOOKS = 12;
+
+const $ = (selector, root = document) => root.querySelector(selector);
+const grid = $("#cameras");
+const notice = $("#notice");
+const help = $("#help");
+
+/** Writes only what is new: screen readers read every change. */
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+// ---- Cameras ---------------------------------------------------------------
+
+/** Those that the server has, by name. */
+const cameras = new Map();
+/** The one that is shown alone. */
+let chosen;
+
+const shown = () => (chosen ? [chosen] : [...cameras.values()]);
+
+class Camera {
+  /** What was painted of late: when, how old it was, its number. */
+  painted = [];
+  /** Since when there has been nothing new. */
+  since = performance.now();
+
+  constructor(name) {
+    this.name = name;
+    this.element = $("#camera").content.firstElementChild.cloneNode(true);
+    this.canvas = $("canvas", this.element);
+    this.pen = this.canvas.getContext("2d", { alpha: false });
+    this.button = $("button", this.element);
+    this.button.ariaLabel = `${name || "Camera"}, alone`;
+    this.button.onclick = () => choose(this === chosen ? undefined : this);
+    write($(".name", this.element), name);
+    grid.append(this.element);
+  }
+
+  paint(picture) {
+    const { bitmap, captured, number } = picture;
+    this.since = performance.now();
+    this.broken = !bitmap;
+    if (this.broken) return;
+    if (this.canvas.width !== bitmap.width || this.canvas.height !== bitmap.height) {
+      this.canvas.width = bitmap.width;
+      this.canvas.height = bitmap.height;
+      layout();
+    }
+    this.pen.drawImage(bitmap, 0, 0);
+    this.picture = picture;
+    this.painted.push({ at: this.since, delay: clock.now() - captured, number });
+  }
+
+  /** Forgets what must not be counted together with what comes after a break. */
+  restart() {
+    this.painted = [];
+    this.since = performance.now();
+  }
+
+  /** The size, how many pictures a second are seen, of how many, and how old they are. */
+  figures() {
+    this.painted = this.painted.filter(({ at }) => at > performance.now() - RECENT);
+    const [first, last] = [this.painted.at(0), this.painted.at(-1)];
+    if (view() !== "live" || !first || last.at - first.at < SECOND / 2) return "";
+    const rate = (count) => ((count * SECOND) / (last.at - first.at)).toFixed(1);
+    const [seen, made] = [this.painted.length - 1, last.number - first.number];
+    const delays = this.painted.map(({ delay }) => Math.max(0, delay)).sort((a, b) => a - b);
+    const size = `${this.canvas.width}×${this.canvas.height}`;
+    const rates = made > seen * 1.05 ? `${rate(seen)} of ${rate(made)}` : rate(seen);
+    return `${size} · ${rates} frames/s · delay ${delays[delays.length >> 1].toFixed()} ms`;
+  }
+
+  trouble() {
+    const quiet = performance.now() - this.since;
+    if (!["live", "waiting"].includes(view())) return "";
+    if (this.broken) return "This picture is broken";
+    if (!this.picture) return "Waiting for the first picture";
+    return quiet > STALLED ? `No new picture for ${Math.floor(quiet / SECOND)} s` : "";
+  }
+
+  render() {
+    const trouble = $(".trouble", this.element);
+    write(trouble, this.trouble());
+    trouble.hidden = !trouble.textContent;
+    write($(".figures", this.element), this.figures());
+    this.element.classList.toggle("chosen", this === chosen);
+    this.button.ariaPressed = this === chosen;
+    this.button.disabled = cameras.size < 2;
+  }
+}
+
+/** Shows one camera alone, or all. */
+function choose(camera) {
+  chosen = camera;
+  grid.classList.toggle("alone", Boolean(chosen));
+  layout();
+  render();
+}
+
+/** Gives the pictures the largest width with which all fit. */
+function layout() {
+  const all = shown();
+  const gap = parseFloat(getComputedStyle(grid).columnGap);
+  const shape = Math.max(...all.map(({ canvas }) => canvas.width / canvas.height));
+  const share = (length, parts) => (length - gap * (parts - 1)) / parts;
+  const widths = all.map((_, index) => {
+    const columns = index + 1;
+    const rows = Math.ceil(all.length / columns);
+    return Math.min(share(grid.clientWidth, columns), share(grid.clientHeight, rows) * shape);
+  });
+  grid.style.setProperty("--width", `${Math.floor(Math.max(...widths))}px`);
+  grid.style.setProperty("--shape", shape);
+}
+
+new ResizeObserver(layout).observe(grid);
+
+// ---- Connection ------------------------------------------------------------
+
+/** Where the token is kept: with the tab, unless the browser is told to keep nothing. */
+const storage = (() => {
+  try {
+    return sessionStorage;
+  } catch {
+    return {};
+  }
+})();
+
+// A link with "#token=…" or "?token=…" is as good. The address bar is no place for a secret.
+const address = new URL(location);
+const links = [new URLSearchParams(address.hash.slice(1)), address.searchParams];
+if (links.some((link) => link.has("token"))) {
+  storage.token = links.map((link) => link.get("token")).find(Boolean) ?? "";
+  address.hash = "";
+  address.searchParams.delete("token");
+  history.replaceState(null, "", address);
+}
+window.onhashchange = () => location.reload();
+
+/** "connecting", "on", "lost", "token", "full" or "quit", why, and since when. */
+let [state, cause, since] = ["connecting", "", new Date()];
+let retry;
+
+function enter(next, why) {
+  clearTimeout(retry);
+  if (next !== state) [state, cause, since] = [next, why, new Date()];
+  render();
+  if (state === "token") notice.elements.token.focus();
+  if (state === "quit") $("button", notice).focus();
+}
+
+const socket = io("/view", {
+  path: new URL("socket.io/", address).pathname,
+  transports: ["websocket"],
+  auth: (give) => give(storage.token ? { token: storage.token } : {}),
+});
+
+socket.on("connect", () => {
+  clock.looks = [];
+  clock.look();
+  for (const camera of cameras.values()) camera.restart();
+  enter("on");
+});
+
+socket.on("disconnect", (reason) => {
+  // They mean nothing in the next connection.
+  unacknowledged.length = 0;
+  waiting.clear();
+  if (state === "quit") return;
+  const causes = {
+    "io server disconnect": "The server has ended the connection",
+    "ping timeout": "The server has fallen silent",
+    "transport close": "The server has closed the connection",
+  };
+  enter("lost", causes[reason] ?? "The connection has broken");
+  if (!socket.active) connectAfter(SECOND);
+});
+
+socket.on("connect_error", ({ message }) => {
+  if (socket.active) {
+    enter("lost", "The server does not answer");
+  } else if (message === "token") {
+    enter("token", storage.token && "The server does not accept this token");
+    delete storage.token;
+  } else {
+    enter(message === "full" ? "full" : "lost", `The server refuses: ${message}`);
+    connectAfter(REFUSED);
+  }
+});
+
+function connectAfter(delay) {
+  retry = setTimeout(() => socket.connect(), delay);
+}
+
+socket.on("hello", ({ cameras: names, name, version }) => {
+  for (const camera of cameras.values()) {
+    if (names.includes(camera.name)) continue;
+    camera.element.remove();
+    cameras.delete(camera.name);
+  }
+  for (const name of names) cameras.set(name, cameras.get(name) ?? new Camera(name));
+  choose(cameras.get(chosen?.name));
+  write($("#version"), `${name} ${version}`);
+});
+
+/** The server's clock, by which it tells when a picture was captured. */
+const clock = {
+  offset: 0,
+  looks: [],
+
+  now() {
+    return performance.now() + this.offset;
+  },
+
+  look() {
+    const asked = performance.now();
+    socket.emit("time", (time) => {
+      const took = performance.now() - asked;
+      this.looks = [...this.looks, { took, offset: time - asked - took / 2 }].slice(-LOOKS);
+      this.offset = this.looks.reduce((best, look) => (look.took < best.took ? look : best)).offset;
+    });
+  },
+};
+
+// ---- Pictures --------------------------------------------------------------
+
+/** The newest picture of each camera that is still to be painted. */
+const waiting = new Map();
+/** Since when the last of them waits. */
+let arrived;
+/** What the server counts: with two of these it sends nothing more. */
+const unacknowledged = [];
+/** Since when, if so. */
+let paused;
+
+const halted = () => paused || document.hidden;
+
+let wake;
+const woken = () => new Promise((resolve) => (wake = resolve));
+const sleep = (delay) => new Promise((resolve) => setTimeout(resolve, delay));
+
+socket.on("frames", (frames, acknowledge) => {
+  for (const frame of frames) waiting.set(frame.camera, frame);
+  unacknowledged.push(acknowledge);
+  arrived = performance.now();
+  wake();
+});
+
+function acknowledge() {
+  for (const tell of unacknowledged.splice(0)) tell();
+}
+
+async function watch() {
+  for (;;) {
+    while (!waiting.size || halted()) await woken();
+    // After a pause, or where painting takes long, there are newer ones by now.
+    if (performance.now() - arrived > OLD) {
+      acknowledge();
+      await Promise.race([woken(), sleep(OLD)]);
+    }
+    const frames = [...waiting.values()];
+    waiting.clear();
+    const pictures = await Promise.all(frames.map(decode));
+    await new Promise(requestAnimationFrame);
+    for (const picture of pictures) {
+      cameras.get(picture.camera)?.paint(picture);
+      picture.bitmap?.close();
+    }
+    acknowledge();
+  }
+}
+
+async function decode({ jpeg, ...picture }) {
+  const blob = new Blob([jpeg], { type: "image/jpeg" });
+  const bitmap = await createImageBitmap(blob).catch(() => null);
+  return { ...picture, blob, bitmap };
+}
+
+/** Halts, or goes on. */
+function halt() {
+  if (!halted()) {
+    for (const camera of cameras.values()) camera.restart();
+    wake();
+  }
+  render();
+}
+
+document.addEventListener("visibilitychange", halt);
+
+// ---- Words -----------------------------------------------------------------
+
+/** What is seen to go on. */
+function view() {
+  if (state !== "on") return state;
+  if (halted()) return "paused";
+  return shown().some(({ picture }) => picture) ? "live" : "waiting";
+}
+
+const time = (date) => date.toLocaleTimeString();
+
+/** Each in short; and in a notice, with a button, where pictures have to wait for that. */
+const words = {
+  connecting: () => ["Connecting", `To ${address.host}.`],
+  lost: () => ["Reconnecting", `${cause}. There has been no connection since ${time(since)}; the pictures go on as soon as there is one.`],
+  token: () => [cause ? "Wrong token" : "Token needed", `${cause || "This server asks its viewers for one"}.`, "Watch"],
+  full: () => ["All places are taken", "The server lets no more viewers in. This page asks again every 10 seconds.", "Ask now"],
+  quit: () => ["Stopped", "You have stopped watching. Nothing is sent to this page any more.", "Watch again"],
+  waiting: () => ["Waiting for the first picture"],
+  paused: () => [paused ? `Paused since ${time(paused)}` : "Paused while nobody looks"],
+  live: () => [cameras.size > 1 ? `Live, ${cameras.size} cameras` : "Live"],
+};
+
+function render() {
+  const seen = view();
+  const [status, text = "", button = ""] = words[seen]();
+  document.body.dataset.state = seen;
+  write($("#status"), status);
+  write($("h2", notice), status);
+  write($("p", notice), text);
+  write($("button", notice), button);
+  notice.hidden = !text;
+  $("button", notice).hidden = !button;
+  $("label", notice).hidden = seen !== "token";
+
+  const what = shown().length === 1 ? shown()[0].name : cameras.size && `${cameras.size} cameras`;
+  document.title = [seen !== "live" && status, what, address.host].filter(Boolean).join(" – ");
+
+  const pause = $("[data-action=pause]");
+  write($("span", pause), paused ? "Resume" : "Pause");
+  $("use", pause).setAttribute("href", paused ? "#icon-resume" : "#icon-pause");
+  pause.disabled = state !== "on";
+  $("[data-action=snapshot]").disabled = !shown().some(({ picture }) => picture);
+  $("[data-action=quit]").disabled = state === "quit";
+  for (const camera of cameras.values()) camera.render();
+}
+
+setInterval(() => {
+  if (state === "on") clock.look();
+  render();
+}, SECOND / 2);
+
+// ---- Actions ---------------------------------------------------------------
+
+const actions = {
+  pause() {
+    if (state !== "on") return;
+    paused = paused ? undefined : new Date();
+    halt();
+  },
+
+  snapshot() {
+    for (const { name, picture } of shown().filter(({ picture }) => picture)) {
+      const link = document.createElement("a");
+      const at = new Date(picture.captured);
+      const local = new Date(at - at.getTimezoneOffset() * 60 * SECOND).toISOString();
+      link.download = `${name || "camera"} ${local.slice(0, -1).replace("T", " ").replaceAll(":", "-")}.jpg`;
+      link.href = URL.createObjectURL(picture.blob);
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10 * SECOND);
+    }
+  },
+
+  fullscreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else document.documentElement.requestFullscreen();
+  },
+
+  info() {
+    const bare = document.body.classList.toggle("bare");
+    $("[data-action=info]").ariaPressed = !bare;
+  },
+
+  help() {
+    if (help.open) help.close();
+    else help.showModal();
+  },
+
+  all() {
+    choose();
+  },
+
+  quit() {
+    if (state === "quit") return;
+    paused = undefined;
+    enter("quit");
+    socket.disconnect();
+  },
+};
+
+const keys = { " ": "pause", s: "snapshot", f: "fullscreen", i: "info", "?": "help", q: "quit", escape: "all" };
+
+document.addEventListener("keydown", (event) => {
+  const action = keys[event.key.toLowerCase()];
+  const typed = event.target.matches("input") || event.ctrlKey || event.metaKey || event.altKey;
+  // There a space presses the button that has the focus.
+  const press = event.key === " " && event.target.closest("#tools, #notice");
+  if (!action || typed || press || event.repeat || (help.open && action !== "help")) return;
+  event.preventDefault();
+  actions[action]();
+});
+
+$("#tools").onclick = (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  actions[button.dataset.action]();
+  // After a click a space is for the pictures again.
+  if (event.detail) button.blur();
+};
+
+notice.onsubmit = (event) => {
+  event.preventDefault();
+  if (state === "token") storage.token = notice.elements.token.value;
+  notice.reset();
+  enter("connecting");
+  socket.connect();
+};
+
+$("[data-action=fullscreen]").hidden = !document.fullscreenEnabled;
+write($("#host"), address.host);
+render();
+watch();
