@@ -2,11 +2,17 @@
 
 //! What elements that send pictures have in common.
 
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+};
+
 use gst::prelude::*;
 
 use crate::{
     framing::{self, HeaderProperty, PayloadProperty},
     stats::Stats,
+    tcp::host_and_port,
     wire::{Accept, Framing, WireError},
 };
 
@@ -120,4 +126,41 @@ impl Refused {
         );
         Ok(())
     }
+}
+
+/// Why there is no server, and what to do.
+pub fn cannot_listen(
+    host: &str,
+    port: u16,
+    addresses: Option<&[SocketAddr]>,
+    error: &io::Error,
+) -> gst::ErrorMessage {
+    let address = host_and_port(host, port);
+    let (code, advice) = match error.kind() {
+        _ if addresses.is_none() => (
+            gst::ResourceError::NotFound,
+            "`host` has to be a name or an address of this machine, or 0.0.0.0 for all of them",
+        ),
+        ErrorKind::AddrInUse => (
+            gst::ResourceError::Busy,
+            "another program has this port: end it, or choose another `port`, or 0 for any free one",
+        ),
+        ErrorKind::PermissionDenied => (
+            gst::ResourceError::NotAuthorized,
+            "ports below 1024 are for root: choose a higher `port`",
+        ),
+        ErrorKind::AddrNotAvailable => (
+            gst::ResourceError::NotFound,
+            "this is no address of this machine: choose another `host`, or 0.0.0.0 for all of them",
+        ),
+        _ => (
+            gst::ResourceError::OpenReadWrite,
+            "choose another `host` or `port`",
+        ),
+    };
+    gst::error_msg!(
+        code,
+        ("Cannot listen on {address}: {error}; {advice}"),
+        ["{addresses:?}: {error:?}"]
+    )
 }

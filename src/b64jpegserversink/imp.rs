@@ -27,8 +27,6 @@
 //! `b64jpeg-waiting` (host, port) tells that the wait for the first client begins.
 
 use std::{
-    io::{self, ErrorKind},
-    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -45,13 +43,13 @@ use crate::{
     capture, clock,
     framing::{self, JPEG_CAPS},
     quit::Quit,
-    sender::{Format, Refused},
+    sender::{Format, Refused, cannot_listen},
     stats::{self, Stats},
     tcp::{
         DEFAULT_PORT,
         backlog::{Limits, Overflow, Peer, Totals},
-        host_and_port,
-        server::{Event, Server, resolve},
+        listen::resolve,
+        server::{Event, Server},
     },
     wire::{Framing, Picture, WireError},
 };
@@ -564,43 +562,6 @@ impl B64JpegServerSink {
         structure.set("peers", gst::Array::new(peers));
         structure
     }
-}
-
-/// Why there is no server, and what to do.
-fn cannot_listen(
-    host: &str,
-    port: u16,
-    addresses: Option<&[SocketAddr]>,
-    error: &io::Error,
-) -> gst::ErrorMessage {
-    let address = host_and_port(host, port);
-    let (code, advice) = match error.kind() {
-        _ if addresses.is_none() => (
-            gst::ResourceError::NotFound,
-            "`host` has to be a name or an address of this machine, or 0.0.0.0 for all of them",
-        ),
-        ErrorKind::AddrInUse => (
-            gst::ResourceError::Busy,
-            "another program has this port: end it, or choose another `port`, or 0 for any free one",
-        ),
-        ErrorKind::PermissionDenied => (
-            gst::ResourceError::NotAuthorized,
-            "ports below 1024 are for root: choose a higher `port`",
-        ),
-        ErrorKind::AddrNotAvailable => (
-            gst::ResourceError::NotFound,
-            "this is no address of this machine: choose another `host`, or 0.0.0.0 for all of them",
-        ),
-        _ => (
-            gst::ResourceError::OpenReadWrite,
-            "choose another `host` or `port`",
-        ),
-    };
-    gst::error_msg!(
-        code,
-        ("Cannot listen on {address}: {error}; {advice}"),
-        ["{addresses:?}: {error:?}"]
-    )
 }
 
 fn peer_structure(peer: &Peer) -> gst::Structure {

@@ -5,6 +5,7 @@
 pub mod backlog;
 pub mod backoff;
 pub mod client;
+pub mod listen;
 pub mod server;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

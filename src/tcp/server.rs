@@ -12,7 +12,7 @@ use std::{
     collections::VecDeque,
     fmt,
     io::{self, ErrorKind, Read, Write},
-    net::{Ipv6Addr, Shutdown, SocketAddr, ToSocketAddrs},
+    net::{self, Shutdown, SocketAddr},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -23,14 +23,12 @@ use mio::{
     event::Event as Readiness,
     net::{TcpListener, TcpStream},
 };
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::SockRef;
 
-use super::backlog::{Backlog, Frame, Limits, Overflow, Peer, Sent, Totals};
-
-/// Connections that may wait to be accepted. The system has its own limit, 4096 on Linux.
-const LISTEN_BACKLOG: i32 = 1024;
-/// How often port 0 is tried again when the port it became is taken at another address.
-const PORT_TRIES: usize = 16;
+use super::{
+    backlog::{Backlog, Frame, Limits, Overflow, Peer, Sent, Totals},
+    listen::{listen, tune},
+};
 
 /// Connections, bytes written and bytes read before it is somebody else's turn.
 const ACCEPTS_A_TURN: usize = 64;
@@ -38,25 +36,11 @@ const WRITTEN_A_TURN: usize = 256 << 10;
 const READS_A_TURN: usize = 4;
 const READ_LEN: usize = 16 << 10;
 
-/// Bytes that the system takes for a client beyond those it can send at once. They cannot
-/// be taken back when the client stalls, and on a slow line they are delay.
-///
-/// With 8 to 256 KiB of it a line of 400 Mbit/s and 50 ms there and back was filled, as
-/// without; a client that stalled on it was owed 1.0 to 1.4 MB, most of that in its own
-/// receive buffer, and 6.9 MB without. Less than this costs more system calls.
-/// (The line is that of `tests/soak.sh link`. The kernel's documentation of the option is
-/// that of the sysctl of its name, tcp_notsent_lowat.)
-const NOT_SENT: u32 = 16 << 10;
 /// A client that has answered nothing for so long, however often it was asked, is gone.
 /// One that does not read answers.
 const SILENCE: Duration = Duration::from_secs(60);
 /// How often to look whether a client that takes nothing is gone.
 const LOOK: Duration = Duration::from_secs(10);
-/// A client to which nothing was sent for this long is asked whether it is there, so
-/// often, and again so many times until it is gone: after [`SILENCE`], too.
-const KEEPALIVE: Duration = Duration::from_secs(20);
-const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
-const KEEPALIVE_PROBES: u32 = 4;
 /// How long stop() gives clients to take the rest of a frame.
 const STOP: Duration = Duration::from_secs(1);
 /// How long a client that was told the end may take to close: its input is read
@@ -138,17 +122,6 @@ pub struct Status {
     pub told: bool,
 }
 
-/// The addresses of a host name.
-pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let mut addresses = Vec::new();
-    for address in (super::bare_host(host), port).to_socket_addrs()? {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    Ok(addresses)
-}
-
 /// A server; it stops when it is dropped.
 pub struct Server {
     shared: Arc<Shared>,
@@ -165,7 +138,8 @@ impl Server {
         limits: Limits,
         on_event: impl Fn(Event) + Send + 'static,
     ) -> io::Result<Self> {
-        let (mut listeners, port) = listen(addresses)?;
+        let (sockets, port) = listen(addresses)?;
+        let mut listeners: Vec<_> = sockets.into_iter().map(Listener::new).collect();
         let poll = Poll::new()?;
         for (index, listener) in listeners.iter_mut().enumerate() {
             let token = Token(LISTENERS + index);
@@ -311,68 +285,6 @@ impl Drop for Server {
     }
 }
 
-/// Listens on all addresses, on the same port.
-fn listen(addresses: &[SocketAddr]) -> io::Result<(Vec<Listener>, u16)> {
-    let mut tries = 0..PORT_TRIES;
-    loop {
-        match listen_once(addresses) {
-            Err(error)
-                if error.kind() == ErrorKind::AddrInUse
-                    && addresses.iter().all(|address| address.port() == 0)
-                    && tries.next().is_some() => {}
-            other => return other,
-        }
-    }
-}
-
-fn listen_once(addresses: &[SocketAddr]) -> io::Result<(Vec<Listener>, u16)> {
-    let mut listeners = Vec::new();
-    let mut port = None;
-    let mut missing = None;
-    // `::` alone stands for all of this machine, by IPv4, too.
-    let alone = addresses.len() == 1;
-    for &(mut address) in addresses {
-        address.set_port(port.unwrap_or(address.port()));
-        match listener(address, alone) {
-            Ok(socket) => {
-                port = Some(socket.local_addr()?.port());
-                let ready = false;
-                listeners.push(Listener { socket, ready });
-            }
-            // `localhost` may have an address of a protocol that this machine has not.
-            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => missing = Some(error),
-            Err(error) => return Err(error),
-        }
-    }
-    match (port, missing) {
-        (Some(port), _) => Ok((listeners, port)),
-        (None, Some(error)) => Err(error),
-        (None, None) => Err(ErrorKind::AddrNotAvailable.into()),
-    }
-}
-
-fn listener(address: SocketAddr, alone: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )
-    .map_err(|error| match error.kind() {
-        // No IPv6, or no IPv4, in this system at all.
-        ErrorKind::Unsupported => ErrorKind::AddrNotAvailable.into(),
-        _ => error,
-    })?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!(alone && address.ip() == Ipv6Addr::UNSPECIFIED))?;
-    }
-    // Clients of an earlier server may still be in TIME_WAIT.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
-    Ok(TcpListener::from_std(socket.into()))
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
@@ -467,6 +379,15 @@ struct Listener {
     socket: TcpListener,
     /// Whether somebody may wait to be accepted.
     ready: bool,
+}
+
+impl Listener {
+    fn new(socket: net::TcpListener) -> Self {
+        Self {
+            socket: TcpListener::from_std(socket),
+            ready: false,
+        }
+    }
 }
 
 struct Client {
@@ -895,22 +816,6 @@ impl Io {
     }
 }
 
-/// Has the system send at once, keep little, and notice when the other end is gone.
-pub fn tune<'s>(socket: impl Into<SockRef<'s>>) {
-    let socket = socket.into();
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE_AGAIN)
-        .with_retries(KEEPALIVE_PROBES);
-    // A system that cannot do one of these does without it.
-    let _ = socket.set_tcp_nodelay(true);
-    let _ = socket.set_tcp_keepalive(&keepalive);
-    // No timeout of the system (TCP_USER_TIMEOUT): it would take a client that does not
-    // read for one that is gone.
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_notsent_lowat(NOT_SENT);
-}
-
 /// Whether nothing has come from the other end for this long, and it was asked again and
 /// again. One that has no room answers each time, and that is not counted.
 #[cfg(target_os = "linux")]
@@ -1258,28 +1163,5 @@ mod tests {
             assert!(scene.event().starts_with("added"));
             assert!(scene.event().starts_with("removed"));
         }
-    }
-
-    #[test]
-    fn why_it_cannot_listen() {
-        let taken = Scene::new(0, 25);
-        let kind = |address: SocketAddr| listen(&[address]).map(|_| ()).unwrap_err().kind();
-        let port = taken.server.port();
-        assert_eq!(kind(([127, 0, 0, 1], port).into()), ErrorKind::AddrInUse);
-        // Of a network that is only for examples.
-        let foreign = ([192, 0, 2, 1], 0).into();
-        assert_eq!(kind(foreign), ErrorKind::AddrNotAvailable);
-        // Where there is another, one that is missing does not matter.
-        assert!(listen(&[foreign, ([127, 0, 0, 1], 0).into()]).is_ok());
-    }
-
-    #[test]
-    fn unspecified_is_every_address() {
-        let Ok((listeners, port)) = listen(&[(Ipv6Addr::UNSPECIFIED, 0).into()]) else {
-            // This machine has no IPv6.
-            return;
-        };
-        TcpStream::connect(("127.0.0.1", port)).unwrap();
-        assert_eq!(listeners.len(), 1);
     }
 }

@@ -42,7 +42,7 @@ use super::{
     url::Url,
 };
 use crate::{
-    tcp::{client::HEAD_START, known_addresses, server::tune},
+    tcp::{client::HEAD_START, known_addresses, listen::tune},
     wire::{self, Glimpse},
 };
 
