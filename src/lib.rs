@@ -38,10 +38,7 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     b64jpegserversink::register(plugin)?;
     jfifconvert::register(plugin)?;
     #[cfg(feature = "web")]
-    {
-        web::socketioclientsink::register(plugin)?;
-        web::socketioclientsrc::register(plugin)?;
-    }
+    web::register(plugin)?;
     typefind::register(plugin)
 }
 

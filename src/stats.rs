@@ -53,6 +53,11 @@ impl Stats {
         self.bytes_out += bytes_out as u64;
     }
 
+    /// The rate of frames since it was asked for last.
+    pub fn fps(&mut self) -> f64 {
+        self.rate.look(self.frames, Instant::now())
+    }
+
     /// The counts as users read them, with the rate since they were read last.
     pub fn structure(&mut self) -> gst::Structure {
         gst::Structure::builder("application/x-b64jpeg-stats")
@@ -62,7 +67,7 @@ impl Stats {
             .field("errors", self.errors)
             .field("resyncs", self.resyncs)
             .field("dropped", self.dropped)
-            .field("fps", self.rate.look(self.frames, Instant::now()))
+            .field("fps", self.fps())
             .field_if_some("header", self.framing.map(|f| f.header().as_str()))
             .field_if_some("payload", self.framing.map(|f| f.payload().as_str()))
             .build()

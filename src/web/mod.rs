@@ -7,7 +7,16 @@ mod http;
 pub mod protocol;
 mod relay;
 mod runtime;
-pub(crate) mod socketioclientsink;
-pub(crate) mod socketioclientsrc;
+mod server;
+mod socketioclientsink;
+mod socketioclientsrc;
+mod socketioserversink;
 mod tls;
 mod url;
+
+/// Registers the elements with GStreamer.
+pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    socketioclientsink::register(plugin)?;
+    socketioclientsrc::register(plugin)?;
+    socketioserversink::register(plugin)
+}

@@ -58,6 +58,11 @@ impl<'a> Picture<'a> {
         self
     }
 
+    /// The JPEG itself, with Huffman tables.
+    pub fn jpeg(&self) -> &[u8] {
+        &self.jpeg
+    }
+
     /// Bytes of the payload, without a header.
     pub fn payload_len(&self, payload: Payload) -> usize {
         let jpeg_len = match self.capture_time {

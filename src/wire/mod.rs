@@ -19,7 +19,7 @@
 
 pub mod jpeg;
 
-mod base64;
+pub(crate) mod base64;
 mod deframer;
 mod detect;
 mod encode;

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! From a listening socket to HTTP: how many may come, how long they may take, and how
+//! much they may say before they are let in.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, http::Request};
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+
+use super::{
+    Shared,
+    line::{Line, Stream},
+    viewers::{Event, Refusal},
+};
+use crate::tcp::listen::tune;
+
+/// Connections at the same time, of whatever kind.
+pub const MAX_CONNECTIONS: usize = 1000;
+/// Bytes of a request's head.
+const MAX_HEAD: usize = 16 << 10;
+const MAX_HEADERS: usize = 64;
+/// How long a head may take, and also the pause before the next one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait before accepting again when there was no room for a connection.
+const NO_ROOM: Duration = Duration::from_secs(1);
+
+/// What a connection is served with.
+#[derive(Clone)]
+pub struct Service {
+    pub shared: Arc<Shared>,
+    pub router: Router,
+    pub tls: Option<TlsAcceptor>,
+    pub connections: Arc<Semaphore>,
+}
+
+/// Accepts for ever.
+pub async fn accept(listener: TcpListener, service: Service) -> Infallible {
+    let mut told_no_room = false;
+    loop {
+        match listener.accept().await {
+            Ok((tcp, address)) => {
+                told_no_room = false;
+                match service.connections.clone().try_acquire_owned() {
+                    Ok(permit) => {
+                        tokio::spawn(service.clone().serve(tcp, address, permit));
+                    }
+                    Err(_) => service.shared.viewers.refuse(Refusal::Connections),
+                }
+            }
+            // It was gone before it was there.
+            Err(error) if is_of_the_other(&error) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut told_no_room, true) {
+                    service
+                        .shared
+                        .viewers
+                        .tell(&Event::NoRoom(error.to_string()));
+                }
+                sleep(NO_ROOM).await;
+            }
+        }
+    }
+}
+
+fn is_of_the_other(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
+
+impl Service {
+    async fn serve(self, tcp: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
+        tune(&tcp);
+        let line = Line::new(address, self.shared.bytes.clone());
+        let stream = Stream::new(tcp, line.clone(), permit);
+        let Some(tls) = &self.tls else {
+            return self.speak(stream, line).await;
+        };
+        match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.speak(stream, line).await,
+            Ok(Err(_)) | Err(_) => self.shared.viewers.refuse(Refusal::Tls),
+        }
+    }
+
+    /// Speaks HTTP, until it is over or becomes a websocket.
+    async fn speak(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        line: Arc<Line>,
+    ) {
+        let router = self
+            .router
+            .map_request(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(line.clone());
+                request.map(Body::new)
+            });
+        let spoken = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_HEADERS)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+            .with_upgrades()
+            .await;
+        // Others have gone away, or take nothing.
+        if spoken.is_err_and(|error| error.is_parse() || error.is_timeout()) {
+            self.shared.viewers.refuse(Refusal::Request);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A server for browsers and Socket.IO programs: pictures of one or several cameras, to
+//! whoever may watch.
+//!
+//! ```text
+//!             ┌ accept ─ line ─ http ─ guard ─┬ routes: page, snapshot, stats
+//!  listener ──┤                               ├ multipart ───┐
+//!             └ …                             └ socketio ────┤
+//!  camera ── show() ── the newest picture ───────────────────┘
+//! ```
+//!
+//! Nobody is queued for, and nobody waited for: each viewer takes the newest picture when
+//! it is ready for one, and the camera only puts it there.
+
+mod accept;
+mod cameras;
+mod guard;
+mod line;
+mod multipart;
+mod page;
+mod registry;
+mod routes;
+mod socketio;
+mod viewers;
+
+use std::{
+    fmt,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Map, Value};
+use socketioxide::SocketIo;
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet, time::timeout};
+
+use tokio_rustls::TlsAcceptor;
+
+use self::{
+    cameras::{Cameras, Clash},
+    guard::Guard,
+    line::Sessions,
+    viewers::Viewers,
+};
+use super::{runtime::Runtime, tls};
+use crate::{
+    faults::sentence,
+    sender::cannot_listen,
+    tcp::listen::{listen, resolve},
+};
+
+pub use self::{cameras::Camera, registry::Member, viewers::Event};
+
+/// How long viewers have to take their leave when the server stops.
+const STOP: Duration = Duration::from_millis(500);
+
+/// Whom a server serves, and where.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    pub host: String,
+    pub port: u16,
+    pub event: String,
+    pub token: String,
+    pub tls_certificate: String,
+    pub tls_key: String,
+    pub max_clients: u32,
+    pub allowed_origins: String,
+}
+
+impl Config {
+    /// The first property that another server would need another value of.
+    fn difference(&self, other: &Self) -> Option<&'static str> {
+        let of = |config: &Self| {
+            [
+                ("event", config.event.clone()),
+                ("token", config.token.clone()),
+                ("tls-certificate", config.tls_certificate.clone()),
+                ("tls-key", config.tls_key.clone()),
+                ("max-clients", config.max_clients.to_string()),
+                ("allowed-origins", config.allowed_origins.clone()),
+            ]
+        };
+        let mut pairs = of(self).into_iter().zip(of(other));
+        pairs.find_map(|((name, one), (_, other))| (one != other).then_some(name))
+    }
+}
+
+/// What everything that serves has in common.
+struct Shared {
+    event: String,
+    cameras: Cameras,
+    viewers: Arc<Viewers>,
+    sessions: Sessions,
+    guard: Guard,
+    /// Sent in all.
+    bytes: Arc<AtomicU64>,
+}
+
+impl Shared {
+    /// What is told of it all.
+    fn report(&self) -> Map<String, Value> {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        Map::from_iter([
+            ("cameras".into(), self.cameras.report().into()),
+            ("viewers".into(), self.viewers.report().into()),
+            ("refused".into(), self.viewers.report_refused().into()),
+            ("bytes-served".into(), bytes.into()),
+        ])
+    }
+}
+
+/// A server; it stops when it is dropped.
+pub struct Server {
+    shared: Arc<Shared>,
+    config: Config,
+    address: SocketAddr,
+    /// What is said about how it serves.
+    warnings: Vec<String>,
+    io: SocketIo,
+    tasks: JoinSet<()>,
+    runtime: Runtime,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    fn open(config: &Config) -> Result<Self, gst::ErrorMessage> {
+        let Config { host, port, .. } = config;
+        let mut warnings = Vec::new();
+        let tls = match (&*config.tls_certificate, &*config.tls_key) {
+            ("", "") => None,
+            (certificate, key) => {
+                let config = tls::server(certificate, key, &mut warnings).map_err(|error| {
+                    let error = sentence(&error);
+                    gst::error_msg!(gst::ResourceError::Settings, ("{error}"))
+                })?;
+                Some(TlsAcceptor::from(config))
+            }
+        };
+        let addresses =
+            resolve(host, *port).map_err(|error| cannot_listen(host, *port, None, &error))?;
+        let (sockets, _) = listen(&addresses)
+            .map_err(|error| cannot_listen(host, *port, Some(&addresses), &error))?;
+        let failed = |error| {
+            gst::error_msg!(
+                gst::ResourceError::Failed,
+                ("There is no room for a server: {error}")
+            )
+        };
+        let addresses = sockets.iter().map(TcpListener::local_addr);
+        let addresses = addresses.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let local = addresses.iter().all(|address| address.ip().is_loopback());
+        if !local && config.token.is_empty() {
+            warnings.push(format!(
+                "Everybody who can reach {} can watch: there is no `token`",
+                crate::tcp::host_and_port(host, addresses[0].port())
+            ));
+        }
+
+        let max_clients = usize::try_from(config.max_clients).unwrap_or(usize::MAX);
+        let shared = Arc::new(Shared {
+            event: config.event.clone(),
+            cameras: Cameras::default(),
+            viewers: Arc::new(Viewers::new(max_clients)),
+            sessions: Sessions::default(),
+            guard: Guard::new(config, local),
+            bytes: Arc::default(),
+        });
+        let runtime = Runtime::new("b64jpeg-web").map_err(failed)?;
+        let entered = runtime.handle().enter();
+        let (layer, io) = socketio::layer();
+        let service = accept::Service {
+            shared: shared.clone(),
+            router: routes::router(shared.clone(), layer),
+            tls,
+            connections: Arc::new(Semaphore::new(accept::MAX_CONNECTIONS)),
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(socketio::serve(io.clone(), &shared));
+        for socket in sockets {
+            let listener = tokio::net::TcpListener::from_std(socket).map_err(failed)?;
+            let accept = accept::accept(listener, service.clone());
+            tasks.spawn(async { match accept.await {} });
+        }
+        drop(entered);
+        Ok(Self {
+            shared,
+            config: config.clone(),
+            address: addresses[0],
+            warnings,
+            io,
+            tasks,
+            runtime,
+        })
+    }
+
+    /// Refuses a camera that wants another server than this.
+    fn check(&self, config: &Config) -> Result<(), gst::ErrorMessage> {
+        let Some(property) = self.config.difference(config) else {
+            return Ok(());
+        };
+        Err(gst::error_msg!(
+            gst::ResourceError::Settings,
+            (
+                "The cameras at {} share one server, so `{property}` has to be the same for \
+                 all of them; or choose another `port`",
+                self.address
+            )
+        ))
+    }
+
+    fn add(&self, name: &str) -> Result<Arc<Camera>, gst::ErrorMessage> {
+        let at = self.address;
+        self.shared.cameras.add(name).map_err(|clash| {
+            let text = match clash {
+                Clash::Name if !name.is_empty() => {
+                    format!("There is a camera \"{name}\" at {at} already: choose another `camera`")
+                }
+                Clash::Name | Clash::Unnamed => {
+                    format!("Of several cameras at {at} each needs a name: set `camera`")
+                }
+            };
+            gst::error_msg!(gst::ResourceError::Settings, ("{text}"))
+        })
+    }
+
+    /// Ends within a time that does not depend on who watches.
+    fn stop(mut self) {
+        let io = self.io.clone();
+        let mut tasks = std::mem::take(&mut self.tasks);
+        let farewell = async move {
+            // Nobody new comes in, and the port is free.
+            tasks.shutdown().await;
+            let _ = timeout(STOP, io.close()).await;
+        };
+        // Its own threads cannot wait for themselves.
+        if Handle::try_current().is_err() {
+            self.runtime.handle().block_on(farewell);
+        }
+        self.runtime.stop();
+    }
+}
