@@ -39,6 +39,7 @@ use tokio_tungstenite::{
 use super::{
     http::{self, Answer},
     protocol::{self, Args, Body, Decoder, Json, Limits, Packet},
+    tls,
     url::Url,
 };
 use crate::{
@@ -50,6 +51,8 @@ use crate::{
 const AROUND: usize = 64 << 10;
 /// So many answers to pings and events wait to be sent; then nothing more is read.
 const MAX_REPLIES: usize = 256;
+/// How long it may take to find out what is wrong.
+const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// As much is read at once.
 const READ_BUFFER: usize = 64 << 10;
 
@@ -167,9 +170,10 @@ impl Connection {
              Sec-WebSocket-Key: {key}\r\n"
         );
         let request = request(target, "websocket", &headers);
-        let answer = Answer::to(&mut stream, &request)
-            .await
-            .map_err(|error| no_http(target, error))?;
+        let answer = match Answer::to(&mut stream, &request).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(no_http(target, error).await),
+        };
         if answer.status != 101 {
             return Err(refused(target, answer, stream).await);
         }
@@ -476,6 +480,7 @@ fn broken(error: tungstenite::Error) -> Lost {
     }
 }
 
+const NEEDS_TLS: &str = "it speaks TLS; use https://";
 const TOO_OLD: &str = "it speaks an old Socket.IO (Engine.IO 3); upgrade the server: to \
     python-socketio 5, Flask-SocketIO 5, Node socket.io 3, or newer ones";
 
@@ -484,8 +489,11 @@ fn turned_away(target: &Target, message: &str) -> String {
     let message = http::printable(message);
     let lower = message.to_ascii_lowercase();
     let namespace = &target.namespace;
-    let advice = if lower.contains("namespace") {
-        "choose another `namespace`"
+    // The second is what python-socketio says.
+    let unknown =
+        lower.contains("namespace") || lower == "unable to connect" && namespace != protocol::ROOT;
+    let advice = if unknown {
+        "is `namespace` right?"
     } else if target.auth.is_some() {
         "is `auth` right?"
     } else {
@@ -572,12 +580,29 @@ fn no_tls(error: &io::Error) -> Error {
     let wrong = match inner {
         Some(Tls::InvalidCertificate(error)) => match error {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                format!("{error}; it has to renew its certificate")
+                "its certificate has expired; it has to be renewed there, if the clock here is \
+                 right"
+                    .into()
             }
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                format!("{error}; is the clock of this machine right?")
+                "its certificate is not valid yet; is the clock here right?".into()
             }
-            CertificateError::UnknownIssuer => {
+            CertificateError::NotValidForNameContext {
+                expected,
+                presented,
+            } => {
+                let names = presented
+                    .iter()
+                    // DnsName("…")
+                    .map(|name| name.split('"').nth(1).unwrap_or(name))
+                    .collect::<Vec<_>>();
+                format!(
+                    "its certificate is for {}, and not for {}; `url` has to name it like that",
+                    names.join(", "),
+                    expected.to_str()
+                )
+            }
+            error if *error == CertificateError::UnknownIssuer || tls::is_self_signed(error) => {
                 "its certificate is from somebody whom this machine does not know; if it is \
                  right, name that one's certificate, or its own, with ca-file"
                     .into()
@@ -601,20 +626,28 @@ fn no_tls(error: &io::Error) -> Error {
 }
 
 /// Why there is no HTTP.
-fn no_http(target: &Target, error: http::Error) -> Error {
+async fn no_http(target: &Target, error: http::Error) -> Error {
     match error {
-        http::Error::Io(error) => Error::Unreachable(error.to_string()),
-        http::Error::Closed => {
-            let mut text = String::from("it closed the connection without an answer");
-            if !target.url.tls {
-                text += "; use https:// if it speaks TLS";
+        // Some do not wait until it was written.
+        http::Error::Io(error) if error.kind() != io::ErrorKind::ConnectionReset => {
+            Error::Unreachable(error.to_string())
+        }
+        http::Error::Closed | http::Error::Io(_) => {
+            if !target.url.tls && speaks_tls(target).await {
+                return Error::Wrong(NEEDS_TLS.into());
             }
-            Error::Unreachable(text)
+            match polling(target).await {
+                Some((404, _)) => Error::Wrong(no_socket_io(target, "404")),
+                _ => Error::Unreachable(format!(
+                    "it closed the connection instead of opening a websocket at {}",
+                    target.url.path()
+                )),
+            }
         }
         http::Error::Foreign(bytes) => {
             let what = match (&*bytes, wire::foreign(&bytes)) {
                 // An alert, or a handshake.
-                ([0x15 | 0x16, 3, ..], _) => "it speaks TLS; use https://".into(),
+                ([0x15 | 0x16, 3, ..], _) => NEEDS_TLS.into(),
                 (_, Some(foreign)) => format!("it does not speak HTTP, but {foreign}"),
                 _ if wire::recognise(&bytes).is_some() => {
                     "it does not speak HTTP, but sends pictures over TCP; \
@@ -639,6 +672,12 @@ async fn refused(target: &Target, answer: Answer, mut stream: Box<dyn Io>) -> Er
         let shown = location.split(['?', '#']).next().unwrap_or_default();
         http::printable(shown)
     });
+    let kind = answer.header("content-type").unwrap_or_default();
+    if kind.starts_with("multipart/x-mixed-replace") {
+        return Error::Wrong(
+            "it is no Socket.IO server, but sends MJPEG; use souphttpsrc ! multipartdemux".into(),
+        );
+    }
     let body = answer.body(&mut stream).await;
     drop(stream);
     if is_too_old(&body) {
@@ -659,20 +698,17 @@ async fn refused(target: &Target, answer: Answer, mut stream: Box<dyn Io>) -> Er
             "it lets nobody in like that ({said}); has `url` the user, password or token it \
              wants?"
         )),
-        404 => Error::Wrong(format!(
-            "there is no Socket.IO at {} ({said}); the path in `url` is that of Socket.IO, \
-             mostly none, and a namespace is for `namespace`",
-            target.url.path()
-        )),
-        408 | 425 | 429 | 502..=504 => Error::Unreachable(said),
+        404 => Error::Wrong(no_socket_io(target, &said)),
+        408 | 425 | 429 | 502..=504 => Error::Unreachable(format!("it answers {said}")),
         _ => match polling(target).await {
-            Some(body) if is_too_old(&body) => Error::Wrong(TOO_OLD.into()),
-            Some(body) if body.contains("\"sid\"") => Error::Wrong(
+            Some((_, body)) if is_too_old(&body) => Error::Wrong(TOO_OLD.into()),
+            Some((_, body)) if body.contains("\"sid\"") => Error::Wrong(
                 "it speaks Socket.IO, but has no websockets; for Flask-SocketIO: pip install \
                  simple-websocket"
                     .into(),
             ),
-            _ if status == 500 => Error::Unreachable(said),
+            Some((404, _)) => Error::Wrong(no_socket_io(target, &said)),
+            _ if status == 500 => Error::Unreachable(format!("it answers {said}")),
             _ => Error::Wrong(format!(
                 "it is no Socket.IO server: it answers {said} where a websocket ought to be"
             )),
@@ -688,12 +724,44 @@ fn is_too_old(body: &str) -> bool {
         .any(|text| body.contains(text))
 }
 
+/// What to do about a path at which there is nothing.
+fn no_socket_io(target: &Target, said: &str) -> String {
+    format!(
+        "there is no Socket.IO at {} ({said}); the path in `url` is that of Socket.IO, mostly \
+         none, and a namespace is for `namespace`",
+        target.url.path()
+    )
+}
+
 /// What a server answers to a client that does without websockets.
-async fn polling(target: &Target) -> Option<String> {
-    let mut stream = connect(target, &mut "").await.ok()?;
-    let request = request(target, "polling", "Connection: close\r\n");
-    let answer = Answer::to(&mut stream, &request).await.ok()?;
-    Some(answer.body(&mut stream).await)
+async fn polling(target: &Target) -> Option<(u16, String)> {
+    let ask = async {
+        let mut stream = connect(target, &mut "").await.ok()?;
+        let request = request(target, "polling", "Connection: close\r\n");
+        let answer = Answer::to(&mut stream, &request).await.ok()?;
+        Some((answer.status, answer.body(&mut stream).await))
+    };
+    timeout(SECOND_LOOK, ask).await.ok()?
+}
+
+/// Whether a server answers to TLS, whatever its certificate.
+async fn speaks_tls(target: &Target) -> bool {
+    let Ok(tls) = tls::client("") else {
+        return false;
+    };
+    let url = &target.url;
+    let ask = async {
+        let stream = dial(&url.host, url.port).await.ok()?;
+        let name = ServerName::try_from(url.host.clone()).ok()?;
+        match TlsConnector::from(tls).connect(name, stream).await {
+            Ok(_) => Some(()),
+            Err(error) => {
+                let inner = error.get_ref()?.downcast_ref()?;
+                matches!(inner, rustls::Error::InvalidCertificate(_)).then_some(())
+            }
+        }
+    };
+    matches!(timeout(SECOND_LOOK, ask).await, Ok(Some(())))
 }
 
 /// A connection of any kind.

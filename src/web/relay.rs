@@ -225,7 +225,7 @@ impl Settings {
                         "`auth` is JSON, but no object, such as {\"token\": \"…\"}".into(),
                     ));
                 }
-                Err(error) => return Err(wrong(format!("`auth` is no JSON: {error}"))),
+                Err(error) => return Err(wrong(format!("`auth`: {error}"))),
             },
         };
         let tls = url.tls.then(|| tls::client(&self.ca_file)).transpose();

@@ -5,9 +5,16 @@
 use std::{path::Path, sync::Arc};
 
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    server::ParsedCertificate,
 };
 
 /// For a client that trusts what this machine does, and the certificates in a file (PEM)
@@ -17,23 +24,89 @@ use rustls::{
 ///
 /// A sentence that says what is wrong with the file.
 pub fn client(ca_file: &str) -> Result<Arc<ClientConfig>, String> {
+    let named = match ca_file {
+        "" => Vec::new(),
+        file => certificates(file)?,
+    };
     let mut roots = RootCertStore::empty();
     // Those of the system that are no good are nothing that a user could mend.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if !ca_file.is_empty() {
-        for certificate in certificates(ca_file)? {
-            roots.add(certificate).map_err(|error| {
-                format!("{ca_file} has a certificate that cannot be used: {error}")
-            })?;
-        }
+    for certificate in &named {
+        roots
+            .add(certificate.clone())
+            .map_err(|error| format!("{ca_file} has a certificate that cannot be used: {error}"))?;
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let ring = Arc::new(ring::default_provider());
+    let authorities = WebPkiServerVerifier::builder_with_provider(roots.into(), ring.clone())
+        .build()
+        .map_err(|_| "there are no certificates to trust on this machine; name some")?;
+    let mut config = ClientConfig::builder_with_provider(ring)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Verifier { authorities, named }))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Whether a certificate is signed by one that signs nothing but itself.
+pub fn is_self_signed(error: &CertificateError) -> bool {
+    // webpki's name for it: such a certificate may be an authority's, and so no server's.
+    matches!(error, CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity"))
+}
+
+/// Takes what the authorities vouch for, and a certificate that has signed itself, if it
+/// was named: `openssl req -x509` makes such.
+#[derive(Debug)]
+struct Verifier {
+    authorities: Arc<WebPkiServerVerifier>,
+    named: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verdict = (self.authorities).verify_server_cert(certificate, others, name, ocsp, now);
+        match verdict {
+            // All else about it, such as its time, is looked at before that.
+            Err(Error::InvalidCertificate(error))
+                if is_self_signed(&error) && self.named.contains(certificate) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        (self.authorities).verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        (self.authorities).verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.authorities.supported_verify_schemes()
+    }
 }
 
 /// For a server that has a certificate, with those that lead from it to one that is known,

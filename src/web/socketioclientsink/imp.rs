@@ -289,7 +289,9 @@ impl SocketIoClientSink {
         gst::element_imp_warning!(
             self,
             gst::ResourceError::Write,
-            ("Pictures are dropped: one makes a message of {longest} bytes, and the relay                  takes no more than {max}; send smaller ones (quality, size){binary}, or raise                  its max_http_buffer_size")
+            ("Pictures are dropped: one makes a message of {longest} bytes, and the relay \
+                 takes no more than {max}; send smaller ones (quality, size){binary}, or raise \
+                 its max_http_buffer_size")
         );
     }
 
@@ -371,7 +373,8 @@ impl ObjectImpl for SocketIoClientSink {
     fn properties() -> &'static [glib::ParamSpec] {
         static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             let mut properties = relay::Settings::properties(
-                "Name of the camera: the picture is sent in an object under this name; empty                  for the picture alone",
+                "Name of the camera: the picture is sent in an object under this name; empty \
+                 for the picture alone",
             );
             properties.extend([
                 glib::ParamSpecEnum::builder::<SocketIoPayload>("payload")
@@ -432,7 +435,8 @@ impl ElementImpl for SocketIoClientSink {
             gst::subclass::ElementMetadata::new(
                 "Socket.IO JPEG sender",
                 "Sink/Network",
-                "Sends JPEG pictures to a Socket.IO server, such as Flask-SocketIO,                  python-socketio or Node, as events with base64 text",
+                "Sends JPEG pictures to a Socket.IO server, such as Flask-SocketIO, \
+                 python-socketio or Node, as events with base64 text",
                 env!("CARGO_PKG_AUTHORS"),
             )
         });
