@@ -3,6 +3,8 @@
 //! The framing, held against a naive model, golden bytes, and anything a network can do.
 
 mod naive;
+#[path = "../common/property.rs"]
+mod property;
 mod scenario;
 
 use std::{fs, iter, path::Path, sync::mpsc, thread, time::Duration};
@@ -11,10 +13,11 @@ use gstb64jpeg::wire::{
     Accept, Deframer, Fault, Foreign, Framing, Header, Limits, Payload, Picture, Progress, Status,
     Step, Stream, WireError, jpeg, parse,
 };
+use property::check;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use scenario::{
-    Received, WHOLE, Wire, accepts, anything, assert_delivered, check, damaged, frames, framings,
-    jpegs, jpegs_for, noise, nothing, pieces, receive, until_fault,
+    Received, WHOLE, Wire, accepts, anything, assert_delivered, damaged, frames, framings, jpegs,
+    jpegs_for, noise, nothing, pieces, receive, until_fault,
 };
 
 /// Limits that the streams of [`scenario`] run into now and then.

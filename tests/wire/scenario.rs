@@ -2,11 +2,7 @@
 
 //! Streams to try: JPEGs with the structure of real ones, and what goes wrong with them.
 
-use std::{
-    fmt,
-    hash::{BuildHasher, RandomState},
-    iter,
-};
+use std::{fmt, iter};
 
 use gstb64jpeg::wire::{Accept, Deframer, Fault, Framing, Header, Limits, Payload};
 use proptest::{
@@ -15,33 +11,9 @@ use proptest::{
     prelude::*,
     sample::{Index, select},
     strategy::Union,
-    test_runner::{Config, RngSeed, TestRunner},
 };
 
 use crate::naive;
-
-/// Tries `property` on many values. What fails is made small and printed, with the
-/// seed that brings it back. `PROPTEST_CASES` of 2560 asks for ten times as many.
-#[track_caller]
-pub fn check<S: Strategy>(cases: u32, values: S, property: impl Fn(S::Value)) {
-    let mut config = Config::default();
-    let seed = match config.rng_seed {
-        RngSeed::Fixed(seed) => seed,
-        RngSeed::Random => RandomState::new().hash_one(cases),
-    };
-    println!("PROPTEST_RNG_SEED={seed}");
-    config.rng_seed = RngSeed::Fixed(seed);
-    config.cases = (cases * config.cases).div_ceil(256);
-    config.failure_persistence = None;
-    let mut runner = TestRunner::new(config);
-    let result = runner.run(&values, |value| {
-        property(value);
-        Ok(())
-    });
-    if let Err(failure) = result {
-        panic!("{failure}");
-    }
-}
 
 pub fn framings() -> impl Strategy<Value = Framing> {
     select(Framing::all().collect::<Vec<_>>())

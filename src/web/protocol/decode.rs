@@ -61,12 +61,22 @@ pub struct Decoder {
 /// A packet whose attachments have not all come.
 #[derive(Debug)]
 struct Waiting {
-    message: Message<'static>,
+    head: Head<'static>,
     attachments: Vec<Bytes>,
-    /// How many attachments there are to be.
-    want: usize,
     /// Bytes so far.
     len: usize,
+}
+
+/// What a message of text says about a packet of Socket.IO.
+#[derive(Debug)]
+struct Head<'a> {
+    /// The digit.
+    kind: u8,
+    /// How many attachments there are to be.
+    want: usize,
+    namespace: Cow<'a, str>,
+    id: Option<u64>,
+    data: Option<Json<'a>>,
 }
 
 impl Decoder {
@@ -119,14 +129,11 @@ impl Decoder {
         waiting.len = waiting.len.saturating_add(data.len());
         self.check_len(waiting.len)?;
         waiting.attachments.push(data);
-        if waiting.attachments.len() < waiting.want {
+        if waiting.attachments.len() < waiting.head.want {
             self.waiting = Some(waiting);
             return Ok(None);
         }
-        let mut message = waiting.message;
-        if let Body::Event { args, .. } | Body::Ack { args, .. } = &mut message.body {
-            args.attachments = waiting.attachments;
-        }
+        let message = waiting.head.message(waiting.attachments)?;
         Ok(Some(Packet::Message(message)))
     }
 
@@ -160,20 +167,31 @@ impl Decoder {
         })
     }
 
-    fn message<'a>(
-        &mut self,
-        mut cursor: Cursor<'a>,
-    ) -> Result<Option<Message<'a>>, ProtocolError> {
+    fn message<'a>(&mut self, cursor: Cursor<'a>) -> Result<Option<Message<'a>>, ProtocolError> {
         if let Some(waiting) = self.waiting.take() {
             return Err(ProtocolError::Interrupted {
                 have: waiting.attachments.len(),
-                want: waiting.want,
+                want: waiting.head.want,
             });
         }
+        let head = self.head(cursor)?;
+        if head.want == 0 {
+            return Ok(Some(head.message(vec![])?));
+        }
+        self.waiting = Some(Waiting {
+            head: head.into_owned(),
+            attachments: vec![],
+            len: cursor.text.len(),
+        });
+        Ok(None)
+    }
+
+    fn head<'a>(&self, mut cursor: Cursor<'a>) -> Result<Head<'a>, ProtocolError> {
         let kind = cursor.kind("a Socket.IO packet")?;
-        let want = match kind {
-            b'5' | b'6' => self.attachments(&mut cursor)?,
-            _ => 0,
+        let binary = matches!(kind, b'5' | b'6');
+        let want = match binary {
+            true => self.attachments(&mut cursor)?,
+            false => 0,
         };
         let namespace = cursor.namespace();
         let id = cursor.number("an id below 2^64")?;
@@ -181,38 +199,24 @@ impl Decoder {
             true => None,
             false => Some(cursor.json(&self.limits)?),
         };
-        if let (b'5' | b'6', Some(data)) = (kind, &mut data) {
+        if binary {
             let mut seen = vec![false; want];
-            data.place(&mut seen)?;
+            data.iter_mut().try_for_each(|data| data.place(&mut seen))?;
             let placeholders = seen.into_iter().filter(|seen| *seen).count();
-            if placeholders != want {
+            if placeholders < want {
                 return Err(ProtocolError::Placeholders {
                     placeholders,
                     count: want,
                 });
             }
         }
-        let body = match kind {
-            b'0' => Body::Connect(data),
-            b'1' => Body::Disconnect,
-            b'2' | b'5' => event(data, id)?,
-            b'3' | b'6' => Body::Ack {
-                id: id.ok_or(ProtocolError::Missing { what: "id" })?,
-                args: args(data)?,
-            },
-            _ => connect_error(data),
-        };
-        let message = Message { namespace, body };
-        if want == 0 {
-            return Ok(Some(message));
-        }
-        self.waiting = Some(Waiting {
-            message: message.into_owned(),
-            attachments: vec![],
+        Ok(Head {
+            kind,
             want,
-            len: cursor.text.len(),
-        });
-        Ok(None)
+            namespace,
+            id,
+            data,
+        })
     }
 
     /// How many attachments are announced.
@@ -291,43 +295,61 @@ impl<'a> Cursor<'a> {
     }
 }
 
-fn args(data: Option<Json>) -> Result<Args, ProtocolError> {
-    match data {
-        Some(Json::Array(values)) => Ok(Args {
-            values,
-            attachments: vec![],
-        }),
-        _ => Err(ProtocolError::Missing {
-            what: "array of arguments",
-        }),
-    }
-}
-
-fn event(data: Option<Json>, id: Option<u64>) -> Result<Body, ProtocolError> {
-    let mut args = args(data)?;
-    match args.values.first_mut().map(std::mem::take) {
-        Some(Json::String(name)) => {
-            args.values.remove(0);
-            Ok(Body::Event { name, args, id })
+impl<'a> Head<'a> {
+    fn into_owned(self) -> Head<'static> {
+        Head {
+            kind: self.kind,
+            want: self.want,
+            namespace: self.namespace.into_owned().into(),
+            id: self.id,
+            data: self.data.map(Json::into_owned),
         }
-        _ => Err(ProtocolError::Missing { what: "name" }),
     }
-}
 
-/// The message is in an object, or all that there is.
-fn connect_error(data: Option<Json>) -> Body {
-    let text = |json| match json {
-        Json::String(text) => text,
-        other => other.to_string().into(),
-    };
-    match data {
-        Some(mut json) if json.get("message").is_some() => Body::ConnectError {
-            message: json.take("message").map(text).unwrap_or_default(),
-            data: json.take("data"),
-        },
-        other => Body::ConnectError {
-            message: other.map(text).unwrap_or_default(),
-            data: None,
-        },
+    fn message(self, attachments: Vec<Bytes>) -> Result<Message<'a>, ProtocolError> {
+        let missing = |what| Err(ProtocolError::Missing { what });
+        let body = match (self.kind, self.data) {
+            (b'0', data) => Body::Connect(data),
+            (b'1', _) => Body::Disconnect,
+            (b'2' | b'5', Some(Json::Array(values))) => {
+                let mut values = values.into_iter();
+                let Some(Json::String(name)) = values.next() else {
+                    return missing("name");
+                };
+                let values = values.collect();
+                Body::Event {
+                    name,
+                    args: Args {
+                        values,
+                        attachments,
+                    },
+                    id: self.id,
+                }
+            }
+            (b'3' | b'6', Some(Json::Array(values))) => {
+                let Some(id) = self.id else {
+                    return missing("id");
+                };
+                let args = Args {
+                    values,
+                    attachments,
+                };
+                Body::Ack { id, args }
+            }
+            (b'4', Some(Json::String(message))) => Body::ConnectError {
+                message,
+                data: None,
+            },
+            (b'4', Some(mut data)) => {
+                let Some(Json::String(message)) = data.take("message") else {
+                    return missing("message");
+                };
+                let data = data.take("data");
+                Body::ConnectError { message, data }
+            }
+            (b'4', None) => return missing("message"),
+            _ => return missing("array of arguments"),
+        };
+        Ok(Message::new(self.namespace, body))
     }
 }

@@ -2,8 +2,9 @@
 
 //! From packets to websocket messages.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use serde_json::json;
 
 use super::{Args, Body, Json, Message, Open, Packet, ROOT};
 use crate::wire::{Payload, Picture};
@@ -30,17 +31,18 @@ impl Packet<'_> {
 }
 
 impl Open {
-    fn json(&self) -> serde_json::Value {
-        let mut json = json!({
-            "sid": self.sid,
-            "upgrades": self.upgrades,
-            "pingInterval": self.ping_interval.as_millis() as u64,
-            "pingTimeout": self.ping_timeout.as_millis() as u64,
-        });
-        if let Some(max) = self.max_payload {
-            json["maxPayload"] = max.into();
-        }
-        json
+    fn json(&self) -> Json<'_> {
+        let millis = |time: Duration| Json::Number((time.as_millis() as u64).into());
+        let upgrades = self.upgrades.iter().map(|name| Json::from(&**name));
+        let mut entries = vec![
+            ("sid".into(), Json::from(&*self.sid)),
+            ("upgrades".into(), Json::Array(upgrades.collect())),
+            ("pingInterval".into(), millis(self.ping_interval)),
+            ("pingTimeout".into(), millis(self.ping_timeout)),
+        ];
+        let max = self.max_payload.map(|max| Json::Number(max.into()));
+        entries.extend(max.map(|max| ("maxPayload".into(), max)));
+        Json::Object(entries)
     }
 }
 

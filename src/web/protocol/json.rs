@@ -258,6 +258,9 @@ impl<'de> Visitor<'de> for Values<'_> {
 
 /// The byte that `error` is at.
 fn position(text: &str, error: &serde_json::Error) -> usize {
+    if error.is_eof() {
+        return text.len();
+    }
     let lines = text.split_inclusive('\n');
     let before = lines.take(error.line().saturating_sub(1)).map(str::len);
     let at = before.sum::<usize>() + error.column().saturating_sub(1);

@@ -147,31 +147,6 @@ impl<'a> Message<'a> {
             _ => None,
         }
     }
-
-    /// One that owns its text.
-    pub fn into_owned(self) -> Message<'static> {
-        let owned = |text: Cow<str>| Cow::Owned(text.into_owned());
-        Message {
-            namespace: owned(self.namespace),
-            body: match self.body {
-                Body::Connect(data) => Body::Connect(data.map(Json::into_owned)),
-                Body::Disconnect => Body::Disconnect,
-                Body::Event { name, args, id } => Body::Event {
-                    name: owned(name),
-                    args: args.into_owned(),
-                    id,
-                },
-                Body::Ack { id, args } => Body::Ack {
-                    id,
-                    args: args.into_owned(),
-                },
-                Body::ConnectError { message, data } => Body::ConnectError {
-                    message: owned(message),
-                    data: data.map(Json::into_owned),
-                },
-            },
-        }
-    }
 }
 
 impl Body<'_> {
@@ -180,15 +155,6 @@ impl Body<'_> {
         match self {
             Self::Event { args, .. } | Self::Ack { args, .. } => &args.attachments,
             _ => &[],
-        }
-    }
-}
-
-impl Args<'_> {
-    fn into_owned(self) -> Args<'static> {
-        Args {
-            values: self.values.into_iter().map(Json::into_owned).collect(),
-            attachments: self.attachments,
         }
     }
 }

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Any messages of a connection, of text and, behind a "b", of bytes. What is read is
+//! within the limits, and the same when it is written and read again.
+
+#![no_main]
+
+use gstb64jpeg::web::protocol::{Args, Body, Decoder, Json, Limits, Packet};
+use libfuzzer_sys::fuzz_target;
+
+/// Small, so that inputs of some kilobytes meet them.
+const LIMITS: Limits = Limits {
+    max_packet: 2000,
+    max_attachments: 4,
+    max_values: 100,
+};
+
+fuzz_target!(|data: &[u8]| {
+    let mut decoder = Decoder::new(LIMITS);
+    // As golden packets are kept.
+    for message in data.split(|byte| matches!(byte, 0x1e | b'\n')) {
+        let packet = match (message.strip_prefix(b"b"), str::from_utf8(message)) {
+            (Some(bytes), _) => decoder.binary(bytes.to_vec()),
+            (None, Ok(text)) => decoder.text(text),
+            (None, Err(_)) => continue,
+        };
+        match packet {
+            Ok(None) => {}
+            Ok(Some(packet)) => check(&packet),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+});
+
+fn check(packet: &Packet) {
+    let mut attachments = &[][..];
+    if let Packet::Message(message) = packet {
+        attachments = message.body.attachments();
+        assert!(attachments.len() <= LIMITS.max_attachments);
+        if let Body::Event { args, .. } | Body::Ack { args, .. } = &message.body {
+            let Args { values, .. } = args;
+            let mut seen = vec![];
+            values.iter().for_each(|value| numbers(value, &mut seen));
+            seen.sort();
+            assert!(seen.into_iter().eq(0..attachments.len()));
+        }
+    }
+    // Escapes and placeholders may make it longer.
+    let mut decoder = Decoder::new(Limits::default());
+    let text = packet.encode();
+    let mut again = decoder.text(&text).expect("it was good");
+    for bytes in attachments {
+        assert!(again.is_none());
+        again = decoder.binary(bytes.clone()).expect("it was good");
+    }
+    let again = again.expect("nothing is missing");
+    // The last bit of a number may be another one.
+    assert_eq!(again.encode().len().abs_diff(text.len()) / 100, 0);
+}
+
+/// The attachments that `json` names.
+fn numbers(json: &Json, seen: &mut Vec<usize>) {
+    match json {
+        Json::Array(values) => values.iter().for_each(|value| numbers(value, seen)),
+        Json::Object(entries) => entries.iter().for_each(|(_, value)| numbers(value, seen)),
+        Json::Binary(number) => seen.push(*number),
+        _ => {}
+    }
+}
