@@ -269,6 +269,47 @@ fn resync(c: &mut Criterion) {
     group.finish();
 }
 
+/// The picture of an event of Socket.IO.
+#[cfg(feature = "web")]
+fn socketio(c: &mut Criterion) {
+    use gstb64jpeg::web::protocol::{Decoder, Limits, PictureEvent};
+
+    let mut group = c.benchmark_group("socketio");
+    let event = PictureEvent::new("/", "stream", Some("front"));
+    for (name, len) in SIZES {
+        let jpeg = jpeg(len);
+        let picture = Picture::new(&jpeg).expect("a JPEG");
+        let text = event.text(&picture);
+        group.throughput(Throughput::Bytes(len as u64));
+        group.bench_function(BenchmarkId::new("encode, serde_json", name), |b| {
+            b.iter(|| {
+                let base64 = STANDARD.encode(black_box(&jpeg));
+                let json = serde_json::json!(["stream", { "front": base64 }]);
+                format!("42{json}")
+            });
+        });
+        group.bench_function(BenchmarkId::new("encode, PictureEvent", name), |b| {
+            b.iter(|| event.text(black_box(&picture)));
+        });
+        group.bench_function(BenchmarkId::new("decode, serde_json", name), |b| {
+            b.iter(|| serde_json::from_str::<serde_json::Value>(&black_box(&*text)[2..]));
+        });
+        group.bench_function(BenchmarkId::new("decode, Decoder", name), |b| {
+            let mut decoder = Decoder::new(Limits::default());
+            b.iter(|| {
+                let packet = decoder
+                    .text(black_box(&text))
+                    .expect("it was written by us");
+                assert!(packet.is_some());
+            });
+        });
+    }
+    group.finish();
+}
+
+#[cfg(not(feature = "web"))]
+fn socketio(_: &mut Criterion) {}
+
 fn config() -> Criterion {
     Criterion::default()
         .sample_size(30)
@@ -279,6 +320,6 @@ fn config() -> Criterion {
 criterion_group! {
     name = wire_benches;
     config = config();
-    targets = encode, decode, bare, detect, resync
+    targets = encode, decode, bare, detect, resync, socketio
 }
 criterion_main!(wire_benches);

@@ -54,8 +54,12 @@ fn check(packet: &Packet) {
         again = decoder.binary(bytes.clone()).expect("it was good");
     }
     let again = again.expect("nothing is missing");
-    // The last bit of a number may be another one.
-    assert_eq!(again.encode().len().abs_diff(text.len()) / 100, 0);
+    assert_eq!(without_numbers(&again.encode()), without_numbers(&text));
+}
+
+/// The last bit of a number may be another one when it is read again.
+fn without_numbers(text: &str) -> String {
+    text.replace(|c: char| c.is_ascii_digit() || ".e+-".contains(c), "")
 }
 
 /// The attachments that `json` names.
