@@ -16,7 +16,20 @@ use crate::{
     wire::{Accept, Framing, WireError},
 };
 
-const DEFAULT_CAPTURE_TIME: bool = false;
+pub const DEFAULT_CAPTURE_TIME: bool = false;
+
+/// The property `capture-time`, the same for every element that has it.
+pub fn capture_time_property() -> glib::ParamSpec {
+    glib::ParamSpecBoolean::builder("capture-time")
+        .nick("Capture time")
+        .blurb(
+            "Stamp each picture with the wall-clock time of its capture, in a JPEG comment that \
+             decoders skip",
+        )
+        .default_value(DEFAULT_CAPTURE_TIME)
+        .mutable_ready()
+        .build()
+}
 
 /// How pictures are written: the properties that say so.
 #[derive(Debug, Default, Clone)]
@@ -39,15 +52,7 @@ impl Format {
                 .blurb("How each picture is written")
                 .mutable_ready()
                 .build(),
-            glib::ParamSpecBoolean::builder("capture-time")
-                .nick("Capture time")
-                .blurb(
-                    "Stamp each picture with the wall-clock time of its capture, in a \
-                     JPEG comment that decoders skip",
-                )
-                .default_value(DEFAULT_CAPTURE_TIME)
-                .mutable_ready()
-                .build(),
+            capture_time_property(),
         ]
     }
 

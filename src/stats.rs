@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
-use crate::wire::Framing;
+use crate::{clock::time_property, wire::Framing};
+
+pub const DEFAULT_INTERVAL: gst::ClockTime = gst::ClockTime::ZERO;
 
 /// The property `stats`, the same for every element that has it.
 pub fn property() -> glib::ParamSpec {
@@ -15,6 +17,39 @@ pub fn property() -> glib::ParamSpec {
         .blurb("Counts of frames, bytes and errors since the start; fps since the last look")
         .read_only()
         .build()
+}
+
+/// The property `stats-interval`, the same for every element that has it.
+pub fn interval_property() -> glib::ParamSpec {
+    time_property(
+        "stats-interval",
+        "Statistics interval",
+        "Nanoseconds after which a change of stats is notified again (0 = never)",
+        DEFAULT_INTERVAL,
+        gst::ClockTime::ZERO,
+    )
+}
+
+/// When the counts were told last.
+#[derive(Debug)]
+pub struct Told(Instant);
+
+impl Default for Told {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Told {
+    /// Whether it is time to tell them again, which is then done.
+    pub fn again(&mut self, interval: gst::ClockTime) -> bool {
+        let interval = Duration::from(interval);
+        let due = !interval.is_zero() && self.0.elapsed() >= interval;
+        if due {
+            self.0 = Instant::now();
+        }
+        due
+    }
 }
 
 /// Counts of one element since it was started.

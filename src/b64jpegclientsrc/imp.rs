@@ -76,7 +76,6 @@ const DEFAULT_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(10);
 const DEFAULT_RECONNECT: bool = true;
 const DEFAULT_RECONNECT_DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(250);
 const DEFAULT_RECONNECT_DELAY_MAX: gst::ClockTime = gst::ClockTime::from_seconds(5);
-const DEFAULT_STATS_INTERVAL: gst::ClockTime = gst::ClockTime::ZERO;
 
 #[derive(Debug, Clone)]
 struct Settings {
@@ -105,7 +104,7 @@ impl Default for Settings {
             reconnect_delay: DEFAULT_RECONNECT_DELAY,
             reconnect_delay_max: DEFAULT_RECONNECT_DELAY_MAX,
             quit_key: String::new(),
-            stats_interval: DEFAULT_STATS_INTERVAL,
+            stats_interval: stats::DEFAULT_INTERVAL,
         }
     }
 }
@@ -178,7 +177,7 @@ struct Session {
     /// Width and height of the last picture, as in the caps downstream.
     size: Option<Option<(u16, u16)>>,
     discont: bool,
-    stats_told: Instant,
+    stats_told: stats::Told,
 }
 
 impl Session {
@@ -198,7 +197,7 @@ impl Session {
             state: "",
             size: None,
             discont: true,
-            stats_told: Instant::now(),
+            stats_told: stats::Told::default(),
         }
     }
 
@@ -592,9 +591,7 @@ impl B64JpegClientSrc {
 
     /// Tells the counts, when it is time to.
     fn tell_stats(&self, session: &mut Session) {
-        let interval = Duration::from(self.settings().stats_interval);
-        if !interval.is_zero() && session.stats_told.elapsed() >= interval {
-            session.stats_told = Instant::now();
+        if session.stats_told.again(self.settings().stats_interval) {
             self.obj().notify("stats");
         }
     }
@@ -669,13 +666,7 @@ impl ObjectImpl for B64JpegClientSrc {
                 ),
                 quit::key_property(),
                 stats::property(),
-                time_property(
-                    "stats-interval",
-                    "Statistics interval",
-                    "Nanoseconds after which a change of stats is notified again (0 = never)",
-                    DEFAULT_STATS_INTERVAL,
-                    gst::ClockTime::ZERO,
-                ),
+                stats::interval_property(),
             ];
             properties.extend(Format::properties(
                 "after one more the server is tried anew, or the stream ends with an error",

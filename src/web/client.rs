@@ -684,7 +684,9 @@ async fn refused(target: &Target, answer: Answer, mut stream: Box<dyn Io>) -> Er
         return Error::Wrong(TOO_OLD.into());
     }
     let gist = http::gist(&body);
-    let said = if gist.is_empty() || reason.contains(&gist) {
+    let said = if gist.to_lowercase().contains(&reason.to_lowercase()) {
+        gist
+    } else if gist.is_empty() || reason.contains(&gist) {
         reason
     } else {
         format!("{reason}: {gist}")

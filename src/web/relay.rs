@@ -271,6 +271,7 @@ pub trait Client: ObjectSubclass<Type: IsA<gst::Element> + Send + Sync> {
 
 /// The connection of an element, from its start to its stop.
 pub struct Line {
+    url: String,
     /// There may be something to send.
     wake: Arc<Notify>,
     stop: watch::Sender<bool>,
@@ -286,6 +287,7 @@ impl Line {
         element: &C::Type,
         target: Target,
     ) -> Result<Self, gst::ErrorMessage> {
+        let url = target.url.to_string();
         let runtime = Runtime::new("b64jpeg-relay")
             .map_err(|error| gst::error_msg!(gst::ResourceError::Failed, ("{error}")))?;
         let wake = Arc::new(Notify::new());
@@ -307,6 +309,7 @@ impl Line {
             drop(doing);
         });
         Ok(Self {
+            url,
             wake,
             stop,
             done,
@@ -317,6 +320,11 @@ impl Line {
     /// Has [`Client::next`] be asked.
     pub fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// The relay, as messages name it.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Takes leave of the relay, if that does not take long.
@@ -550,24 +558,34 @@ impl<C: Client> Session<C> {
         let Some(element) = self.element.upgrade() else {
             return;
         };
-        let url = self.target.url.to_string();
         gst::info!(
             self.category,
             obj = element,
-            "{state}: {url} {}",
+            "{state}: {} {}",
+            self.target.url,
             cause.unwrap_or_default()
         );
-        let structure = gst::Structure::builder("socketio-connection")
-            .field("state", state)
-            .field("url", url)
-            .field_if_some("cause", cause)
-            .build();
-        let message = gst::message::Element::builder(structure)
-            .src(element.upcast_ref())
-            .build();
-        // Without a bus nobody listens.
-        let _ = element.post_message(message);
+        post(
+            element.upcast_ref(),
+            state,
+            &self.target.url.to_string(),
+            cause,
+        );
     }
+}
+
+/// Tells applications of a state of the connection.
+pub fn post(element: &gst::Element, state: &str, url: &str, cause: Option<&str>) {
+    let structure = gst::Structure::builder("socketio-connection")
+        .field("state", state)
+        .field("url", url)
+        .field_if_some("cause", cause)
+        .build();
+    let message = gst::message::Element::builder(structure)
+        .src(element)
+        .build();
+    // Without a bus nobody listens.
+    let _ = element.post_message(message);
 }
 
 /// Calls the element, if it is still there.

@@ -76,7 +76,7 @@ impl FromStr for Url {
             Some((_, rest)) => format!("…@{rest}"),
             None => shown.into(),
         };
-        let bad = |what: &str| format!("`url` {shown:?} is none: {what}");
+        let bad = |what: &str| format!("`url` {shown:?}: {what}");
         let flags = UriFlags::HAS_PASSWORD | UriFlags::ENCODED_PATH | UriFlags::ENCODED_QUERY;
         let uri = glib::Uri::parse(text, flags).map_err(|error| bad(error.message()))?;
         let tls = match uri.scheme().as_str() {

@@ -45,8 +45,9 @@ use once_cell::sync::Lazy;
 
 use super::SocketIoPayload;
 use crate::{
+    capture,
     framing::{self, JPEG_CAPS},
-    sender::Refused,
+    sender::{self, DEFAULT_CAPTURE_TIME, Refused},
     stats::{self, Stats},
     web::{
         client::{Connection, Incoming, Message},
@@ -73,6 +74,7 @@ const LAST: Duration = Duration::from_secs(10);
 struct Settings {
     relay: relay::Settings,
     payload: SocketIoPayload,
+    capture_time: bool,
     enabled: bool,
 }
 
@@ -81,6 +83,7 @@ impl Default for Settings {
         Self {
             relay: relay::Settings::default(),
             payload: SocketIoPayload::default(),
+            capture_time: DEFAULT_CAPTURE_TIME,
             enabled: DEFAULT_ENABLED,
         }
     }
@@ -156,11 +159,10 @@ impl Outbox {
         self.waiting.is_none() && self.under_way.is_none()
     }
 
-    /// Drops what waits.
+    /// Drops the picture that waits.
     fn clear(&mut self) {
-        let under_way = self.under_way.take().is_some();
-        let waiting = self.waiting.take().is_some();
-        self.stats.dropped += u64::from(under_way) + u64::from(waiting);
+        let dropped = self.waiting.take().is_some();
+        self.stats.dropped += u64::from(dropped);
     }
 
     /// As users read it.
@@ -226,6 +228,9 @@ impl SocketIoClientSink {
         let was = {
             let outbox = &mut *self.outbox();
             outbox.clear();
+            // Nobody knows how much of it has come.
+            let cut = outbox.under_way.take().is_some();
+            outbox.stats.dropped += u64::from(cut);
             std::mem::replace(&mut outbox.relay, relay)
         };
         self.changed.notify_all();
@@ -237,21 +242,29 @@ impl SocketIoClientSink {
     /// Leaves a picture for the connection, in the place of one that waits; tells why that
     /// cannot be.
     fn put(&self, buffer: &gst::BufferRef, jpeg: &[u8]) -> Result<(), WireError> {
-        let picture = Picture::new(jpeg)?;
-        let (payload, enabled) = {
+        let mut picture = Picture::new(jpeg)?;
+        let (payload, capture_time, enabled) = {
             let settings = self.settings();
-            (settings.payload, settings.enabled)
+            (settings.payload, settings.capture_time, settings.enabled)
         };
         let event = self.session().as_ref().map(|session| session.event.clone());
         let (Some(event), true) = (event, enabled && self.outbox().takes_frames()) else {
             self.outbox().stats.dropped += 1;
             return Ok(());
         };
+        if capture_time {
+            let obj = self.obj();
+            picture = picture.captured_at(capture::time_of(&*obj, &obj.segment(), buffer));
+        }
         let frame = Frame::new(&picture, &event, payload, buffer.size());
         {
             let outbox = &mut *self.outbox();
-            let replaced = outbox.waiting.replace(frame).is_some();
-            outbox.stats.dropped += u64::from(replaced);
+            // The connection may have been lost meanwhile.
+            let dropped = match outbox.takes_frames() {
+                true => outbox.waiting.replace(frame).is_some(),
+                false => true,
+            };
+            outbox.stats.dropped += u64::from(dropped);
         }
         self.check_length();
         if let Some(session) = &*self.session() {
@@ -273,8 +286,7 @@ impl SocketIoClientSink {
             if !too_long {
                 return;
             }
-            outbox.waiting = None;
-            outbox.stats.dropped += 1;
+            outbox.clear();
             if was_too_long {
                 return;
             }
@@ -382,6 +394,7 @@ impl ObjectImpl for SocketIoClientSink {
                     .blurb("How each picture is sent")
                     .mutable_ready()
                     .build(),
+                sender::capture_time_property(),
                 glib::ParamSpecBoolean::builder("enabled")
                     .nick("Enabled")
                     .blurb("Send pictures; otherwise they are dropped, and the connection stays")
@@ -405,14 +418,22 @@ impl ObjectImpl for SocketIoClientSink {
         let mut settings = self.settings();
         match pspec.name() {
             "payload" => settings.payload = value.get().expect(OF_TYPE),
+            "capture-time" => settings.capture_time = value.get().expect(OF_TYPE),
             "enabled" => settings.enabled = value.get().expect(OF_TYPE),
             name => settings.relay.set(name, value),
+        }
+        let enabled = settings.enabled;
+        drop(settings);
+        if !enabled {
+            self.outbox().clear();
+            self.changed.notify_all();
         }
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
             "payload" => self.settings().payload.to_value(),
+            "capture-time" => self.settings().capture_time.to_value(),
             "enabled" => self.settings().enabled.to_value(),
             "connected" => (self.outbox().relay == Relay::There).to_value(),
             "stats" => self.outbox().structure().to_value(),

@@ -16,7 +16,8 @@
 //! lets nobody in, is an error at the start; after there was a connection it is tried again
 //! from time to time. Each change is told once: as a warning or an information message for
 //! people, and as the element message `socketio-connection` with `url`, if there is one
-//! `cause`, and `state`: `connecting`, `connected`, `lost`, `waiting` or `refused`.
+//! `cause`, and `state`: `connecting`, `connected`, `streaming` (the first picture of a
+//! connection is there), `lost`, `waiting` or `refused`.
 //!
 //! With `reconnect=false` the stream ends with the connection: with EOS if the server has
 //! closed it, and with an error otherwise.
@@ -67,6 +68,8 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 
 const DEFAULT_RECONNECT: bool = true;
 
+/// What every JPEG begins with in base64.
+const BASE64_JPEG: &[u8] = b"/9j/";
 /// So many events wait for their answer; more of them are answered before their time.
 const MAX_ANSWERS: usize = 64;
 
@@ -76,6 +79,7 @@ struct Settings {
     tolerance: Tolerance,
     reconnect: bool,
     quit_key: String,
+    stats_interval: gst::ClockTime,
 }
 
 impl Default for Settings {
@@ -85,6 +89,7 @@ impl Default for Settings {
             tolerance: Tolerance::default(),
             reconnect: DEFAULT_RECONNECT,
             quit_key: String::new(),
+            stats_interval: stats::DEFAULT_INTERVAL,
         }
     }
 }
@@ -100,40 +105,47 @@ impl Found {
     /// The picture in the arguments of an event, which may be in `text`.
     fn of(args: &Args<'_>, text: &Bytes, camera: Option<&str>) -> Option<Self> {
         let argument = args.values.first()?;
+        let leaf = |value: &Json<'_>| Self::leaf(value, args, text);
         match (argument, camera) {
-            (Json::Object(_), Some(camera)) => Self::leaf(argument.get(camera)?, args, text),
-            (Json::Object(entries), None) => entries
-                .iter()
-                .find_map(|(_, value)| Self::leaf(value, args, text)),
+            (Json::Object(_), Some(camera)) => leaf(argument.get(camera)?),
+            (Json::Object(entries), None) => {
+                let leaves = || entries.iter().filter_map(|(_, value)| leaf(value));
+                leaves().find(Self::is_jpeg).or_else(|| leaves().next())
+            }
             (_, Some(_)) => None,
-            (value, None) => Self::leaf(value, args, text),
+            (value, None) => leaf(value),
         }
     }
 
     fn leaf(value: &Json<'_>, args: &Args<'_>, text: &Bytes) -> Option<Self> {
-        match value {
-            Json::Binary(index) => Some(Self {
+        const URL: &[u8] = b"data:";
+        let bytes = match value {
+            Json::Binary(index) => args.attachments.get(*index)?.clone(),
+            Json::String(string) => part_of(text, string.as_bytes()),
+            _ => return None,
+        };
+        // Python has base64 text in bytes, unless it is decoded.
+        let is_text = |bytes: &[u8]| bytes.starts_with(BASE64_JPEG) || bytes.starts_with(URL);
+        if matches!(value, Json::Binary(_)) && !is_text(&bytes) {
+            return Some(Self {
                 payload: Payload::Jpeg,
-                bytes: args.attachments.get(*index)?.clone(),
-            }),
-            Json::String(string) => {
-                let data = match string.strip_prefix("data:") {
-                    Some(url) => url.split_once(',').map_or(url, |(_, data)| data),
-                    None => string,
-                };
-                Some(Self {
-                    payload: Payload::Base64,
-                    bytes: part_of(text, data.as_bytes()),
-                })
-            }
-            _ => None,
+                bytes,
+            });
         }
+        let start = match memchr::memchr(b',', &bytes) {
+            Some(comma) if bytes.starts_with(URL) => comma + 1,
+            _ => 0,
+        };
+        Some(Self {
+            payload: Payload::Base64,
+            bytes: bytes.slice(start..),
+        })
     }
 
     /// Whether it begins as a JPEG does.
     fn is_jpeg(&self) -> bool {
         match self.payload {
-            Payload::Base64 => self.bytes.starts_with(b"/9j/"),
+            Payload::Base64 => self.bytes.starts_with(BASE64_JPEG),
             Payload::Jpeg => jpeg::is_jpeg(&self.bytes),
         }
     }
@@ -198,7 +210,8 @@ struct Inbox {
     /// The answers to the events up to that picture, and those to send.
     answers: Vec<Message>,
     answered: Vec<Message>,
-    /// The next picture is the first one of a connection.
+    /// The next picture is the first good one of a connection; there may be a gap before.
+    first: bool,
     discont: bool,
     /// There will be no more.
     ended: bool,
@@ -230,6 +243,7 @@ struct Stream {
     faults: Faults,
     /// Width and height of the last picture, as in the caps downstream.
     size: Option<Option<(u16, u16)>>,
+    stats_told: stats::Told,
 }
 
 #[derive(Default)]
@@ -334,7 +348,7 @@ impl SocketIoClientSrc {
         if let Some(time) = info.capture_time {
             capture::add_meta(output, time);
         }
-        {
+        let first = {
             let inbox = &mut *self.inbox();
             if std::mem::take(&mut inbox.discont) {
                 output.set_flags(gst::BufferFlags::DISCONT);
@@ -343,6 +357,12 @@ impl SocketIoClientSrc {
             if let Some(time) = info.capture_time {
                 inbox.delays.add(time, capture::now());
             }
+            std::mem::take(&mut inbox.first)
+        };
+        if first {
+            let url = self.line().as_ref().map(|line| line.url().to_owned());
+            let url = url.unwrap_or_default();
+            relay::post(self.obj().upcast_ref(), "streaming", &url, None);
         }
         gst::log!(CAT, imp = self, "{buffer:?}");
         buffer
@@ -372,6 +392,15 @@ impl SocketIoClientSrc {
         }
     }
 
+    /// Tells the counts, when it is time to.
+    fn tell_stats(&self) {
+        let interval = self.settings().stats_interval;
+        let again = self.stream().stats_told.again(interval);
+        if again {
+            self.obj().notify("stats");
+        }
+    }
+
     /// Says that an event is not what it is thought to be, unless that was said.
     fn tell_other(&self, text: &str) {
         if !std::mem::replace(&mut self.inbox().told_other, true) {
@@ -397,6 +426,7 @@ impl Client for SocketIoClientSrc {
         inbox.answered.clear();
         if connection.is_some() {
             inbox.connections += 1;
+            inbox.first = true;
             inbox.discont = true;
             inbox.told_other = false;
         }
@@ -506,6 +536,7 @@ impl ObjectImpl for SocketIoClientSrc {
                     .build(),
                 quit::key_property(),
                 stats::property(),
+                stats::interval_property(),
             ]);
             properties.extend(Tolerance::properties(
                 "ends the connection",
@@ -525,6 +556,10 @@ impl ObjectImpl for SocketIoClientSrc {
                 let key = value.get::<Option<_>>().expect(OF_TYPE);
                 settings.quit_key = key.unwrap_or_default();
             }
+            "stats-interval" => {
+                let time = value.get().expect(OF_TYPE);
+                settings.stats_interval = gst::ClockTime::from_nseconds(time);
+            }
             name @ ("max-frame-size" | "max-errors") => settings.tolerance.set(name, value),
             name => settings.relay.set(name, value),
         }
@@ -538,6 +573,7 @@ impl ObjectImpl for SocketIoClientSrc {
         match pspec.name() {
             "reconnect" => settings.reconnect.to_value(),
             "quit-key" => settings.quit_key.to_value(),
+            "stats-interval" => settings.stats_interval.nseconds().to_value(),
             name @ ("max-frame-size" | "max-errors") => settings.tolerance.get(name),
             name => settings.relay.get(name),
         }
@@ -657,7 +693,9 @@ impl PushSrcImpl for SocketIoClientSrc {
             let len = found.bytes.len();
             match found.decode(max) {
                 Ok((buffer, info)) => {
-                    return Ok(CreateSuccess::NewBuffer(self.give(len, buffer, info)));
+                    let buffer = self.give(len, buffer, info);
+                    self.tell_stats();
+                    return Ok(CreateSuccess::NewBuffer(buffer));
                 }
                 Err(error) => self.report(len, &Fault { number, error })?,
             }
