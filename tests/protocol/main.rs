@@ -726,7 +726,7 @@ fn errors_say_what_is_wrong() {
         ),
         (&["42"], "it has no array of arguments"),
         (&["42[]"], "it has no name"),
-        (&["42[7]"], "it has no name"),
+        (&["42[null]"], "it has no name"),
         (&["43[]"], "it has no id"),
         (&["44{}"], "it has no message"),
         (&["44"], "it has no message"),

@@ -253,9 +253,13 @@ fn valid(packet: &Value) -> Result<Value, &'static str> {
     match packet["type"].as_u64().unwrap() {
         0 => keep("data", data),
         1 => {}
-        2 if data.is_some_and(|data| data[0].is_string()) => {
+        2 if data.is_some_and(|data| data[0].is_string() || data[0].is_number()) => {
+            let mut data = data.unwrap().clone();
+            if data[0].is_number() {
+                data[0] = data[0].to_string().into();
+            }
             keep("id", packet.get("id"));
-            keep("data", data);
+            keep("data", Some(&data));
         }
         3 if data.is_some_and(Value::is_array) && packet.get("id").is_some() => {
             keep("id", packet.get("id"));

@@ -22,12 +22,12 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 64 MiB, 64 attachments, 10,000 values.
+    /// 64 MiB, 64 attachments, 100,000 values.
     fn default() -> Self {
         Self {
             max_packet: 64 << 20,
             max_attachments: 64,
-            max_values: 10_000,
+            max_values: 100_000,
         }
     }
 }
@@ -313,8 +313,11 @@ impl<'a> Head<'a> {
             (b'1', _) => Body::Disconnect,
             (b'2' | b'5', Some(Json::Array(values))) => {
                 let mut values = values.into_iter();
-                let Some(Json::String(name)) = values.next() else {
-                    return missing("name");
+                let name = match values.next() {
+                    Some(Json::String(name)) => name,
+                    // JavaScript makes no difference.
+                    Some(Json::Number(name)) => name.to_string().into(),
+                    _ => return missing("name"),
                 };
                 let values = values.collect();
                 Body::Event {
