@@ -595,6 +595,28 @@ fn any_text_is_a_packet_or_an_error() {
     });
 }
 
+#[test]
+fn odd_packets_mean_what_they_mean_elsewhere() {
+    for text in [
+        r#"44{"message":"first","message":"last","data":1,"data":2}"#,
+        r#"451-["a",{"_placeholder":false,"_placeholder":true,"num":7,"num":0}]"#,
+        r#"42["a",{"_placeholder":true,"num":0}]"#,
+        r#"42/lab?token=1,7["a"]"#,
+        r#"450-["a"]"#,
+        r#"41"transport close""#,
+        "40/lab",
+        "4007",
+        "1 and more",
+    ] {
+        let mut decoder = Decoder::new(Limits::default());
+        let mut model = naive::Decoder::new(Limits::default());
+        for message in [Ws::Text(text.into()), Ws::Binary(vec![7])] {
+            let model = model.take(&message).map_err(Into::into);
+            assert_eq!(read(&mut decoder, &message), model, "{text}");
+        }
+    }
+}
+
 // Limits and errors
 
 /// What comes of messages, the binary ones of which begin with a "b".
