@@ -412,9 +412,10 @@ impl Connection {
         }
         let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
             Some(Ok(Message::Close(frame))) => {
-                let reason = frame.map(|frame| format!(" ({} {})", frame.code, frame.reason));
-                let reason = reason.unwrap_or_default();
-                let cause = format!("the server closed the connection{}", reason.trim_end());
+                let mut cause = String::from("the server closed the connection");
+                if let Some(frame) = frame.filter(|frame| !frame.reason.is_empty()) {
+                    cause += &format!(": {}", http::printable(&frame.reason));
+                }
                 return Poll::Ready(Err(Lost::closed(cause)));
             }
             Some(message) => message.map_err(broken)?,

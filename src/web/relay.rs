@@ -252,6 +252,9 @@ impl Settings {
 
 /// What an element does with its connection. All of it in the runtime's thread.
 pub trait Client: ObjectSubclass<Type: IsA<gst::Element> + Send + Sync> {
+    /// Whether a connection is worth nothing before something was sent.
+    const SENDS: bool;
+
     /// Those that may have changed since the start.
     fn settings(&self) -> Settings;
     /// Whether to connect again when that has not worked, or the connection is lost.
@@ -382,7 +385,7 @@ impl<C: Client> Session<C> {
             };
             let wait = match opened {
                 Ok(connection) => match self.serve(connection).await {
-                    Some(lost) => self.lose(&lost),
+                    Some((lost, worked)) => self.lose(&lost, worked),
                     None => return,
                 },
                 Err(error) => self.put_off(error),
@@ -396,16 +399,18 @@ impl<C: Client> Session<C> {
         }
     }
 
-    /// Uses a connection until it is lost; nothing if the line was stopped before.
-    async fn serve(&mut self, mut connection: Connection) -> Option<Lost> {
+    /// Uses a connection until it is lost; how, and whether it was worth something. Nothing if
+    /// the line was stopped before.
+    async fn serve(&mut self, mut connection: Connection) -> Option<(Lost, bool)> {
         let since = Instant::now();
         self.ever = true;
         with(&self.element, |client: &C| {
             client.on_connection(Some(&connection))
         });
         self.tell("connected", None);
-        if std::mem::replace(&mut self.told, Told::Well) != Told::Well {
-            self.inform(&format!("{} is there again", self.target.url));
+        let mut worked = !C::SENDS;
+        if worked {
+            self.tell_well();
         }
 
         let mut sending = false;
@@ -432,6 +437,9 @@ impl<C: Client> Session<C> {
                     Ok(()) if sending => {
                         sending = false;
                         with(element, C::sent);
+                        if !std::mem::replace(&mut worked, true) {
+                            self.tell_well();
+                        }
                     }
                     Ok(()) => {}
                     Err(lost) => break lost,
@@ -444,14 +452,27 @@ impl<C: Client> Session<C> {
         if since.elapsed() >= self.delays().1 {
             self.backoff.reset();
         }
-        Some(lost)
+        Some((lost, worked))
+    }
+
+    /// All is well; said if something was not.
+    fn tell_well(&mut self) {
+        if std::mem::replace(&mut self.told, Told::Well) != Told::Well {
+            self.inform(&format!("{} is there again", self.target.url));
+        }
     }
 
     /// A connection was lost: how long to wait before the next one, if there is to be one.
-    fn lose(&mut self, lost: &Lost) -> Option<Duration> {
-        let text = format!("{} is lost: {}", self.target.url, lost.cause);
-        self.tell("lost", Some(&lost.cause));
+    fn lose(&mut self, lost: &Lost, worked: bool) -> Option<Duration> {
+        let (url, cause) = (&self.target.url, &lost.cause);
+        let text = format!("{url} is lost: {cause}");
+        let useless = format!("{url} takes no pictures: {cause}; trying again until it does");
+        self.tell("lost", Some(cause));
         if self.reconnects() {
+            if !worked {
+                self.warn(Told::Unreachable, &useless);
+                return Some(self.wait());
+            }
             self.told = Told::Lost;
             self.inform(&format!("{text}; trying again"));
             return Some(self.wait());

@@ -328,6 +328,8 @@ impl SocketIoClientSink {
 }
 
 impl Client for SocketIoClientSink {
+    const SENDS: bool = true;
+
     fn settings(&self) -> relay::Settings {
         self.settings().relay.clone()
     }

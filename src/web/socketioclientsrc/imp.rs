@@ -410,6 +410,8 @@ impl SocketIoClientSrc {
 }
 
 impl Client for SocketIoClientSrc {
+    const SENDS: bool = false;
+
     fn settings(&self) -> relay::Settings {
         self.settings().relay.clone()
     }
