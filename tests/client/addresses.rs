@@ -60,7 +60,7 @@ fn nobody_listens() {
 fn nobody_has_the_name() {
     for host in ["camera.invalid", "a..b", "ünbekannt.invalid", "%"] {
         let viewer = Viewer::new("reconnect=false port=4711");
-        viewer.src.set_property_from_str("host", host);
+        viewer.element.set_property_from_str("host", host);
         viewer.pipeline.play();
         expect_failure(viewer, host, 4711, "");
     }
@@ -81,7 +81,7 @@ fn nobody_can_have_the_name() {
         ("me:secret@camera", "password"),
     ] {
         let mut viewer = Viewer::new("");
-        viewer.src.set_property_from_str("host", host);
+        viewer.element.set_property_from_str("host", host);
         let playing = viewer.pipeline.0.set_state(gst::State::Playing);
         assert!(playing.is_err(), "{host}");
         let error = viewer.expect_error(&[what, "`host`", "`port`", "`uri`"]);
@@ -91,8 +91,10 @@ fn nobody_can_have_the_name() {
 
         // It can be put right.
         let server = Sender::new();
-        viewer.src.set_property("host", "127.0.0.1");
-        viewer.src.set_property("port", i32::from(server.port()));
+        viewer.element.set_property("host", "127.0.0.1");
+        viewer
+            .element
+            .set_property("port", i32::from(server.port()));
         viewer.pipeline.play();
         server.accept().send(DEFAULT.stream(pictures(1)));
         viewer.expect_frames(pictures(1));
@@ -107,7 +109,7 @@ fn brackets() {
         let mut viewer = Viewer::playing(&format!("reconnect=false host={host} port={port}"));
         let error = viewer.expect_error(&[&format!(" [::1]:{port}")]);
         assert!(!error.contains("[["), "{error}");
-        let uri = viewer.src.property::<String>("uri");
+        let uri = viewer.element.property::<String>("uri");
         assert!(uri.starts_with(&format!("b64jpeg://[::1]:{port}")), "{uri}");
     }
 }

@@ -213,7 +213,7 @@ fn a_live_source() {
     peer.send(DEFAULT.frame(&pictures(1)[0]));
     viewer.expect_frames(pictures(1));
 
-    let pad = viewer.src.static_pad("src").expect("a pad");
+    let pad = viewer.element.static_pad("src").expect("a pad");
     let mut latency = gst::query::Latency::new();
     assert!(pad.query(&mut latency));
     let zero = gst::ClockTime::ZERO;
@@ -241,7 +241,7 @@ fn queries_before_the_first_frame() {
     let server = Sender::new();
     let viewer = Viewer::of(&server, "");
     let peer = server.accept();
-    let pad = viewer.src.static_pad("src").expect("a pad");
+    let pad = viewer.element.static_pad("src").expect("a pad");
     let mut latency = gst::query::Latency::new();
     assert!(pad.query(&mut latency));
     assert!(latency.result().0, "it is live");

@@ -269,7 +269,7 @@ fn the_same_client_again_and_elsewhere() {
     for round in 1..=5 {
         let server = Sender::new();
         viewer
-            .src
+            .element
             .set_property_from_str("port", &server.port().to_string());
         viewer.pipeline.play();
         let mut peer = server.accept();

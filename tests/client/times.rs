@@ -148,7 +148,7 @@ fn from_the_payloader() {
 #[track_caller]
 fn notifications(viewer: &Viewer) -> mpsc::Receiver<gst::Structure> {
     let (sender, receiver) = mpsc::channel();
-    viewer.src.connect_notify(Some("stats"), move |src, _| {
+    viewer.element.connect_notify(Some("stats"), move |src, _| {
         let _ = sender.send(src.property("stats"));
     });
     receiver

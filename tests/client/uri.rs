@@ -178,14 +178,14 @@ fn another_address_while_it_plays() {
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
     viewer.expect_frames(pictures(2));
-    let before = settings(&viewer.src);
+    let before = settings(&viewer.element);
     let interface = viewer
-        .src
+        .element
         .dynamic_cast_ref::<gst::URIHandler>()
         .expect("one");
     let error = interface.set_uri("b64jpeg://camera").expect_err("it plays");
     assert_eq!(error.kind::<gst::URIError>(), Some(gst::URIError::BadState));
-    assert_eq!(settings(&viewer.src), before);
+    assert_eq!(settings(&viewer.element), before);
 }
 
 #[test]

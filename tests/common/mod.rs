@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod alone;
+pub mod door;
 pub mod peer;
 pub mod pipeline;
 pub mod process;
