@@ -16,12 +16,12 @@ use std::{
 use base64::prelude::*;
 use common::{
     FRAMINGS,
-    peer::{PYTHON, peer},
-    pipeline::{Pipeline, make_file, scratch},
+    peer::{PYTHON, peer, sum},
+    pipeline::{Pipeline, make_clip, scratch},
     process::{PATIENCE, Program, with_plugin},
     psnr,
 };
-use gst::{glib, prelude::*};
+use gst::prelude::*;
 
 const FRAMES: usize = 90;
 
@@ -368,13 +368,9 @@ impl Outcome {
     }
 }
 
-/// The SHA-256 of each picture, as the peers print it.
+/// The checksum of each picture.
 fn sums(pictures: &[Vec<u8>]) -> Vec<String> {
-    let sum = |picture| glib::compute_checksum_for_data(glib::ChecksumType::Sha256, picture);
-    pictures
-        .iter()
-        .map(|picture| sum(picture).expect("SHA-256").into())
-        .collect()
+    pictures.iter().map(|picture| sum(picture)).collect()
 }
 
 /// Plays a pipeline, less its sink, to its end.
@@ -390,18 +386,7 @@ fn run(line: &str) -> Outcome {
     }
 }
 
-/// A lossless clip whose frames all differ, in the colours of standard definition,
-/// which OpenCV and GStreamer decode to the same pictures.
-static CLIP: LazyLock<PathBuf> = LazyLock::new(|| {
-    let path = scratch("clip.mkv");
-    let elements = format!(
-        "videotestsrc num-buffers={FRAMES} pattern=smpte75 horizontal-speed=7
-         ! video/x-raw,format=I420,width=640,height=360,framerate=30/1
-         ! avenc_ffv1 ! matroskamux"
-    );
-    make_file(&elements, &path);
-    path
-});
+static CLIP: LazyLock<PathBuf> = LazyLock::new(|| make_clip("clip.mkv", FRAMES));
 
 fn decoded_clip() -> String {
     format!("filesrc location={} ! decodebin", CLIP.display())

@@ -21,17 +21,20 @@ EOF
 
 # What only the tests need; pipelines/setup.sh knows the rest.
 packages=(
+    curl ffmpeg  # watch as programs do that know HTTP only
     g++          # compiles libFuzzer
     iproute2     # networks in which nobody answers
     meson        # brings ninja
     procps       # kill
     python3-gi gir1.2-gst-plugins-base-1.0 # for the example in Python
     python3-opencv # an OpenCV that takes GStreamer pipelines
-    python3-venv   # for the OpenCV peers
+    python3-venv   # for the peers in Python
     shellcheck
     xdotool # presses keys
     xvfb    # a display for the windows
 )
+# Node from elsewhere brings its own npm, and cannot be installed beside Debian's.
+command -v npm >/dev/null || packages+=(nodejs npm)
 
 # cargo-fuzz's coverage feedback. Its sanitizers need a nightly compiler, this does not.
 coverage=(

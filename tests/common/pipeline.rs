@@ -105,8 +105,13 @@ impl Buffers {
     #[track_caller]
     pub fn of(element: &gst::Element, pad: &str) -> Self {
         let buffers = Self::default();
-        let log = buffers.clone();
-        let pad = element.static_pad(pad).expect("a pad");
+        buffers.add(&element.static_pad(pad).expect("a pad"));
+        buffers
+    }
+
+    /// Those that pass another pad, as well.
+    pub fn add(&self, pad: &gst::Pad) {
+        let log = self.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             if let Some(buffer) = info.buffer() {
                 let bytes = buffer.map_readable().expect("readable memory").to_vec();
@@ -114,7 +119,6 @@ impl Buffers {
             }
             gst::PadProbeReturn::Ok
         });
-        buffers
     }
 
     /// Those since this was asked last.
@@ -148,6 +152,20 @@ pub fn make_file(elements: &str, path: &Path) {
     file.set_property("location", path.to_str().expect("UTF-8"));
     pipeline.play();
     pipeline.wait_for_clean_end();
+}
+
+/// Makes a lossless clip whose frames all differ, in the colours of standard definition,
+/// which OpenCV and GStreamer decode to the same pictures.
+#[track_caller]
+pub fn make_clip(name: &str, frames: usize) -> PathBuf {
+    let path = scratch(name);
+    let elements = format!(
+        "videotestsrc num-buffers={frames} pattern=smpte75 horizontal-speed=7
+         ! video/x-raw,format=I420,width=640,height=360,framerate=30/1
+         ! avenc_ffv1 ! matroskamux"
+    );
+    make_file(&elements, &path);
+    path
 }
 
 /// A file for one test.

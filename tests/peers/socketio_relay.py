@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: MPL-2.0
+"""The usual relay with python-socketio alone, on an ASGI server.
+
+Says where it is "running on", and "client QUERY" for each client it takes.
+"""
+
+import socketio
+import uvicorn
+
+import relaying
+
+
+def main():
+    args = relaying.arguments(__doc__).parse_args()
+    sio = socketio.AsyncServer(async_mode="asgi", **relaying.options(args))
+
+    @sio.on("connect", namespace=args.namespace)
+    async def connect(sid, environ, auth=None):
+        if not relaying.is_welcome(args, auth):
+            raise socketio.exceptions.ConnectionRefusedError("wrong token")
+        relaying.report(environ["QUERY_STRING"])
+
+    @sio.on(args.event, namespace=args.namespace)
+    async def stream(sid, data):
+        await sio.emit(args.event, data, skip_sid=sid, namespace=args.namespace)
+
+    app = socketio.ASGIApp(sio, socketio_path=args.path)
+    uvicorn.run(app, port=args.port, ssl_certfile=args.certificate, ssl_keyfile=args.key)
+
+
+if __name__ == "__main__":
+    main()

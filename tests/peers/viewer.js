@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MPL-2.0
+
+// A viewer as a page has one: a Socket.IO client that takes each picture of an event.
+//
+// Prints "connected"; for each picture "frame [CAMERA] BYTES SHA256"; and "by TRANSPORT"
+// for each one it comes to use.
+
+const { createHash } = require("node:crypto");
+const fs = require("node:fs");
+const { parseArgs } = require("node:util");
+const { io } = require("socket.io-client");
+
+const { values: args, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    namespace: { type: "string", default: "/" },
+    event: { type: "string", default: "stream" },
+    path: { type: "string", default: "/socket.io" },
+    auth: { type: "string", default: "{}" },
+    ca: { type: "string" },
+  },
+});
+
+const socket = io(positionals[0] + args.namespace, {
+  path: args.path,
+  auth: JSON.parse(args.auth),
+  ca: args.ca && fs.readFileSync(args.ca),
+});
+
+const show = (picture, ...camera) => {
+  const jpeg = typeof picture === "string" ? Buffer.from(picture.split(",").pop(), "base64") : picture;
+  console.log("frame", ...camera, jpeg.length, createHash("sha256").update(jpeg).digest("hex"));
+};
+
+socket.on("connect", () => {
+  const { engine } = socket.io;
+  console.log("by", engine.transport.name);
+  engine.on("upgrade", (transport) => console.log("by", transport.name));
+  console.log("connected");
+});
+socket.on("connect_error", (error) => console.log("refused:", error.message));
+socket.on(args.event, (data) => {
+  if (typeof data === "string" || Buffer.isBuffer(data)) show(data);
+  else for (const [camera, picture] of Object.entries(data)) show(picture, camera);
+});

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MPL-2.0
+"""The usual viewer: a Socket.IO client that decodes each picture of an event with OpenCV.
+
+Prints "connected", and for each picture "frame [CAMERA] WIDTHxHEIGHT SHA256". What
+OpenCV cannot decode ends it with an error.
+"""
+
+import argparse
+import base64
+import hashlib
+import os
+import traceback
+
+import cv2
+import numpy
+
+import watching
+
+
+def show(picture, *camera):
+    if isinstance(picture, str):
+        _, _, text = picture.rpartition(",")  # behind "data:image/jpeg;base64", if that is there
+        picture = base64.b64decode(text, validate=True)
+    height, width = cv2.imdecode(numpy.frombuffer(picture, numpy.uint8), cv2.IMREAD_COLOR).shape[:2]
+    print("frame", *camera, f"{width}x{height}", hashlib.sha256(picture).hexdigest(), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    watching.add_arguments(parser)
+    args = parser.parse_args()
+    client = watching.client(args)
+
+    @client.on("connect", namespace=args.namespace)
+    def connect():
+        print("connected", flush=True)
+
+    @client.on(args.event, namespace=args.namespace)
+    def stream(data):
+        try:
+            if isinstance(data, dict):
+                for camera, picture in data.items():
+                    show(picture, camera)
+            else:
+                show(data)
+        except Exception:
+            # Or the client would go on without it.
+            traceback.print_exc()
+            os._exit(1)
+
+    watching.connect(client, args)
+    client.wait()
+
+
+if __name__ == "__main__":
+    main()
