@@ -4,10 +4,12 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod alone;
+pub mod certificates;
 pub mod door;
 pub mod peer;
 pub mod pipeline;
 pub mod process;
+pub mod relay;
 pub mod sender;
 pub mod viewer;
 pub mod wire;
