@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `socketioserversink` and the programs that people have: nothing is written for it.
+#![cfg(feature = "web")]
+
+mod common;
+
+use std::{
+    fs,
+    process::Command,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use common::{
+    door::Door,
+    peer::{peer, sum},
+    pipeline::{Buffers, Pipeline, scratch},
+    process::Program,
+    relay::watchers,
+    sender::{Port, eventually},
+};
+use gst::prelude::*;
+
+const WIDTH: usize = 320;
+const HEIGHT: usize = 240;
+
+/// Pictures of one colour each, every one brighter than the one before it by this much.
+const STEP: usize = 12;
+static SHADES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let shade = |shade: usize| {
+        let value = 0xff00_0000_u32 + 0x01_01_01 * (shade * STEP) as u32;
+        let pipeline = Pipeline::launch(&format!(
+            "videotestsrc num-buffers=1 pattern=solid-color foreground-color={value}
+             ! video/x-raw,format=RGB,width={WIDTH},height={HEIGHT} ! jfifconvert
+             ! jpegenc name=encoder ! fakesink"
+        ));
+        let jpegs = pipeline.collect("encoder", "src");
+        pipeline.play();
+        pipeline.wait_for_clean_end();
+        jpegs.take().remove(0)
+    };
+    (1..20).map(shade).collect()
+});
+
+/// The number of the picture that is as bright.
+#[track_caller]
+fn number(brightness: &str) -> usize {
+    let brightness: usize = brightness.parse().expect("a number");
+    let number = (brightness + STEP / 2) / STEP;
+    assert!(brightness.abs_diff(number * STEP) <= 2, "{brightness}");
+    number - 1
+}
+
+/// A server of what the test pushes.
+#[track_caller]
+fn server(properties: &str) -> Door {
+    let door = Door::launch(
+        &format!(
+            "appsrc name=feed format=time caps=image/jpeg is-live=true
+             ! socketioserversink name=door port=0 {properties}"
+        ),
+        "",
+    );
+    door.pipeline.play();
+    door
+}
+
+/// Its address, with something behind it.
+#[track_caller]
+fn url(server: &Door, path: &str) -> String {
+    let port = server.element.property::<i32>("current-port");
+    assert!(port > 0);
+    format!("http://127.0.0.1:{port}{path}")
+}
+
+/// A camera: all the shades, over and over, 25 times a second.
+struct Film {
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Film {
+    fn begin(server: &Door) -> Self {
+        let feed = server.pipeline.element::<gst_app::AppSrc>("feed");
+        let end = Arc::new(AtomicBool::new(false));
+        let ended = end.clone();
+        let thread = thread::spawn(move || {
+            for jpeg in SHADES.iter().cycle() {
+                let pushed = feed.push_buffer(gst::Buffer::from_slice(&jpeg[..]));
+                if pushed.is_err() || ended.load(Ordering::Relaxed) {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(40));
+            }
+        });
+        Self {
+            end,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Film {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Expects the numbers of pictures to go on as the film does; some may have been skipped,
+/// but not most of them.
+#[track_caller]
+fn expect_film(numbers: &[usize]) {
+    let len = SHADES.len();
+    for pair in numbers.windows(2) {
+        let step = (pair[1] + len - pair[0]) % len;
+        assert!((1..len / 2).contains(&step), "{numbers:?}");
+    }
+}
+
+/// Expects whole pictures of the film.
+#[track_caller]
+fn expect_jpegs(jpegs: &[Vec<u8>]) {
+    let numbers: Vec<_> = jpegs
+        .iter()
+        .map(|jpeg| {
+            let number = SHADES.iter().position(|shade| shade == jpeg);
+            number.unwrap_or_else(|| panic!("{} bytes that are none of ours", jpeg.len()))
+        })
+        .collect();
+    expect_film(&numbers);
+}
+
+#[test]
+fn opencv() {
+    let server = server("");
+    let _film = Film::begin(&server);
+    let mut capture = peer("mjpeg.py");
+    let printed = Program::start(capture.args([&url(&server, "/stream.mjpg"), "50"])).finish();
+    let frames = printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("frame "));
+    let numbers: Vec<_> = frames
+        .map(|frame| {
+            let (size, brightness) = frame.split_once(' ').expect("a brightness");
+            assert_eq!(size, format!("{WIDTH}x{HEIGHT}"));
+            number(brightness)
+        })
+        .collect();
+    assert_eq!(numbers.len(), 50, "{printed}");
+    expect_film(&numbers);
+}
+
+#[test]
+fn gstreamer() {
+    let server = server("");
+    let _film = Film::begin(&server);
+    let viewer = Pipeline::launch(&format!(
+        "souphttpsrc location={} is-live=true ! multipartdemux name=demux ! jpegdec
+         ! videoconvert ! video/x-raw,format=GRAY8 ! fakesink name=sink num-buffers=50 sync=false",
+        url(&server, "/stream.mjpg")
+    ));
+    let decoded = viewer.collect("sink", "sink");
+    let jpegs = Buffers::default();
+    let log = jpegs.clone();
+    viewer
+        .element::<gst::Element>("demux")
+        .connect_pad_added(move |_, pad| log.add(pad));
+    viewer.play();
+    viewer.wait_for_clean_end();
+    let decoded = decoded.take();
+    assert_eq!(decoded.len(), 50);
+    expect_jpegs(&jpegs.take());
+}
+
+#[test]
+fn ffmpeg() {
+    let server = server("");
+    let _film = Film::begin(&server);
+    let files = scratch("consumers-ffmpeg");
+    let _ = fs::remove_dir_all(&files);
+    fs::create_dir_all(&files).expect("a directory");
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg
+        .args(["-nostdin", "-loglevel", "warning", "-i"])
+        .arg(url(&server, "/stream.mjpg"))
+        .args(["-frames:v", "50", "-c", "copy", "-f", "image2"])
+        .arg(files.join("%02d.jpg"));
+    let printed = Program::start(&mut ffmpeg).finish();
+    assert_eq!(printed, "");
+    let jpegs: Vec<_> = (1..=50)
+        .map(|i| fs::read(files.join(format!("{i:02}.jpg"))).expect("a picture"))
+        .collect();
+    expect_jpegs(&jpegs);
+}
+
+/// A page of somebody else's. It shows each picture before there is another one.
+#[test]
+fn an_image_in_chromium() {
+    let server = server("");
+    server.push(&SHADES[0]);
+    let mut image = peer("image.py");
+    let mut image = Program::start(image.arg(url(&server, "/stream.mjpg")));
+    for expected in 0..SHADES.len() {
+        if expected > 0 {
+            server.push(&SHADES[expected]);
+        }
+        loop {
+            let line = image.expect_line("brightness ");
+            let brightness = line.trim_start_matches("brightness ");
+            // The page is white before the first picture.
+            if brightness != "255" {
+                assert_eq!(number(brightness), expected);
+                break;
+            }
+        }
+    }
+}
+
+/// Runs curl; returns the code and the type of the answer, and the answer.
+#[track_caller]
+fn curl(args: &[&str], url: &str) -> (String, Vec<u8>) {
+    let file = scratch(&format!("curl-{:?}", thread::current().id()));
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--max-time", "60"])
+        .args(["--write-out", "%{http_code} %{content_type}\n", "--output"])
+        .arg(&file)
+        .args(args)
+        .arg(url);
+    let printed = Program::start(&mut curl).finish();
+    let body = fs::read(&file).expect("an answer");
+    fs::remove_file(&file).expect("a file");
+    (printed.trim().into(), body)
+}
+
+#[test]
+fn snapshots_with_curl() {
+    let server = server("");
+    let snapshot = url(&server, "/snapshot.jpg");
+    let (answer, _) = curl(&[], &snapshot);
+    assert!(answer.starts_with("503 "), "{answer}");
+    for (number, shade) in (1..).zip(&SHADES[..5]) {
+        server.push(shade);
+        eventually("it has it", || {
+            (server.stat("frames") == number).then_some(())
+        });
+        let (answer, body) = curl(&[], &snapshot);
+        assert_eq!(answer, "200 image/jpeg");
+        assert!(body == *shade, "another picture");
+    }
+}
+
+#[test]
+fn a_token() {
+    let server = server("token=secret");
+    server.push(&SHADES[0]);
+    eventually("it has it", || (server.stat("frames") == 1).then_some(()));
+    let snapshot = url(&server, "/snapshot.jpg");
+    for (args, query) in [
+        (&[][..], ""),
+        (&[], "?token=guess"),
+        (&["--header", "Authorization: Bearer guess"], ""),
+    ] {
+        let (answer, body) = curl(args, &format!("{snapshot}{query}"));
+        assert!(answer.starts_with("401 "), "{answer}");
+        assert!(!body.windows(3).any(|bytes| bytes == b"\xff\xd8\xff"));
+    }
+    for (args, query) in [
+        (&[][..], "?token=secret"),
+        (&["--header", "Authorization: Bearer secret"], ""),
+    ] {
+        let (answer, body) = curl(args, &format!("{snapshot}{query}"));
+        assert_eq!(answer, "200 image/jpeg");
+        assert!(body == SHADES[0]);
+    }
+    show(&server, &[r#"--auth={"token":"secret"}"#]);
+}
+
+/// Has a viewer in Python, and one with the program that pages have, see every picture.
+#[track_caller]
+fn show(server: &Door, args: &[&str]) {
+    let mut watchers = watchers(&url(server, ""), args);
+    let (first, rest) = SHADES.split_first().expect("some");
+    server.push(first);
+    for watcher in &mut watchers {
+        // Whether there was another one before it or not.
+        watcher.0.expect_line(&sum(first));
+    }
+    for shade in rest {
+        server.push(shade);
+        for watcher in &mut watchers {
+            watcher.expect("", shade);
+        }
+    }
+    // It began with long polling.
+    watchers[1].0.expect_line("by websocket");
+}
+
+#[test]
+fn viewers_of_relays() {
+    show(&server(""), &[]);
+}
+
+#[test]
+fn two_cameras() {
+    let port = Port::new();
+    let server = Door::launch(
+        &format!(
+            "appsrc name=feed format=time caps=image/jpeg is-live=true
+             ! socketioserversink name=door camera=front port={0}
+             appsrc name=other format=time caps=image/jpeg is-live=true
+             ! socketioserversink camera=back port={0}",
+            port.number()
+        ),
+        "",
+    );
+    server.pipeline.play();
+    let other = server.pipeline.element::<gst_app::AppSrc>("other");
+    let mut watchers = watchers(&url(&server, ""), &[]);
+    for pair in SHADES.chunks_exact(2) {
+        server.push(&pair[0]);
+        let back = gst::Buffer::from_slice(&pair[1][..]);
+        other.push_buffer(back).expect("it plays");
+        for watcher in &mut watchers {
+            let mut missing = vec![("front", sum(&pair[0])), ("back", sum(&pair[1]))];
+            while !missing.is_empty() {
+                let line = watcher.0.expect_line("frame ");
+                missing.retain(|(name, sum)| !(line.contains(name) && line.contains(sum)));
+            }
+        }
+    }
+    for (camera, expected) in [("front", &SHADES[16]), ("back", &SHADES[17])] {
+        let snapshot = url(&server, &format!("/snapshot.jpg?camera={camera}"));
+        let (answer, body) = curl(&[], &snapshot);
+        assert_eq!(answer, "200 image/jpeg");
+        assert!(body == *expected, "another picture");
+    }
+}
