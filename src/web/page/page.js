@@ -11,7 +11,7 @@ const OLD = 50;
 /** Where we were turned away we ask again after so long. */
 const REFUSED = 10 * SECOND;
 /** The quickest of so many looks at the server's clock counts. */
-const LOOKS = 12;
+const LOOKS = 60;
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const grid = $("#cameras");
@@ -37,6 +37,10 @@ class Camera {
   painted = [];
   /** Since when there has been nothing new. */
   since = performance.now();
+  /** Whether the last one cannot be shown. */
+  broken = false;
+  /** Whether the server has this camera no more. */
+  gone = false;
 
   constructor(name) {
     this.name = name;
@@ -87,6 +91,7 @@ class Camera {
   trouble() {
     const quiet = performance.now() - this.since;
     if (!["live", "waiting"].includes(view())) return "";
+    if (this.gone) return "This camera has gone";
     if (this.broken) return "This picture is broken";
     if (!this.picture) return "Waiting for the first picture";
     return quiet > STALLED ? `No new picture for ${Math.floor(quiet / SECOND)} s` : "";
@@ -98,6 +103,7 @@ class Camera {
     trouble.hidden = !trouble.textContent;
     write($(".figures", this.element), this.figures());
     this.element.classList.toggle("chosen", this === chosen);
+    this.element.classList.toggle("gone", this.gone);
     this.button.ariaPressed = this === chosen;
     this.button.disabled = cameras.size < 2;
   }
@@ -168,7 +174,11 @@ const socket = io("/view", {
   auth: (give) => give(storage.token ? { token: storage.token } : {}),
 });
 
+/** Whether the server of this connection has named its cameras. */
+let greeted;
+
 socket.on("connect", () => {
+  greeted = false;
   clock.looks = [];
   clock.look();
   for (const camera of cameras.values()) camera.restart();
@@ -193,7 +203,7 @@ socket.on("connect_error", ({ message }) => {
   if (socket.active) {
     enter("lost", "The server does not answer");
   } else if (message === "token") {
-    enter("token", storage.token && "The server does not accept this token");
+    enter("token", storage.token && "The server does not accept this token.");
     delete storage.token;
   } else {
     enter(message === "full" ? "full" : "lost", `The server refuses: ${message}`);
@@ -206,12 +216,15 @@ function connectAfter(delay) {
 }
 
 socket.on("hello", ({ cameras: names, name, version }) => {
+  for (const camera of names) cameras.set(camera, cameras.get(camera) ?? new Camera(camera));
   for (const camera of cameras.values()) {
-    if (names.includes(camera.name)) continue;
+    // What was painted last stays until the next connection: all go before a server does.
+    camera.gone = !names.includes(camera.name);
+    if (!camera.gone || greeted) continue;
     camera.element.remove();
     cameras.delete(camera.name);
   }
-  for (const name of names) cameras.set(name, cameras.get(name) ?? new Camera(name));
+  greeted = true;
   choose(cameras.get(chosen?.name));
   write($("#version"), `${name} ${version}`);
 });
@@ -314,9 +327,16 @@ const time = (date) => date.toLocaleTimeString();
 /** Each in short; and in a notice, with a button, where pictures have to wait for that. */
 const words = {
   connecting: () => ["Connecting", `To ${address.host}.`],
-  lost: () => ["Reconnecting", `${cause}. There has been no connection since ${time(since)}; the pictures go on as soon as there is one.`],
-  token: () => [cause ? "Wrong token" : "Token needed", `${cause || "This server asks its viewers for one"}.`, "Watch"],
-  full: () => ["All places are taken", "The server lets no more viewers in. This page asks again every 10 seconds.", "Ask now"],
+  lost: () => [
+    "Reconnecting",
+    `${cause}. There has been no connection since ${time(since)}; the pictures go on as soon as there is one.`,
+  ],
+  token: () => [cause ? "Wrong token" : "Token needed", cause || "This server asks its viewers for one.", "Watch"],
+  full: () => [
+    "All places are taken",
+    "The server lets no more viewers in. This page asks again every 10 seconds.",
+    "Ask now",
+  ],
   quit: () => ["Stopped", "You have stopped watching. Nothing is sent to this page any more.", "Watch again"],
   waiting: () => ["Waiting for the first picture"],
   paused: () => [paused ? `Paused since ${time(paused)}` : "Paused while nobody looks"],
