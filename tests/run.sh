@@ -21,6 +21,7 @@ EOF
 
 # What only the tests need; pipelines/setup.sh knows the rest.
 packages=(
+    chromium     # watches as most people do
     curl ffmpeg  # watch as programs do that know HTTP only
     g++          # compiles libFuzzer
     iproute2     # networks in which nobody answers

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The viewer page, served by `socketioserversink` and watched in Chromium.
+#![cfg(feature = "web")]
+
+mod common;
+
+use std::{fs, path::PathBuf};
+
+use common::{
+    peer::peer,
+    pipeline::{Pipeline, scratch},
+    process::Program,
+    sender::Port,
+};
+use serde_json::Value;
+
+/// Pictures a second.
+const RATE: &str = "15";
+const RED: [u8; 3] = [200, 16, 16];
+const BLUE: [u8; 3] = [16, 16, 200];
+
+/// A white ball that moves before a colour, and its server.
+fn camera([r, g, b]: [u8; 3], port: &Port, properties: &str) -> String {
+    let colour = u32::from_be_bytes([0xff, r, g, b]);
+    let port = port.number();
+    format!(
+        "videotestsrc is-live=true pattern=ball background-color={colour}
+         ! video/x-raw,format=RGB,width=320,height=240,framerate={RATE}/1 ! jfifconvert
+         ! jpegenc ! socketioserversink port={port} {properties} "
+    )
+}
+
+fn one_camera(port: &Port, properties: &str) -> Pipeline {
+    let pipeline = Pipeline::launch(&camera(RED, port, &format!("name=red {properties}")));
+    pipeline.play();
+    pipeline
+}
+
+fn two_cameras(port: &Port) -> Pipeline {
+    let front = camera(RED, port, "name=red camera=front");
+    let back = camera(BLUE, port, "name=blue camera=back");
+    let pipeline = Pipeline::launch(&(front + &back));
+    pipeline.play();
+    pipeline
+}
+
+/// Somebody at a browser.
+struct Viewer {
+    program: Program,
+    /// Where downloads and screenshots are.
+    directory: PathBuf,
+    host: String,
+}
+
+impl Viewer {
+    fn new(scene: &str, port: &Port) -> Self {
+        let directory = scratch(&format!("browser-{scene}"));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(&directory).expect("a directory");
+        let host = format!("127.0.0.1:{}", port.number());
+        let mut page = peer("page.py");
+        page.args([scene, &format!("http://{host}/")])
+            .args(["--rate", RATE, "--token", "secret", "--directory"])
+            .arg(&directory);
+        Self {
+            program: Program::start(&mut page),
+            directory,
+            host,
+        }
+    }
+
+    /// Waits for the next finding.
+    #[track_caller]
+    fn finding(&mut self) -> Value {
+        let line = self.program.expect_line("{");
+        serde_json::from_str(&line).unwrap_or_else(|err| panic!("{line}: {err}"))
+    }
+
+    /// Expects the next finding to be this one.
+    #[track_caller]
+    fn expect(&mut self, finding: &str) {
+        let expected = finding.replace("HOST", &self.host);
+        let expected: Value = serde_json::from_str(&expected).expect("JSON");
+        assert_eq!(self.finding(), expected);
+    }
+}
+
+#[track_caller]
+fn assert_colour(found: &Value, expected: [u8; 3]) {
+    let found: [u8; 3] = serde_json::from_value(found.clone()).expect("a colour");
+    let near = |(a, b): (u8, u8)| a.abs_diff(b) <= 6;
+    assert!(
+        found.into_iter().zip(expected).all(near),
+        "{found:?} instead of {expected:?}"
+    );
+}
+
+#[test]
+fn watching() {
+    let port = Port::new();
+    let pipeline = two_cameras(&port);
+    let sent = ["red", "blue"].map(|sink| pipeline.collect(sink, "sink"));
+    let mut viewer = Viewer::new("watch", &port);
+    viewer.expect(r#"{"title": "2 cameras – HOST"}"#);
+    let colours = &viewer.finding()["colours"];
+    assert_colour(&colours["front"], RED);
+    assert_colour(&colours["back"], BLUE);
+
+    let measured = viewer.finding();
+    assert_eq!(measured["sizes"], Value::from(["320×240"; 2].to_vec()));
+    for delay in measured["delays"].as_array().expect("delays") {
+        // By the clock of the captures: by any other it would be years, or nothing.
+        assert!((1..60_000).contains(&delay.as_u64().expect("a number")));
+    }
+
+    viewer.expect(r#"{"alone": ["back"], "title": "back – HOST"}"#);
+    viewer.expect(r#"{"alone": ["front"], "title": "front – HOST"}"#);
+    viewer.expect(r#"{"all": ["back", "front"]}"#);
+    viewer.expect(r#"{"paused": true}"#);
+
+    let snapshots = [viewer.finding(), viewer.finding()];
+    let sent = sent.map(|pictures| pictures.take());
+    for snapshot in &snapshots {
+        let name = snapshot["snapshot"].as_str().expect("a name");
+        let camera = usize::from(name.starts_with("back "));
+        assert!(name.starts_with(["front ", "back "][camera]), "{name}");
+        let jpeg = fs::read(viewer.directory.join(name)).expect("a file");
+        assert!(sent[camera].contains(&jpeg), "{name}: not as it was sent");
+    }
+
+    let finding = viewer.finding();
+    let quit = finding["quit"].as_str().expect("words");
+    assert!(quit.contains("You have stopped watching"), "{quit}");
+    viewer.expect(r#"{"console": []}"#);
+    viewer.program.finish();
+    assert_eq!(pipeline.messages(), [""; 0]);
+}
+
+#[test]
+fn a_phone() {
+    let port = Port::new();
+    let _pipeline = two_cameras(&port);
+    let mut viewer = Viewer::new("phone", &port);
+    viewer.expect(r#"{"inside": true, "upright": true, "width": 378}"#);
+    viewer.expect(r#"{"alone": ["back"]}"#);
+    viewer.expect(r#"{"console": []}"#);
+    viewer.program.finish();
+}
+
+#[test]
+fn a_token() {
+    let port = Port::new();
+    let _pipeline = one_camera(&port, "token=secret");
+    let mut viewer = Viewer::new("token", &port);
+    let finding = viewer.finding();
+    let wrong = finding["wrong"].as_str().expect("words");
+    assert!(wrong.contains("does not accept this token"), "{wrong}");
+    assert_eq!(finding["pictures"], 0);
+    viewer.expect(r#"{"console": []}"#);
+    for _link in ["?token=", "#token="] {
+        viewer.expect(r#"{"url": "http://HOST/", "console": []}"#);
+    }
+    viewer.program.finish();
+}
+
+#[test]
+fn a_full_server() {
+    let port = Port::new();
+    let _pipeline = one_camera(&port, "max-clients=1");
+    let mut viewer = Viewer::new("full", &port);
+    let finding = viewer.finding();
+    let full = finding["full"].as_str().expect("words");
+    assert!(full.contains("no more viewers"), "{full}");
+    viewer.expect(r#"{"console": []}"#);
+    viewer.program.finish();
+}
+
+#[test]
+fn a_source_that_stalls_and_a_server_that_restarts() {
+    let port = Port::new();
+    let pipeline = one_camera(&port, "");
+    let mut viewer = Viewer::new("restart", &port);
+    viewer.expect(r#"{"stop": "source"}"#);
+    pipeline.settle(gst::State::Paused);
+    viewer.expect(r#"{"start": "source"}"#);
+    pipeline.play();
+    viewer.expect(r#"{"console": []}"#);
+
+    viewer.expect(r#"{"stop": "server"}"#);
+    pipeline.settle(gst::State::Null);
+    let finding = viewer.finding();
+    let lost = finding["lost"].as_str().expect("words");
+    assert!(
+        lost.contains("The server has closed the connection"),
+        "{lost}"
+    );
+    assert_eq!(finding["title"], format!("Reconnecting – {}", viewer.host));
+    assert_eq!(finding["cameras"], 1);
+    viewer.expect(r#"{"start": "server"}"#);
+    pipeline.play();
+    viewer.expect(r#"{"console": []}"#);
+    viewer.program.finish();
+}
