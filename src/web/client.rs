@@ -15,17 +15,12 @@ use std::{
     time::Duration,
 };
 
-use base64_turbo::STANDARD;
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use rustls::{CertificateError, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, lookup_host},
-    task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
-use tokio_rustls::TlsConnector;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -37,22 +32,20 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    http::{self, Answer},
+    diagnosis::{TOO_OLD, no_http, refused, turned_away},
+    dial::{Io, connect},
+    http::{self, Answer, request},
     protocol::{self, Args, Body, Decoder, Json, Limits, Packet},
-    tls,
     url::Url,
 };
-use crate::{
-    tcp::{client::HEAD_START, known_addresses, listen::tune},
-    wire::{self, Glimpse},
-};
+use crate::wire::Glimpse;
 
 /// Room in a message for what stands round a picture, such as the name of the event.
 const AROUND: usize = 64 << 10;
-/// So many answers to pings and events wait to be sent; then nothing more is read.
-const MAX_REPLIES: usize = 256;
-/// How long it may take to find out what is wrong.
-const SECOND_LOOK: Duration = Duration::from_secs(2);
+/// So many messages wait to be sent, such as answers to pings; then nothing more is read.
+const MAX_WAITING: usize = 256;
+/// A server cannot promise to be silent for longer.
+const MAX_SILENCE: Duration = Duration::from_secs(24 * 3600);
 /// As much is read at once.
 const READ_BUFFER: usize = 64 << 10;
 
@@ -89,6 +82,8 @@ pub struct Lost {
     pub cause: String,
     /// Whether the server has closed it in so many words.
     pub closed: bool,
+    /// Whether what it sent is to blame.
+    pub bad: bool,
 }
 
 impl Lost {
@@ -96,6 +91,15 @@ impl Lost {
         Self {
             cause: cause.into(),
             closed: false,
+            bad: false,
+        }
+    }
+
+    fn bad(cause: impl Into<String>) -> Self {
+        Self {
+            cause: cause.into(),
+            closed: false,
+            bad: true,
         }
     }
 
@@ -103,6 +107,7 @@ impl Lost {
         Self {
             cause: cause.into(),
             closed: true,
+            bad: false,
         }
     }
 }
@@ -115,6 +120,15 @@ pub struct Incoming<'a> {
     pub answer: Option<String>,
     /// The text that strings in it may be part of.
     pub text: &'a Bytes,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Everything was sent.
+    Sent,
+    /// An event came that was of use.
+    Taken,
 }
 
 /// Something to send.
@@ -132,10 +146,9 @@ pub struct Connection {
     /// How long the server may be silent, and since when it is.
     silence: Duration,
     heard: Instant,
-    /// What is not sent yet: whether there is something, so many answers in it, and since
-    /// when nothing of it was taken.
-    sending: bool,
-    replies: usize,
+    /// Messages that are not sent yet, what the system has taken so far, and since when it
+    /// has taken nothing.
+    waiting: usize,
     written: u64,
     stalled: Instant,
 }
@@ -212,10 +225,9 @@ impl Connection {
             timeout: target.timeout,
             max_payload: None,
             // Until it says something else.
-            silence: Duration::from_secs(3600),
+            silence: MAX_SILENCE,
             heard: Instant::now(),
-            sending: false,
-            replies: 0,
+            waiting: 0,
             written: 0,
             stalled: Instant::now(),
         };
@@ -245,7 +257,8 @@ impl Connection {
             let packet = self.decoder.text(&text);
             match packet.map_err(|error| not_ours(error.to_string()))? {
                 Some(Packet::Open(open)) => {
-                    self.silence = open.ping_interval.saturating_add(open.ping_timeout);
+                    let silence = open.ping_interval.saturating_add(open.ping_timeout);
+                    self.silence = silence.min(MAX_SILENCE);
                     self.max_payload = open.max_payload;
                     let hello = Body::Connect(target.auth.clone());
                     let hello = protocol::Message::new(&*target.namespace, hello).encode();
@@ -290,64 +303,69 @@ impl Connection {
             .try_for_each(|message| self.push(message))
     }
 
-    /// Returns when everything was sent, or nothing more will be. Events that come before
-    /// that are given to `listen`. To be dropped and called again at any time.
-    pub async fn turn(&mut self, mut listen: impl FnMut(Incoming<'_>)) -> Result<(), Lost> {
+    /// Returns when something was done. `listen` is given the events that come, and tells
+    /// whether they are of use. To be dropped and called again at any time.
+    pub async fn turn(
+        &mut self,
+        mut listen: impl FnMut(Incoming<'_>) -> bool,
+    ) -> Result<Turn, Lost> {
         loop {
-            let was_sending = self.sending;
+            let was_sending = self.waiting > 0;
             let message = match self.receive_or_sent(was_sending).await? {
-                None => return Ok(()),
+                None => return Ok(Turn::Sent),
                 Some(message) => message,
             };
-            match message {
-                Message::Text(text) if !self.listens && is_event(&text) => {}
-                Message::Text(text) => {
+            let taken = match message {
+                Message::Text(text) if self.listens || !is_event(&text) => {
                     let packet = self.decoder.text(&text).map_err(bad_message)?;
-                    if let Some(packet) = packet {
-                        let bytes = Bytes::from(text.clone());
-                        self.take(packet, &bytes, &mut listen)?;
+                    match packet {
+                        Some(packet) => {
+                            let bytes = Bytes::from(text.clone());
+                            self.take(packet, &bytes, &mut listen)?
+                        }
+                        None => false,
                     }
                 }
-                Message::Binary(_) if !self.listens => {}
-                Message::Binary(data) => {
-                    if let Some(packet) = self.decoder.binary(data).map_err(bad_message)? {
-                        self.take(packet, &Bytes::new(), &mut listen)?;
+                Message::Binary(data) if self.listens => {
+                    match self.decoder.binary(data).map_err(bad_message)? {
+                        Some(packet) => self.take(packet, &Bytes::new(), &mut listen)?,
+                        None => false,
                     }
                 }
-                _ => {}
+                _ => false,
+            };
+            if taken {
+                return Ok(Turn::Taken);
             }
         }
     }
 
-    /// Does what a packet wants.
+    /// Does what a packet wants; tells whether it was an event that is of use.
     fn take(
         &mut self,
         packet: Packet<'_>,
         text: &Bytes,
-        listen: &mut impl FnMut(Incoming<'_>),
-    ) -> Result<(), Lost> {
+        listen: &mut impl FnMut(Incoming<'_>) -> bool,
+    ) -> Result<bool, Lost> {
         match packet {
             Packet::Ping(data) => {
-                self.replies += 1;
-                self.push(Packet::Pong(data).encode().into())
+                self.push(Packet::Pong(data).encode().into())?;
+                Ok(false)
             }
             Packet::Close => Err(Lost::closed("the server closed the connection")),
             Packet::Message(message) if message.namespace == self.namespace => {
                 match &message.body {
-                    Body::Event { name, args, .. } => {
-                        listen(Incoming {
-                            name,
-                            args,
-                            answer: message.answer(Args::default()).map(|a| a.encode()),
-                            text,
-                        });
-                        Ok(())
-                    }
+                    Body::Event { name, args, .. } => Ok(listen(Incoming {
+                        name,
+                        args,
+                        answer: message.answer(Args::default()).map(|a| a.encode()),
+                        text,
+                    })),
                     Body::Disconnect => Err(Lost::closed("the server disconnected us")),
-                    _ => Ok(()),
+                    _ => Ok(false),
                 }
             }
-            _ => Ok(()),
+            _ => Ok(false),
         }
     }
 
@@ -360,10 +378,10 @@ impl Connection {
 
     /// Puts a message behind what is on its way.
     fn push(&mut self, message: Message) -> Result<(), Lost> {
-        if !self.sending {
-            self.sending = true;
+        if self.waiting == 0 {
             self.stalled = Instant::now();
         }
+        self.waiting += 1;
         Pin::new(&mut self.socket)
             .start_send(message)
             .map_err(broken)
@@ -392,7 +410,7 @@ impl Connection {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, sent: bool) -> Poll<Result<Option<Message>, Lost>> {
-        if self.sending {
+        if self.waiting > 0 {
             let flushed = Pin::new(&mut self.socket).poll_flush(cx).map_err(broken)?;
             let written = self.socket.get_ref().written;
             if written != self.written {
@@ -400,14 +418,13 @@ impl Connection {
                 self.stalled = Instant::now();
             }
             if flushed.is_ready() {
-                self.sending = false;
-                self.replies = 0;
+                self.waiting = 0;
                 if sent {
                     return Poll::Ready(Ok(None));
                 }
             }
         }
-        if self.replies > MAX_REPLIES {
+        if self.waiting > MAX_WAITING {
             return Poll::Pending;
         }
         let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
@@ -429,14 +446,14 @@ impl Connection {
     fn deadline(&self) -> Instant {
         let silent = self.heard + self.silence;
         match self.timeout {
-            Some(timeout) if self.sending => silent.min(self.stalled + timeout),
+            Some(timeout) if self.waiting > 0 => silent.min(self.stalled + timeout),
             _ => silent,
         }
     }
 
     fn check_patience(&self) -> Result<(), Lost> {
         let now = Instant::now();
-        if let Some(timeout) = self.timeout.filter(|_| self.sending)
+        if let Some(timeout) = self.timeout.filter(|_| self.waiting > 0)
             && now >= self.stalled + timeout
         {
             let time = timeout.as_secs_f64();
@@ -456,16 +473,17 @@ fn is_event(text: &str) -> bool {
 }
 
 fn bad_message(error: protocol::ProtocolError) -> Lost {
-    Lost::torn(format!("its message is bad: {error}"))
+    Lost::bad(format!("its message is bad: {error}"))
 }
 
 /// What a websocket has come to.
 fn broken(error: tungstenite::Error) -> Lost {
     use tungstenite::Error;
     match error {
-        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => Lost::torn(format!(
-            "its message of {size} bytes is over the limit of {max_size}; if it is right, \
-             raise max-frame-size"
+        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => Lost::bad(format!(
+            "its message of {size} bytes is over the limit of {}; if it is right, raise \
+             max-frame-size",
+            max_size - AROUND
         )),
         Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Lost::torn("the connection ended")
@@ -477,299 +495,9 @@ fn broken(error: tungstenite::Error) -> Lost {
         Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
             Lost::torn("the connection ended")
         }
-        error => Lost::torn(error.to_string()),
+        error => Lost::bad(error.to_string()),
     }
 }
-
-const NEEDS_TLS: &str = "it speaks TLS; use https://";
-const TOO_OLD: &str = "it speaks an old Socket.IO (Engine.IO 3); upgrade the server: to \
-    python-socketio 5, Flask-SocketIO 5, Node socket.io 3, or newer ones";
-
-/// What a server says that does not let us into the namespace, and what to do.
-fn turned_away(target: &Target, message: &str) -> String {
-    let message = http::printable(message);
-    let lower = message.to_ascii_lowercase();
-    let namespace = &target.namespace;
-    // The second is what python-socketio says.
-    let unknown =
-        lower.contains("namespace") || lower == "unable to connect" && namespace != protocol::ROOT;
-    let advice = if unknown {
-        "is `namespace` right?"
-    } else if target.auth.is_some() {
-        "is `auth` right?"
-    } else {
-        "does it want a token in `auth`?"
-    };
-    format!("it does not let us into the namespace {namespace}: {message:?}; {advice}")
-}
-
-/// A request for a transport.
-fn request(target: &Target, transport: &str, headers: &str) -> String {
-    let url = &target.url;
-    let authorization = url
-        .user()
-        .map(|user| format!("Authorization: Basic {}\r\n", STANDARD.encode(user)));
-    format!(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {}/{}\r\n{}{headers}\r\n",
-        url.target(transport),
-        url.authority(),
-        env!("CARGO_PKG_NAME"),
-        env!("CARGO_PKG_VERSION"),
-        authorization.unwrap_or_default(),
-    )
-}
-
-/// A connection, with TLS if that is wanted.
-async fn connect(target: &Target, stage: &mut &'static str) -> Result<Box<dyn Io>, Error> {
-    let url = &target.url;
-    let stream = dial(&url.host, url.port).await?;
-    tune(&stream);
-    let Some(tls) = &target.tls else {
-        return Ok(Box::new(stream));
-    };
-    *stage = "it takes connections, but does not speak TLS; use http:// if it is meant not to";
-    let name = ServerName::try_from(url.host.clone())
-        .map_err(|_| Error::Wrong(format!("no certificate can be for {:?}", url.host)))?;
-    match TlsConnector::from(tls.clone()).connect(name, stream).await {
-        Ok(stream) => Ok(Box::new(stream)),
-        Err(error) => Err(no_tls(&error)),
-    }
-}
-
-/// A connection to the first address of a host that answers. The next one is tried when
-/// those before it have failed, and also when they take their time.
-async fn dial(host: &str, port: u16) -> Result<TcpStream, Error> {
-    let failed = |error: io::Error| Error::Unreachable(error.to_string());
-    let addresses = match known_addresses(host, port) {
-        Some(addresses) => addresses,
-        None => lookup_host((host, port)).await.map_err(failed)?.collect(),
-    };
-    let mut addresses = addresses.into_iter().peekable();
-    let mut attempts = JoinSet::new();
-    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    loop {
-        if let Some(address) = addresses.next() {
-            attempts.spawn(TcpStream::connect(address));
-        }
-        let next = sleep_until(Instant::now() + HEAD_START);
-        tokio::select! {
-            attempt = attempts.join_next() => match attempt {
-                Some(Ok(Ok(stream))) => {
-                    // Where nobody listens and the port is one that the system hands out, it
-                    // may have been handed to this very connection.
-                    if stream.peer_addr().ok() != stream.local_addr().ok() {
-                        return Ok(stream);
-                    }
-                    failure = io::ErrorKind::ConnectionRefused.into();
-                }
-                Some(Ok(Err(error))) => failure = error,
-                Some(Err(_)) => {}
-                None if addresses.peek().is_none() => return Err(failed(failure)),
-                None => {}
-            },
-            () = next, if addresses.peek().is_some() => {}
-        }
-    }
-}
-
-/// Why there is no TLS.
-fn no_tls(error: &io::Error) -> Error {
-    use rustls::Error as Tls;
-    let inner = error
-        .get_ref()
-        .and_then(|error| error.downcast_ref::<Tls>());
-    let wrong = match inner {
-        Some(Tls::InvalidCertificate(error)) => match error {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "its certificate has expired; it has to be renewed there, if the clock here is \
-                 right"
-                    .into()
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "its certificate is not valid yet; is the clock here right?".into()
-            }
-            CertificateError::NotValidForNameContext {
-                expected,
-                presented,
-            } => {
-                let names = presented
-                    .iter()
-                    // DnsName("…")
-                    .map(|name| name.split('"').nth(1).unwrap_or(name))
-                    .collect::<Vec<_>>();
-                format!(
-                    "its certificate is for {}, and not for {}; `url` has to name it like that",
-                    names.join(", "),
-                    expected.to_str()
-                )
-            }
-            error if *error == CertificateError::UnknownIssuer || tls::is_self_signed(error) => {
-                "its certificate is from somebody whom this machine does not know; if it is \
-                 right, name that one's certificate, or its own, with ca-file"
-                    .into()
-            }
-            error => format!("its certificate cannot be trusted: {error}"),
-        },
-        Some(Tls::InvalidMessage(_)) => {
-            "it does not speak TLS; use http:// if it is meant not to".into()
-        }
-        Some(error) => format!("it refuses TLS: {error}"),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            return Error::Unreachable(
-                "it closed the connection when TLS was to begin; use http:// if it is meant \
-                 not to speak TLS"
-                    .into(),
-            );
-        }
-        None => return Error::Unreachable(error.to_string()),
-    };
-    Error::Wrong(wrong)
-}
-
-/// Why there is no HTTP.
-async fn no_http(target: &Target, error: http::Error) -> Error {
-    match error {
-        // Some do not wait until it was written.
-        http::Error::Io(error) if error.kind() != io::ErrorKind::ConnectionReset => {
-            Error::Unreachable(error.to_string())
-        }
-        http::Error::Closed | http::Error::Io(_) => {
-            if !target.url.tls && speaks_tls(target).await {
-                return Error::Wrong(NEEDS_TLS.into());
-            }
-            match polling(target).await {
-                Some((404, _)) => Error::Wrong(no_socket_io(target, "404")),
-                _ => Error::Unreachable(format!(
-                    "it closed the connection instead of opening a websocket at {}",
-                    target.url.path()
-                )),
-            }
-        }
-        http::Error::Foreign(bytes) => {
-            let what = match (&*bytes, wire::foreign(&bytes)) {
-                // An alert, or a handshake.
-                ([0x15 | 0x16, 3, ..], _) => NEEDS_TLS.into(),
-                (_, Some(foreign)) => format!("it does not speak HTTP, but {foreign}"),
-                _ if wire::recognise(&bytes).is_some() => {
-                    "it does not speak HTTP, but sends pictures over TCP; \
-                     b64jpegclientsrc takes them"
-                        .into()
-                }
-                _ => format!(
-                    "it does not speak HTTP: its answer begins with {}",
-                    Glimpse::of(&bytes)
-                ),
-            };
-            Error::Wrong(what)
-        }
-    }
-}
-
-/// Why a server gives no websocket.
-async fn refused(target: &Target, answer: Answer, mut stream: Box<dyn Io>) -> Error {
-    let status = answer.status;
-    let reason = answer.reason();
-    let location = answer.header("location").map(|location| {
-        let shown = location.split(['?', '#']).next().unwrap_or_default();
-        http::printable(shown)
-    });
-    let kind = answer.header("content-type").unwrap_or_default();
-    if kind.starts_with("multipart/x-mixed-replace") {
-        return Error::Wrong(
-            "it is no Socket.IO server, but sends MJPEG; use souphttpsrc ! multipartdemux".into(),
-        );
-    }
-    let body = answer.body(&mut stream).await;
-    drop(stream);
-    if is_too_old(&body) {
-        return Error::Wrong(TOO_OLD.into());
-    }
-    let gist = http::gist(&body);
-    let said = if gist.to_lowercase().contains(&reason.to_lowercase()) {
-        gist
-    } else if gist.is_empty() || reason.contains(&gist) {
-        reason
-    } else {
-        format!("{reason}: {gist}")
-    };
-    match status {
-        300..=399 => Error::Wrong(match location {
-            Some(location) => format!("it is at {location} now ({said}); set `url` to that"),
-            None => format!("it is somewhere else now ({said})"),
-        }),
-        401 | 403 | 407 => Error::Wrong(format!(
-            "it lets nobody in like that ({said}); has `url` the user, password or token it \
-             wants?"
-        )),
-        404 => Error::Wrong(no_socket_io(target, &said)),
-        408 | 425 | 429 | 502..=504 => Error::Unreachable(format!("it answers {said}")),
-        _ => match polling(target).await {
-            Some((_, body)) if is_too_old(&body) => Error::Wrong(TOO_OLD.into()),
-            Some((_, body)) if body.contains("\"sid\"") => Error::Wrong(
-                "it speaks Socket.IO, but has no websockets; for Flask-SocketIO: pip install \
-                 simple-websocket"
-                    .into(),
-            ),
-            Some((404, _)) => Error::Wrong(no_socket_io(target, &said)),
-            _ if status == 500 => Error::Unreachable(format!("it answers {said}")),
-            _ => Error::Wrong(format!(
-                "it is no Socket.IO server: it answers {said} where a websocket ought to be"
-            )),
-        },
-    }
-}
-
-/// Whether this is what servers say that are too old, or too old for us.
-fn is_too_old(body: &str) -> bool {
-    let body = body.to_ascii_lowercase();
-    ["unsupported version of the", "unsupported protocol version"]
-        .iter()
-        .any(|text| body.contains(text))
-}
-
-/// What to do about a path at which there is nothing.
-fn no_socket_io(target: &Target, said: &str) -> String {
-    format!(
-        "there is no Socket.IO at {} ({said}); the path in `url` is that of Socket.IO, mostly \
-         none, and a namespace is for `namespace`",
-        target.url.path()
-    )
-}
-
-/// What a server answers to a client that does without websockets.
-async fn polling(target: &Target) -> Option<(u16, String)> {
-    let ask = async {
-        let mut stream = connect(target, &mut "").await.ok()?;
-        let request = request(target, "polling", "Connection: close\r\n");
-        let answer = Answer::to(&mut stream, &request).await.ok()?;
-        Some((answer.status, answer.body(&mut stream).await))
-    };
-    timeout(SECOND_LOOK, ask).await.ok()?
-}
-
-/// Whether a server answers to TLS, whatever its certificate.
-async fn speaks_tls(target: &Target) -> bool {
-    let Ok(tls) = tls::client("") else {
-        return false;
-    };
-    let url = &target.url;
-    let ask = async {
-        let stream = dial(&url.host, url.port).await.ok()?;
-        let name = ServerName::try_from(url.host.clone()).ok()?;
-        match TlsConnector::from(tls).connect(name, stream).await {
-            Ok(_) => Some(()),
-            Err(error) => {
-                let inner = error.get_ref()?.downcast_ref()?;
-                matches!(inner, rustls::Error::InvalidCertificate(_)).then_some(())
-            }
-        }
-    };
-    matches!(timeout(SECOND_LOOK, ask).await, Ok(Some(())))
-}
-
-/// A connection of any kind.
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// A connection that counts what it takes.
 struct Watched {

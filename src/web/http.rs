@@ -5,10 +5,13 @@
 
 use std::{io, time::Duration};
 
+use base64_turbo::STANDARD;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
+
+use super::client::Target;
 
 /// The longest head of an answer.
 const MAX_HEAD: usize = 16 << 10;
@@ -129,6 +132,22 @@ impl Answer {
         let lines = body.split("\r\n").skip(1).step_by(2);
         lines.collect()
     }
+}
+
+/// A request for a transport.
+pub fn request(target: &Target, transport: &str, headers: &str) -> String {
+    let url = &target.url;
+    let authorization = url
+        .user()
+        .map(|user| format!("Authorization: Basic {}\r\n", STANDARD.encode(user)));
+    format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {}/{}\r\n{}{headers}\r\n",
+        url.target(transport),
+        url.authority(),
+        env!("CARGO_PKG_NAME"),
+        env!("CARGO_PKG_VERSION"),
+        authorization.unwrap_or_default(),
+    )
 }
 
 /// What a body says in so many words: a line of text, or the title of a page.

@@ -3,6 +3,8 @@
 //! Socket.IO and HTTP: pictures to and from relays, and in browsers.
 
 mod client;
+mod diagnosis;
+mod dial;
 mod http;
 pub mod protocol;
 mod relay;

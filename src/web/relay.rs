@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    client::{Connection, Error, Incoming, Lost, Message, Target},
+    client::{Connection, Error, Incoming, Lost, Message, Target, Turn},
     protocol::{self, Json, PictureEvent},
     runtime::Runtime,
     tls,
@@ -265,8 +265,10 @@ pub trait Client: ObjectSubclass<Type: IsA<gst::Element> + Send + Sync> {
     fn next(&self) -> Option<Vec<Message>>;
     /// All of that was sent.
     fn sent(&self);
-    /// An event came.
-    fn take(&self, event: &Incoming<'_>);
+    /// An event came; whether it is of use.
+    fn take(&self, event: &Incoming<'_>) -> bool;
+    /// The connection was lost because of what came.
+    fn spoiled(&self) {}
     /// There will be no connection any more: because of an error, which has been told, or
     /// because the server has closed it.
     fn ended(&self);
@@ -348,6 +350,8 @@ enum Told {
     Well,
     /// That the connection was lost.
     Lost,
+    /// That it was lost because of what came.
+    Bad,
     /// That it cannot be reached.
     Unreachable,
     /// That it is none, or does not let us in.
@@ -408,8 +412,8 @@ impl<C: Client> Session<C> {
             client.on_connection(Some(&connection))
         });
         self.tell("connected", None);
-        let mut worked = !C::SENDS;
-        if worked {
+        let mut worked = false;
+        if !C::SENDS && self.told != Told::Bad {
             self.tell_well();
         }
 
@@ -423,7 +427,8 @@ impl<C: Client> Session<C> {
             }
             let element = &self.element;
             let turn = connection.turn(|event| {
-                with(element, |client: &C| client.take(&event));
+                let taken = with(element, |client: &C| client.take(&event));
+                taken.unwrap_or_default()
             });
             tokio::select! {
                 biased;
@@ -433,17 +438,20 @@ impl<C: Client> Session<C> {
                     with(&self.element, |client: &C| client.on_connection(None));
                     return None;
                 }
-                turn = turn => match turn {
-                    Ok(()) if sending => {
-                        sending = false;
-                        with(element, C::sent);
-                        if !std::mem::replace(&mut worked, true) {
-                            self.tell_well();
+                turn = turn => {
+                    let works = match turn {
+                        Ok(Turn::Sent) if sending => {
+                            sending = false;
+                            with(element, C::sent);
+                            C::SENDS
                         }
+                        Ok(turn) => turn == Turn::Taken,
+                        Err(lost) => break lost,
+                    };
+                    if works && !std::mem::replace(&mut worked, true) {
+                        self.tell_well();
                     }
-                    Ok(()) => {}
-                    Err(lost) => break lost,
-                },
+                }
                 () = self.wake.notified(), if !sending => {}
             }
         };
@@ -468,13 +476,18 @@ impl<C: Client> Session<C> {
         let text = format!("{url} is lost: {cause}");
         let useless = format!("{url} takes no pictures: {cause}; trying again until it does");
         self.tell("lost", Some(cause));
+        if lost.bad {
+            with(&self.element, C::spoiled);
+        }
         if self.reconnects() {
-            if !worked {
+            if lost.bad {
+                self.warn(Told::Bad, &format!("{text}; trying again"));
+            } else if C::SENDS && !worked {
                 self.warn(Told::Unreachable, &useless);
-                return Some(self.wait());
+            } else {
+                self.told = Told::Lost;
+                self.inform(&format!("{text}; trying again"));
             }
-            self.told = Told::Lost;
-            self.inform(&format!("{text}; trying again"));
             return Some(self.wait());
         }
         if lost.closed {

@@ -207,7 +207,7 @@ mod tests {
             ("http://", "host"),
             ("http://:80", "host"),
             ("http://relay:0", "port"),
-            ("http://relay:65536", "port"),
+            ("http://relay:65536", "65536"),
             ("http://relay/#top", "fragment"),
             ("http://relay/a b", ""),
             ("http://a b/", ""),

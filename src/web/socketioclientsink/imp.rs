@@ -369,7 +369,9 @@ impl Client for SocketIoClientSink {
         self.changed.notify_all();
     }
 
-    fn take(&self, _event: &Incoming<'_>) {}
+    fn take(&self, _event: &Incoming<'_>) -> bool {
+        false
+    }
 
     fn ended(&self) {
         self.leave(Relay::Failed);

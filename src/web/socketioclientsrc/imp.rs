@@ -52,6 +52,7 @@ use crate::{
     stats::{self, Stats},
     web::{
         client::{Connection, Incoming, Message},
+        http,
         protocol::{Args, Json},
         relay::{self, Client, Line},
     },
@@ -441,7 +442,7 @@ impl Client for SocketIoClientSrc {
 
     fn sent(&self) {}
 
-    fn take(&self, event: &Incoming<'_>) {
+    fn take(&self, event: &Incoming<'_>) -> bool {
         let (name, camera) = {
             let settings = self.settings();
             let camera = settings.relay.camera().map(str::to_owned);
@@ -455,18 +456,20 @@ impl Client for SocketIoClientSrc {
                     event.name
                 ));
             }
-            return;
+            return false;
         }
         let found = Found::of(event.args, event.text, camera.as_deref());
         let answer = event.answer.clone().map(Message::from);
         let Some(found) = found else {
+            let (text, bad) = without_picture(&name, event.args, camera.as_deref());
             {
                 let inbox = &mut *self.inbox();
+                inbox.stats.errors += u64::from(bad);
                 inbox.answered.extend(answer);
             }
             self.wake();
-            self.tell_other(&without_picture(&name, event.args, camera.as_deref()));
-            return;
+            self.tell_other(&text);
+            return false;
         };
         {
             let inbox = &mut *self.inbox();
@@ -481,6 +484,11 @@ impl Client for SocketIoClientSrc {
             }
         }
         self.changed.notify_all();
+        true
+    }
+
+    fn spoiled(&self) {
+        self.inbox().stats.errors += 1;
     }
 
     fn ended(&self) {
@@ -489,25 +497,32 @@ impl Client for SocketIoClientSrc {
     }
 }
 
-/// What an event has in the place of the picture that is looked for.
-fn without_picture(event: &str, args: &Args<'_>, camera: Option<&str>) -> String {
+/// What an event has in the place of the picture that is looked for, and whether that is
+/// bad. Pictures of other cameras are not.
+fn without_picture(event: &str, args: &Args<'_>, camera: Option<&str>) -> (String, bool) {
     let argument = args.values.first();
     match (argument, camera) {
-        (Some(Json::Object(entries)), Some(camera)) => {
-            let mut names: Vec<_> = entries
+        (Some(object @ Json::Object(entries)), Some(camera)) if object.get(camera).is_none() => {
+            let names: Vec<_> = entries
                 .iter()
                 .map(|(name, _)| format!("{name:?}"))
                 .collect();
-            names.truncate(8);
-            let names = names.join(", ");
-            format!("The event {event:?} has no picture of `camera` {camera:?}, but has {names}")
+            let names = http::printable(&names.join(", "));
+            (
+                format!("The event {event:?} has nothing of `camera` {camera:?}, but of {names}"),
+                false,
+            )
         }
-        (Some(Json::String(_) | Json::Binary(_)), Some(camera)) => format!(
-            "The event {event:?} has a picture without the name of a camera, and `camera` is \
-             {camera:?}"
+        (Some(Json::String(_) | Json::Binary(_)), Some(camera)) => (
+            format!(
+                "The event {event:?} has a picture without the name of a camera, and `camera` is \
+                 {camera:?}"
+            ),
+            false,
         ),
-        _ => format!(
-            "The event {event:?} has no picture in its first argument, neither text nor binary"
+        _ => (
+            format!("The event {event:?} has no picture as its first argument, no text nor binary"),
+            true,
         ),
     }
 }
