@@ -25,6 +25,7 @@ case :${GST_PLUGIN_PATH:-}: in
 esac
 
 default_port=9999
+default_web_port=8080
 # Frames that may wait for one slow viewer before whole frames are dropped for it,
 # and how long all may take to read the last ones when a file has ended.
 live_queue=25
@@ -45,6 +46,7 @@ test_picture=(pattern=smpte horizontal-speed=4 !
 host=
 port=
 input=
+inputs=() # if there are several: those of the elements source0, source1, ...
 dry_run=
 
 # ---- words ------------------------------------------------------------------
@@ -106,6 +108,20 @@ value_of() {
     value=$2
 }
 
+# Options are read by functions that set `taken` to the number of words they have used, or
+# fail at an option that is none of theirs. This one comes last.
+common_options="  --dry-run     print the gst-launch-1.0 line and do nothing else
+  --help        this text"
+
+common_option() {
+    taken=1
+    case $1 in
+        --dry-run) dry_run=yes ;;
+        --help) usage && exit ;;
+        *) usage_error "there is no option $1" ;;
+    esac
+}
+
 # number NAME VALUE LEAST MOST
 number() {
     if [[ ! $2 =~ ^[0-9]{1,9}$ ]] || ((10#$2 < $3 || 10#$2 > $4)); then
@@ -133,18 +149,21 @@ address() {
     [[ $1 == *:* ]] && printf '[%s]:%s' "$1" "$2" || printf '%s:%s' "$1" "$2"
 }
 
-# file_uri PATH: absolute, every byte that is not plain percent-encoded.
-file_uri() {
-    local LC_ALL=C path i byte
-    path=$(realpath -ms -- "$1")
-    printf 'file://'
-    for ((i = 0; i < ${#path}; i++)); do
-        byte=${path:i:1}
+# percent_encode TEXT: every byte that is not plain, as URIs want it.
+percent_encode() {
+    local LC_ALL=C i byte
+    for ((i = 0; i < ${#1}; i++)); do
+        byte=${1:i:1}
         case $byte in
             [A-Za-z0-9/._~-]) printf '%s' "$byte" ;;
             *) printf '%%%02X' "'$byte" ;;
         esac
     done
+}
+
+# file_uri PATH
+file_uri() {
+    printf 'file://%s' "$(percent_encode "$(realpath -ms -- "$1")")"
 }
 
 # property NAME VALUE: as the pipeline parser of gst-launch-1.0 reads it.
@@ -294,6 +313,7 @@ follow() {
 }
 
 ended() {
+    speaker=${speakers[ERROR]-}
     [[ -z ${messages[ERROR]-} ]] || fail "${messages[ERROR]}" ''
     if ((exit_status[$1])) && [[ -z $ending$failure ]]; then
         failure="$1 failed with status ${exit_status[$1]}; it last said: $last_line"
@@ -367,8 +387,9 @@ window_closed='The window was closed.'
 
 # What `heard` has read of messages that are not complete yet, and what comes next.
 # Two threads print them: a warning may come between the lines of an error.
-declare -A messages=() # by level
+declare -A messages=() speakers=() # by level
 level=
+speaker= # the element that the last complete one is from
 expected=
 last_line=
 
@@ -390,6 +411,7 @@ heard() {
         'ERROR: from element '* | 'WARNING: from element '*)
             level=${line%%:*}
             line=${line#*: from element }
+            speakers[$level]=${line%% *}
             messages[$level]=${line#* }
             ;;
         'Additional debug info:') expected=${level:+place} ;;
@@ -421,6 +443,7 @@ field() {
 # passed on.
 report() {
     local message=${messages[$level]-} failed=$level text
+    speaker=${speakers[$level]-}
     expected=
     unset "messages[$level]"
     level=${!messages[*]} # the other one, if there is one
@@ -431,7 +454,8 @@ report() {
     whole_text "$message" "$1"
     case $text in
         # It is told in words where it matters: what has no decoder, who is not there.
-        'No decoder available'* | *'; trying again'*) ;;
+        'No decoder available'*) ;;
+        *'; trying again until it '*) [[ -n $peer && $speaker == *"$connects"* ]] || complain "warning: $text" ;;
         *) [[ -n $ending ]] || complain "warning: $text" ;;
     esac
 }
@@ -477,9 +501,13 @@ show_rate() {
 # explain MESSAGE DETAIL: sets `failure` to one sentence that says what to do.
 explain() {
     local message=$1 detail=$2 text
+    # One of several.
+    [[ ! $speaker =~ :source([0-9]+) ]] || input=${inputs[BASH_REMATCH[1]]}
     case "$message $detail" in
         'Cannot listen on '*)
             failure=$message ;;
+        *'no element "socketio'*)
+            failure="the plugin in $plugin_dir was built without the Cargo feature 'web'; build it with that, as pipelines/setup.sh does" ;;
         *'no element "b64jpeg'*)
             failure="GStreamer does not find our plugin in $plugin_dir; run pipelines/setup.sh" ;;
         *'no element '*)
@@ -495,7 +523,7 @@ explain() {
             failure="$input cannot be opened, or broke off" ;;
         *)
             whole_text "$message" "$detail"
-            [[ $text == *"$input"* ]] || text="$input: $text"
+            [[ $speaker == *SocketIo* || $text == *"$input"* ]] || text="$input: $text"
             failure=$text
             ;;
     esac
@@ -513,40 +541,176 @@ outcome() {
     exit 0
 }
 
+# ---- sources ----------------------------------------------------------------
+# What serve.sh, web.sh and relay-out.sh take pictures from.
+
+live=
+width=
+quality=
+as_asked=() # the options, for another script
+source_kinds="SOURCE is one of
+  a file        any video
+  a URI         rtsp://, http://, https:// ...; b64jpeg://HOST:PORT is what a server of
+                length-prefixed base64 JPEG sends
+  /dev/videoN   a camera, or 'camera' for the first one
+  screen        what this X display shows
+  test          a moving test picture with a clock
+(write ./test for a file of that name). What makes JPEGs itself, as an MJPEG camera does,
+has them sent as they are, unless --width or --quality is given."
+source_options="  --width W     scale to this width, keeping the aspect ratio (default 800);
+                0 leaves the size alone
+  --quality Q   JPEG quality, 0 to 100 (default 80)"
+
+source_option() {
+    taken=2
+    case $1 in
+        --width) value_of "$@" && number --width "$value" 0 16384 && width=$value ;;
+        --quality) value_of "$@" && number --quality "$value" 0 100 && quality=$value ;;
+        *) return 1 ;;
+    esac
+    as_asked+=("$1=$value")
+}
+
+# Whether the source in `input` goes on for ever.
+is_live() {
+    [[ $input == @(camera|/dev/video*|screen|test|rtsp://*|rtsps://*|b64jpeg://*) ]]
+}
+
+# Sets `media` to what makes JPEGs out of the source in `input`, and `live` if it is.
+find_media() {
+    # Sound would be decoded for nothing. A file is decoded and encoded at the same time.
+    local size=pixel-aspect-ratio=1/1 encode in_turn=(queue max-size-buffers=3) \
+        only_pictures=(expose-all-streams=false 'caps=video/x-raw(ANY)')
+    # Raw pictures become JPEG. The colours come first: videoscale, which would take a change
+    # of size for one of colours, too, then has nothing to do but to scale.
+    ((${width:-800} == 0)) || size+=,width=${width:-800}
+    encode=("${true_colours[@]}" ! videoscale ! "video/x-raw,format=I420,$size" ! jpegenc "quality=${quality:-80}")
+    live=
+    ! is_live || live=yes
+    case $input in
+        camera | /dev/video*) camera ;;
+        screen) screen ;;
+        test) media=(videotestsrc is-live=true "${test_picture[@]}" ! "${newest[@]}" ! "${encode[@]}") ;;
+        rtsp://* | rtsps://*)
+            media=(rtspsrc "$(property location "$input")" latency=100 ! 'application/x-rtp,media=video' !
+                decodebin "${only_pictures[@]}" ! "${newest[@]}" ! "${encode[@]}")
+            ;;
+        b64jpeg://*) media=(b64jpegclientsrc "$(property uri "$input")") && add_jpegs ;;
+        *://*) media=(uridecodebin "$(property uri "$input")" "${only_pictures[@]}" ! "${in_turn[@]}" ! "${encode[@]}") ;;
+        *)
+            readable_file "$input"
+            media=(uridecodebin "uri=$(file_uri "$input")" "${only_pictures[@]}" ! "${in_turn[@]}" ! "${encode[@]}")
+            ;;
+    esac
+}
+
+# Adds what becomes of JPEGs that are there already.
+add_jpegs() {
+    media+=(! "${newest[@]}")
+    [[ -z $width$quality ]] || media+=(! jpegdec ! "${encode[@]}")
+}
+
+# formats DEVICE: the names of the picture formats of a camera.
+formats() {
+    v4l2-ctl --device "$1" --list-formats 2>/dev/null | sed -n "s/.*\[[0-9]*\]: '\([^']*\)'.*/\1/p"
+}
+
+find_camera() {
+    local device
+    for device in /dev/video*; do
+        [[ -z $(formats "$device") ]] || { input=$device && return; }
+    done
+    die 'no camera was found; plug one in, or name it as /dev/videoN'
+}
+
+camera() {
+    [[ $input != camera ]] || find_camera
+    [[ -c $input ]] || die "there is no camera $input; 'camera' takes the first one that is there"
+    [[ -r $input && -w $input ]] || die "you may not use $input; join the group video: sudo usermod -aG video \$USER, and log in again"
+    media=(v4l2src "device=$input")
+    if grep -qx MJPG <<<"$(formats "$input")"; then
+        media+=(! image/jpeg)
+        add_jpegs
+    else
+        media+=(! "${newest[@]}" ! "${encode[@]}")
+    fi
+}
+
+screen() {
+    have_display || die "the screen cannot be shown: $no_display"
+    [[ -n ${DISPLAY:-} ]] || die 'the screen cannot be shown: Wayland lets nobody capture it, only an X display does'
+    [[ -z ${WAYLAND_DISPLAY:-} ]] || complain 'warning: on Wayland only the windows of X programs can be seen'
+    # Without damage tracking the frames come at a steady rate.
+    media=(ximagesrc use-damage=false ! 'video/x-raw,framerate=25/1' ! "${newest[@]}" ! "${encode[@]}")
+}
+
 # ---- serving ----------------------------------------------------------------
-# What serve.sh and replay.sh have in common.
+# What serve.sh, replay.sh and web.sh have in common.
 
 clients=
-fast=
 loop=
+listen_options="  --clients N   serve no more than N viewers at a time, and turn others away
+  --loop        begin again at the end"
+
+listen_option() {
+    taken=2
+    case $1 in
+        --host) value_of "$@" && host=$value ;;
+        --port) value_of "$@" && number --port "$value" 0 65535 && port=$value ;;
+        --clients) value_of "$@" && number --clients "$value" 1 999999999 && clients=$value ;;
+        --loop) taken=1 && loop=yes ;;
+        *) return 1 ;;
+    esac
+}
+
+# Whether nobody else reaches what is served.
+only_here() {
+    [[ $host == 127.* || $host == localhost || $host == ::1 ]]
+}
+
+# heard_server LINE: what every server tells; fails at what is said by one of them.
+heard_server() {
+    case $1 in
+        *ServerSink*': current-port = '[1-9]*) port=${1##* } ;;
+        *'etting pipeline to PLAYING'*) announce ;;
+        *) return 1 ;;
+    esac
+}
+
+# Says where the stream is, once it is there, with `invite ADDRESS` of each script.
+announced=
+announce() {
+    [[ -z $announced ]] || return 0
+    announced=yes
+    local from=$host
+    # Its name is not known in every network.
+    [[ $host != 0.0.0.0 && $host != :: ]] || read -r from _ < <(hostname -I) || from=$HOSTNAME
+    invite "$(address "$from" "$port")"
+    ! only_here || say 'Only this machine can watch; --host 0.0.0.0 lets others watch as well.'
+}
+
+# ---- serving over TCP -------------------------------------------------------
+# What serve.sh and replay.sh have in common.
+
+fast=
 no_preview=
-live=
 server=() # properties of its own
 server_options="  --host H      the address to listen on: 127.0.0.1 (default), only this machine;
                 0.0.0.0 or ::, every address it has. Plain TCP is not encrypted:
                 whoever can reach the port can watch.
   --port P      the port (default $default_port); 0 picks a free one and prints it
-  --clients N   serve no more than N viewers at a time, and turn others away
+$listen_options
   --fast        as fast as the viewer reads instead of at the video's own rate,
                 for one viewer: it gets every frame from the first to the last
-  --loop        begin again at the end
   --no-preview  no window; the frame rate is shown in the terminal
-  --dry-run     print the gst-launch-1.0 line and do nothing else
-  --help        this text"
+$common_options"
 
-# server_option OPTION [VALUE]...: sets `taken` to the words it has used.
 server_option() {
     taken=1
     case $1 in
-        --host) value_of "$@" && host=$value && taken=2 ;;
-        --port) value_of "$@" && number --port "$value" 0 65535 && port=$value && taken=2 ;;
-        --clients) value_of "$@" && number --clients "$value" 1 999999999 && clients=$value && taken=2 ;;
         --fast) fast=yes ;;
-        --loop) loop=yes ;;
         --no-preview) no_preview=yes ;;
-        --dry-run) dry_run=yes ;;
-        --help) usage && exit ;;
-        *) usage_error "there is no option $1" ;;
+        *) listen_option "$@" || common_option "$@" ;;
     esac
 }
 
@@ -582,20 +746,22 @@ serve() {
     gst=(-m -v "$@" ! tee name=sent
         sent. ! "${newest[@]}" ! "${show[@]}"
         sent. ! queue max-size-buffers=3 ! b64jpegserversink "${server[@]}")
-    heard_more() { heard_server "$2"; }
+    heard_more() { heard_server "$2" || heard_clients "$2"; }
     launch
     follow
 }
 
-heard_server() {
+invite() {
+    say "Serving $input at $(address "$host" "$port"); watch it with: pipelines/watch.sh $1"
+}
+
+heard_clients() {
     local address clients
     case $1 in
-        *B64JpegServerSink*': current-port = '[1-9]*) port=${1##* } ;;
         b64jpeg-waiting,*)
             announce
             say 'It begins with the first viewer.'
             ;;
-        *'etting pipeline to PLAYING'*) announce ;;
         b64jpeg-client-*)
             field address "$1" && address=$value
             field clients "$1" && clients="$value client"
@@ -615,34 +781,18 @@ heard_server() {
     esac
 }
 
-# Says where the stream is, once it is there.
-announced=
-announce() {
-    [[ -z $announced ]] || return 0
-    announced=yes
-    local from=$host
-    [[ $host != 0.0.0.0 && $host != :: ]] || from=$HOSTNAME
-    say "Serving $input at $(address "$host" "$port"); watch it with: pipelines/watch.sh $(address "$from" "$port")"
-    [[ $host != 127.* && $host != localhost && $host != ::1 ]] ||
-        say 'Only this machine can watch; --host 0.0.0.0 lets others watch as well.'
-}
-
 # ---- receiving --------------------------------------------------------------
-# What watch.sh and record.sh have in common.
+# What watch.sh, record.sh and relay-in.sh have in common.
 
-hello= # what to say when the stream is there
 once=
 receiver_options="  --once        end with the stream, or at once if there is none, instead of waiting
                 until it is there, and there again
-  --dry-run     print the gst-launch-1.0 line and do nothing else
-  --help        this text"
+$common_options"
 
 receiver_option() {
     case $1 in
-        --once) once=yes ;;
-        --dry-run) dry_run=yes ;;
-        --help) usage && exit ;;
-        *) usage_error "there is no option $1" ;;
+        --once) taken=1 && once=yes ;;
+        *) common_option "$@" ;;
     esac
 }
 
@@ -653,26 +803,7 @@ receive() {
     source=(b64jpegclientsrc "$(property host "$host")" "port=$port")
     [[ -z $once ]] || source+=(reconnect=false)
     input=$(address "$host" "$port")
-}
-
-# Says whether pictures come, once for each change.
-there=
-heard_receiver() {
-    local cause=
-    case $1 in
-        b64jpeg-connection,*)
-            ! field cause "$1" || cause=" ($value)"
-            field state "$1"
-            case $value,$there in
-                streaming,gone) there=yes && say "$input is back." ;;
-                streaming,*) there=yes && say "$hello" ;;
-                lost,yes) there=gone && wait_for "has gone$cause; waiting until it is back" ;;
-                lost,) there=no && wait_for "gives no pictures$cause; waiting until it does" ;;
-                waiting,) there=no && wait_for "is not there$cause; waiting until it is" ;;
-            esac
-            ;;
-        *B64JpegClientSrc*': stats = '*) show_delay "$1" ;;
-    esac
+    peer=$input
 }
 
 # How a stream ends that nobody waits for any more: by the server, or by q in the window.
@@ -681,14 +812,55 @@ received() {
     outcome 'Stopped by q.'
 }
 
-# Where it is not waited for, the outcome says it all.
-wait_for() {
-    [[ -n $once ]] || say "$input $1."
+# What watch.sh and relay-in.sh have in common.
+
+no_window=
+delay=
+watch_options="  --delay       print how long the pictures take from the camera to this program:
+                the median and the 99th percentile of the newest ones. Between two
+                machines it is as right as their clocks are. The sender has to
+                stamp its pictures, as serve.sh and relay-out.sh do; those of a
+                recording are as old as it is.
+  --no-display  no window; every frame is decoded, and the frame rate shown in
+                the terminal
+$receiver_options"
+
+watch_option() {
+    taken=1
+    case $1 in
+        --delay) delay=yes ;;
+        --no-display) no_window=yes ;;
+        *) receiver_option "$@" ;;
+    esac
 }
 
-# show_delay STATS: adds it to the frame rate.
+# Shows what comes from `source` until it ends.
+watch() {
+    prepare
+    if [[ -z $no_window ]] && ! have_display; then
+        say "No window: $no_display."
+        no_window=yes
+    fi
+    [[ -z $delay ]] || source+=(stats-interval=1000000000)
+    gst=(-m -v "${source[@]}" quit-key=q)
+    if [[ -z $no_window ]]; then
+        window RECIBIDO
+        gst+=(! "${newest[@]}" ! "${show[@]}")
+    else
+        gst+=(! jpegdec ! "${meter[@]}")
+    fi
+    hello="Watching $input."
+    heard_more() { heard_connection "$2" || show_delay "$2"; }
+    launch
+    follow
+    received
+}
+
+# show_delay LINE: adds it to the frame rate.
 show_delay() {
-    if field delay-median "$1"; then
+    if [[ $1 != *ClientSrc*': stats = '* ]]; then
+        return
+    elif field delay-median "$1"; then
         [[ -n $delay_shown ]] || say 'The delay is from the capture there to the arrival here: on two machines it is as right as their clocks.'
         delay_shown=$value
         field delay-p99 "$1"
@@ -697,4 +869,65 @@ show_delay() {
         delay_shown=' '
         say 'There is no delay to show: the pictures tell no time of capture.'
     fi
+}
+
+# ---- connecting -------------------------------------------------------------
+# What those scripts and relay-out.sh have in common: somebody they connect to.
+
+connects=ClientSrc # the element that does, and what it posts
+connection=b64jpeg-connection
+working=streaming # its state when it does what it is for
+peer=  # whom it connects to
+greeting= # what to say when it is there but does not work yet
+hello= # what to say when it works
+there= # whether it does: yes, no, gone, or nothing yet
+
+# heard_connection LINE: says how it stands, once for each change; fails at other lines.
+heard_connection() {
+    local cause=
+    [[ $1 == "$connection",* ]] || return
+    ! field cause "$1" || cause=" ($value)"
+    field state "$1"
+    case $value,$there in
+        "$working",gone) there=yes && say "$peer is back." ;;
+        "$working",*) there=yes && say "$hello" ;;
+        lost,yes) there=gone && wait_for "has gone$cause; waiting until it is back" ;;
+        lost,) there=no && wait_for "gives no pictures$cause; waiting until it does" ;;
+        waiting,) there=no && wait_for "is not there$cause; waiting until it is" ;;
+        connected,*) [[ -z $greeting ]] || say "$greeting" ;;
+    esac
+}
+
+# Where it is not waited for, the outcome says it all.
+wait_for() {
+    [[ -n $once ]] || say "$peer $1."
+}
+
+# What relay-out.sh and relay-in.sh have in common: a Socket.IO server.
+
+relay=() # properties of the element that connects to it
+relay_options="  --event E     the event that carries the pictures (default stream)
+  --camera C    the pictures are a dict's entry of this name, as with several cameras,
+                instead of a string
+  --namespace N the Socket.IO namespace (default /)
+  --auth JSON   what the server wants to know of those who connect, as '{\"token\": \"…\"}'
+  --ca-file F   certificates to trust, in PEM format, besides those of the system"
+
+relay_option() {
+    taken=2
+    case $1 in
+        --event | --camera | --namespace | --auth)
+            value_of "$@" && relay+=("$(property "${1#--}" "$value")")
+            ;;
+        --ca-file) value_of "$@" && readable_file "$value" && relay+=("$(property ca-file "$value")") ;;
+        *) return 1 ;;
+    esac
+}
+
+# relay_to URL: http:// may be left out.
+relay_to() {
+    peer=$1
+    [[ $peer == *://* ]] || peer=http://$peer
+    relay=("$(property url "$peer")" "${relay[@]}")
+    connection=socketio-connection
 }

@@ -23,11 +23,7 @@ USAGE
 }
 
 for word; do
-    case $word in
-        --dry-run) dry_run=yes ;;
-        --help) usage && exit ;;
-        *) usage_error "there is no option $word" ;;
-    esac
+    common_option "$word"
 done
 
 scratch=$(mktemp -d)

@@ -51,7 +51,7 @@ receive
 prepare
 gst=(-e -m "${source[@]}" ! b64jpegpay ! filesink "$(property location "$file")")
 hello="Recording $input to '$file'."
-heard_more() { heard_receiver "$2"; }
+heard_more() { heard_connection "$2" || :; }
 launch
 follow
 if [[ -s $file ]]; then
