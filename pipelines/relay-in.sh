@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MPL-2.0
+# Shows the pictures that a Socket.IO server passes on.
+# shellcheck source=common.sh
+. "$(dirname "$(readlink -f "$0")")/common.sh"
+
+usage() {
+    cat <<USAGE
+Usage: pipelines/$me [OPTION...] URL
+
+Connects to the Socket.IO server at URL, such as http://localhost:5000 (Flask-SocketIO,
+python-socketio, Node, pipelines/web.sh ...), and shows the pictures of an event in a window with
+their frame rate: base64 strings, data: URLs or binary ones, always the newest. Waits for a
+server that is not there yet, or has gone.
+
+$relay_options
+$watch_options
+
+A window or the terminal ends it with q; so does Ctrl-C.
+
+Example:
+  pipelines/$me --camera door https://relay.example.org
+USAGE
+}
+
+split_options "$@"
+set -- "${words[@]}"
+while (($#)); do
+    case $1 in
+        -?*) relay_option "$@" || watch_option "$@"; shift "$taken" ;;
+        *)
+            [[ -z $input && -n $1 ]] || usage_error 'exactly one URL is needed'
+            input=$1
+            shift
+            ;;
+    esac
+done
+[[ -n $input ]] || usage_error 'exactly one URL is needed'
+
+relay_to "$input"
+input=$peer
+source=(socketioclientsrc "${relay[@]}")
+[[ -z $once ]] || source+=(reconnect=false)
+greeting="$peer is there; waiting for somebody's pictures."
+watch

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MPL-2.0
+# Sends a video to a Socket.IO server, which passes it on to whom it likes.
+# shellcheck source=common.sh
+. "$(dirname "$(readlink -f "$0")")/common.sh"
+
+url=
+
+usage() {
+    cat <<USAGE
+Usage: pipelines/$me [OPTION...] URL SOURCE
+
+Connects to the Socket.IO server at URL, such as http://localhost:5000 (Flask-SocketIO,
+python-socketio, Node ...), and emits each picture of SOURCE as a base64 string. Waits
+for a server that is not there yet, or has gone; pictures for it are dropped meanwhile.
+
+$source_kinds
+
+A file plays once, at its own rate.
+
+$source_options
+$relay_options
+  --binary      emit the JPEGs themselves instead of base64: a quarter less to send
+$common_options
+
+q in the terminal or Ctrl-C ends it.
+
+Example:
+  pipelines/$me --camera door https://relay.example.org /dev/video0
+USAGE
+}
+
+split_options "$@"
+set -- "${words[@]}"
+while (($#)); do
+    case $1 in
+        --binary) relay+=(payload=binary) && shift ;;
+        -?*) source_option "$@" || relay_option "$@" || common_option "$@"; shift "$taken" ;;
+        *)
+            if [[ -z $url ]]; then
+                url=$1
+            else
+                [[ -z $input && -n $1 ]] || usage_error 'one URL and one SOURCE are needed'
+                input=$1
+            fi
+            shift
+            ;;
+    esac
+done
+[[ -n $input ]] || usage_error 'one URL and one SOURCE are needed'
+
+prepare
+find_media
+relay_to "$url"
+# For those who want to know the delay; others do not notice.
+relay+=(capture-time=true)
+[[ -z $live ]] || relay+=(sync=false)
+gst=(-m -v "${media[@]}" ! socketioclientsink "${relay[@]}")
+connects=ClientSink
+working=connected
+hello="Sending $input to $peer."
+heard_more() { heard_connection "$2" || :; }
+launch
+follow
+outcome 'The video has ended.'
