@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! How people end the scripts, and how the demo does so itself.
+
+use std::{fs, io::Write, path::Path};
+
+use super::{
+    script::{Display, processes, script},
+    video::{clip, frames, fresh, size},
+};
+use crate::common::sender::{Port, eventually};
+
+#[test]
+fn q_in_the_terminal_ends_it() {
+    let mut server = script("serve", &["--port", "0", "test"])
+        .in_terminal()
+        .start();
+    let mut server_keys = server.program.stdin().expect("a keyboard");
+    let address = server.address();
+    let keeper = Port::new();
+    let nobody = format!("127.0.0.1:{}", keeper.number());
+    let (some, none) = (fresh("until q.b64jpeg"), fresh("nothing.b64jpeg"));
+    let clip = clip();
+    let cases: [(&[&str], &str); 5] = [
+        (&["watch", "--no-display", &address], "Watching"),
+        (&["record", "--force", &address, &some], "Recording"),
+        (&["watch", "--no-display", &nobody], "is not there"),
+        (&["record", &nobody, &none], "is not there"),
+        (
+            &["serve", "--port=0", &clip],
+            "It begins with the first viewer",
+        ),
+    ];
+    for (words, reached) in cases {
+        for keys in [&b"xq"[..], b"\x03"] {
+            let mut running = script(words[0], &words[1..]).in_terminal().start();
+            running.expect("q or Ctrl-C ends it");
+            running.expect(reached);
+            // Once there is something to end.
+            if words.contains(&&*some) {
+                eventually("a frame", || (size(&some) > 0).then_some(()));
+            }
+            let mut keyboard = running.program.stdin().expect("a keyboard");
+            keyboard.write_all(keys).expect("it reads");
+            let output = running.finish();
+            let sentence = if keys == b"\x03" {
+                "Stopped."
+            } else {
+                "Stopped by q."
+            };
+            assert!(output.contains(sentence), "{output}");
+        }
+    }
+    assert!(!frames(&fs::read(some).expect("a recording")).is_empty());
+    assert!(!Path::new(&none).exists(), "nothing came");
+    server_keys.write_all(b"\x03").expect("it reads");
+    assert!(server.finish().contains("Stopped."));
+}
+
+#[test]
+fn a_window_ends_it() {
+    let display = Display::open();
+    let start = |name, args: &[&str]| script(name, args).env("DISPLAY", &display.name).start();
+    let q = ["key", "--window", "%1", "q"];
+    let close = ["windowclose", "%1"];
+    let closed = "The window was closed.";
+
+    let mut server = start("serve", &["--port", "0", "test"]);
+    let address = server.address();
+    for (action, sentence) in [(&q[..], "Stopped by q."), (&close, closed)] {
+        let mut watcher = start("watch", &[&address]);
+        watcher.expect("Watching");
+        watcher.expect("frames/s");
+        display.act_on("RECIBIDO", action);
+        let output = watcher.finish();
+        assert!(output.contains(sentence), "{output}");
+        server.expect("left (0 clients)");
+    }
+    server.expect("frames/s");
+    display.act_on("TRANSMITIENDO", &q);
+    let output = server.finish();
+    assert!(output.contains("q was pressed"), "{output}");
+
+    // While a file waits, its first frame is shown; nothing is drawn that would notice
+    // that the window is no more.
+    let kill = ["windowkill", "%1"];
+    for (action, sentence) in [(&q[..], "q was pressed"), (&kill, closed)] {
+        let mut server = start("serve", &["--port", "0", &clip()]);
+        server.expect("It begins with the first viewer");
+        display.act_on("TRANSMITIENDO", action);
+        let output = server.finish();
+        assert!(output.contains(sentence), "{output}");
+    }
+
+    // While the server is away, its last frame is.
+    let mut server = start("serve", &["--port", "0", "--no-preview", "test"]);
+    let mut watcher = start("watch", &[&server.address()]);
+    watcher.expect("frames/s");
+    server.signal("INT");
+    server.finish();
+    watcher.expect("has gone");
+    display.act_on("RECIBIDO", &q);
+    let output = watcher.finish();
+    assert!(output.contains("Stopped by q."), "{output}");
+}
+
+#[test]
+fn a_signal_ends_it_and_leaves_nothing() {
+    let clip = clip();
+    let mut server = script("serve", &["--port", "0", "test"]).start();
+    let address = server.address();
+    for signal in ["INT", "TERM", "HUP"] {
+        // One waits for its first viewer, one for a viewer that reads.
+        let mut waiting = script("serve", &["--port", "0", &clip]).start();
+        waiting.expect("It begins with the first viewer");
+        let mut fast = script("serve", &["--port", "0", "--fast", &clip]).start();
+        let idle = fast.viewer();
+        fast.expect("watches (1 client)");
+        let path = fresh(&format!("until {signal}.b64jpeg"));
+        let recorder = script("record", &[&address, &path]).start();
+        eventually("a frame", || (size(&path) > 0).then_some(()));
+        let mut watcher = script("watch", &["--no-display", &address]).start();
+        watcher.expect("frames/s");
+        for running in [waiting, fast, recorder, watcher] {
+            running.signal(signal);
+            running.finish();
+        }
+        drop(idle);
+        assert!(!frames(&fs::read(path).expect("a recording")).is_empty());
+    }
+    server.signal("TERM");
+    server.finish();
+}
+
+/// Even the signal that a script cannot answer ends what it has started.
+#[test]
+fn a_killed_script_leaves_nothing() {
+    let mut server = script("serve", &["--port", "0", "test"]).start();
+    server.address();
+    server.signal("KILL");
+    let mark = server.mark.clone();
+    eventually("the end of all", || {
+        processes(&mark).is_empty().then_some(())
+    });
+}
+
+#[test]
+fn the_demo_runs_without_a_display() {
+    let output = script("demo", &[]).start().finish();
+    for text in [
+        "serve.sh | No preview: there is no display",
+        "watch.sh | No window: there is no display",
+        "watches (1 client)",
+        "watch.sh | The stream has ended",
+        "serve.sh | The video has ended.",
+        "The demo has ended.",
+    ] {
+        assert!(output.contains(text), "{text}: {output}");
+    }
+    for end in ["serve.sh | ", "watch.sh | "] {
+        let rate = |line: &&str| line.starts_with(end) && line.contains("frames/s");
+        assert!(output.lines().filter(rate).count() > 1, "{end}: {output}");
+    }
+}
+
+#[test]
+fn the_demo_opens_two_windows() {
+    let display = Display::open();
+    let mut demo = script("demo", &[]).env("DISPLAY", &display.name).start();
+    demo.expect("watch.sh | ");
+    display.act_on("TRANSMITIENDO", &["getwindowgeometry"]);
+    display.act_on("RECIBIDO", &["key", "--window", "%1", "q"]);
+    assert!(demo.finish().contains("The demo has ended."));
+}
