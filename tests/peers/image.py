@@ -13,7 +13,8 @@ from playwright.sync_api import sync_playwright
 with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
     page = browser.new_page()
-    page.set_content(f'<body style="margin: 0"><img src="{sys.argv[1]}">')
+    image = f'<body style="margin: 0"><img src="{sys.argv[1]}">'
+    page.set_content(image, wait_until="domcontentloaded")  # loading never ends
     last = None
     while True:
         png = page.screenshot(clip={"x": 8, "y": 8, "width": 8, "height": 8})

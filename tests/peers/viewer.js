@@ -2,8 +2,8 @@
 
 // A viewer as a page has one: a Socket.IO client that takes each picture of an event.
 //
-// Prints "connected"; for each picture "frame [CAMERA] BYTES SHA256"; and "by TRANSPORT"
-// for each one it comes to use.
+// Prints "connected" when it has got from long polling to a websocket, and for each picture
+// "frame [CAMERA] BYTES SHA256".
 
 const { createHash } = require("node:crypto");
 const fs = require("node:fs");
@@ -32,11 +32,12 @@ const show = (picture, ...camera) => {
   console.log("frame", ...camera, jpeg.length, createHash("sha256").update(jpeg).digest("hex"));
 };
 
+const look = () => {
+  if (socket.connected && socket.io.engine.transport.name === "websocket") console.log("connected");
+};
 socket.on("connect", () => {
-  const { engine } = socket.io;
-  console.log("by", engine.transport.name);
-  engine.on("upgrade", (transport) => console.log("by", transport.name));
-  console.log("connected");
+  socket.io.engine.on("upgrade", look);
+  look();
 });
 socket.on("connect_error", (error) => console.log("refused:", error.message));
 socket.on(args.event, (data) => {
