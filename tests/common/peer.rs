@@ -17,7 +17,12 @@ const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
 pub static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
     let venv = installed("venv", "requirements.txt", |venv, list| {
         let what = "the package python3-venv and a package index that pip can reach";
-        need(what, Command::new("python3").args(["-m", "venv"]).arg(venv));
+        need(
+            what,
+            Command::new("python3")
+                .args(["-m", "venv", "--clear"])
+                .arg(venv),
+        );
         let mut pip = Command::new(venv.join("bin/python"));
         pip.args(["-m", "pip", "install", "--disable-pip-version-check", "-r"]);
         need(what, pip.arg(list));
