@@ -35,7 +35,7 @@ use super::{
     diagnosis::{TOO_OLD, no_http, refused, turned_away},
     dial::{Io, connect},
     http::{self, Answer, request},
-    protocol::{self, Args, Body, Decoder, Json, Limits, Packet},
+    protocol::{self, Args, Body, Decoder, Json, Limits, Packet, ProtocolError},
     url::Url,
 };
 use crate::wire::Glimpse;
@@ -472,19 +472,28 @@ fn is_event(text: &str) -> bool {
     matches!(text.as_bytes(), [b'4', b'2' | b'3' | b'5' | b'6', ..])
 }
 
-fn bad_message(error: protocol::ProtocolError) -> Lost {
-    Lost::bad(format!("its message is bad: {error}"))
+fn bad_message(error: ProtocolError) -> Lost {
+    match error {
+        ProtocolError::TooLong { len, max } => too_long(len, max),
+        error => Lost::bad(format!("its message is bad: {error}")),
+    }
+}
+
+fn too_long(len: usize, max: usize) -> Lost {
+    Lost::bad(format!(
+        "its message of {len} bytes is over the limit of {}; if it is right, raise \
+         max-frame-size",
+        max - AROUND
+    ))
 }
 
 /// What a websocket has come to.
 fn broken(error: tungstenite::Error) -> Lost {
     use tungstenite::Error;
     match error {
-        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => Lost::bad(format!(
-            "its message of {size} bytes is over the limit of {}; if it is right, raise \
-             max-frame-size",
-            max_size - AROUND
-        )),
+        Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+            too_long(size, max_size)
+        }
         Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Lost::torn("the connection ended")
         }

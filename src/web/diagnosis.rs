@@ -64,8 +64,9 @@ pub fn no_tls(error: &io::Error) -> Error {
             } => {
                 let names = presented
                     .iter()
-                    // DnsName("…")
-                    .map(|name| name.split('"').nth(1).unwrap_or(name))
+                    // DnsName("…"), IpAddress(…)
+                    .map(|name| name.split(['"', '(', ')']).rfind(|part| !part.is_empty()))
+                    .map(Option::unwrap_or_default)
                     .collect::<Vec<_>>();
                 format!(
                     "its certificate is for {}, and not for {}; `url` has to name it like that",

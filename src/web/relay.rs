@@ -252,7 +252,7 @@ impl Settings {
 
 /// What an element does with its connection. All of it in the runtime's thread.
 pub trait Client: ObjectSubclass<Type: IsA<gst::Element> + Send + Sync> {
-    /// Whether a connection is worth nothing before something was sent.
+    /// Whether all is well only when something was sent, and not when it can be.
     const SENDS: bool;
 
     /// Those that may have changed since the start.
@@ -389,7 +389,7 @@ impl<C: Client> Session<C> {
             };
             let wait = match opened {
                 Ok(connection) => match self.serve(connection).await {
-                    Some((lost, worked)) => self.lose(&lost, worked),
+                    Some((lost, in_vain)) => self.lose(&lost, in_vain),
                     None => return,
                 },
                 Err(error) => self.put_off(error),
@@ -403,8 +403,8 @@ impl<C: Client> Session<C> {
         }
     }
 
-    /// Uses a connection until it is lost; how, and whether it was worth something. Nothing if
-    /// the line was stopped before.
+    /// Uses a connection until it is lost; how, and whether it has not even taken the first
+    /// thing to send. Nothing if the line was stopped before.
     async fn serve(&mut self, mut connection: Connection) -> Option<(Lost, bool)> {
         let since = Instant::now();
         self.ever = true;
@@ -460,7 +460,7 @@ impl<C: Client> Session<C> {
         if since.elapsed() >= self.delays().1 {
             self.backoff.reset();
         }
-        Some((lost, worked))
+        Some((lost, C::SENDS && sending && !worked))
     }
 
     /// All is well; said if something was not.
@@ -471,10 +471,10 @@ impl<C: Client> Session<C> {
     }
 
     /// A connection was lost: how long to wait before the next one, if there is to be one.
-    fn lose(&mut self, lost: &Lost, worked: bool) -> Option<Duration> {
+    fn lose(&mut self, lost: &Lost, in_vain: bool) -> Option<Duration> {
         let (url, cause) = (&self.target.url, &lost.cause);
         let text = format!("{url} is lost: {cause}");
-        let useless = format!("{url} takes no pictures: {cause}; trying again until it does");
+        let vain = format!("{url} takes no pictures: {cause}; trying again until it does");
         self.tell("lost", Some(cause));
         if lost.bad {
             with(&self.element, C::spoiled);
@@ -482,8 +482,8 @@ impl<C: Client> Session<C> {
         if self.reconnects() {
             if lost.bad {
                 self.warn(Told::Bad, &format!("{text}; trying again"));
-            } else if C::SENDS && !worked {
-                self.warn(Told::Unreachable, &useless);
+            } else if in_vain {
+                self.warn(Told::Unreachable, &vain);
             } else {
                 self.told = Told::Lost;
                 self.inform(&format!("{text}; trying again"));
