@@ -12,7 +12,7 @@ use crate::common::{
     process::Program,
     relay::{Kind, Relay},
     sender::{Port, Sender, eventually},
-    wire::pictures as small_pictures,
+    wire::{DEFAULT, pictures as small_pictures},
 };
 
 /// Expects that neither of our elements starts at a URL, and that both say why.
@@ -66,7 +66,7 @@ fn what_says_nothing() {
 fn another_protocol() {
     for (bytes, part) in [
         (&b"SSH-2.0-OpenSSH_9.2p1\r\n"[..], "SSH"),
-        (b"\0\0\0\x0c/9j/4AAQSkZJRgABAQAAAQABAAD", "b64jpegclientsrc"),
+        (&DEFAULT.stream(small_pictures(2)), "b64jpegclientsrc"),
         (b"\x15\x03\x03\0\x02\x02\x46", "https://"),
     ] {
         let server = Sender::new().serve(bytes.repeat(10));
@@ -88,11 +88,7 @@ fn an_old_relay() {
 #[test]
 fn a_relay_without_websockets() {
     let relay = Relay::start(Kind::Flask, &["--no-websocket"]);
-    expect_errors(
-        &relay.url,
-        "",
-        &["no websockets", "pip install simple-websocket"],
-    );
+    expect_errors(&relay.url, "", &["without websockets", "(transports)"]);
 }
 
 #[test]
@@ -109,8 +105,8 @@ fn the_wrong_path() {
 fn the_wrong_path_on_node() {
     let relay = Relay::start(Kind::Node, &[]);
     let url = format!("{}/video", relay.url);
-    for door in [Door::camera, Door::screen] {
-        let mut door = door(&url, "");
+    // It takes its time to say nothing.
+    for mut door in [Door::camera(&url, ""), Door::screen(&url, "")] {
         door.expect_states(&["connecting", "waiting"]);
         door.expect_warning(&["instead of opening a websocket at /video/", "trying again"]);
         door.stop();
@@ -158,7 +154,7 @@ fn a_token_for_a_while() {
         door.expect_states(&["connecting", "connected"]);
         drop(relay);
         door.expect_states(&["lost", "waiting"]);
-        door.expect_warning(&["Cannot reach", &number, "trying again"]);
+        door.expect_warning(&[&number, "trying again"]);
         let relay = Relay::start(Kind::Node, &["--port", &number, "--auth", "secret"]);
         let refused = door.expect_state("refused");
         assert!(
@@ -170,7 +166,7 @@ fn a_token_for_a_while() {
         door.expect_warning(&["wrong token", "trying again"]);
         drop(relay);
         door.expect_state("waiting");
-        door.expect_warning(&["Cannot reach", &number, "trying again"]);
+        door.expect_warning(&[&number, "trying again"]);
         let _relay = Relay::start(Kind::Node, &["--port", &number]);
         door.expect_state("connected");
         door.stop();
@@ -197,11 +193,7 @@ fn certificates_that_are_not_good() {
     expect_errors(&relay.url, "", &[&relay.url, "does not know", "ca-file"]);
     // It is good for its address only.
     let url = relay.url.replace("127.0.0.1", "localhost");
-    expect_errors(
-        &url,
-        &ca,
-        &[&url, "not valid for name \"localhost\"", "127.0.0.1"],
-    );
+    expect_errors(&url, &ca, &[&url, "127.0.0.1", "and not for localhost"]);
 
     let relay = with_tls(&authority.certify_expired("127.0.0.1"));
     expect_errors(&relay.url, &ca, &["expired", "renew its certificate"]);
@@ -262,7 +254,7 @@ fn properties_that_make_no_sense() {
 /// What somebody else sends on the same event costs a warning, and no picture.
 #[test]
 fn what_is_no_picture() {
-    const OTHER: &str = "no picture in its first argument";
+    const OTHER: &str = "no picture as its first argument";
     let relay = Relay::start(Kind::Node, &[]);
     let mut screen = Door::screen(&relay.url, "");
     screen.expect_states(&["connecting", "connected"]);
@@ -319,7 +311,7 @@ fn another_camera() {
     for (event, part) in [
         (
             r#"{"side": "/9j/", "top": "/9j/"}"#,
-            r#"no picture of `camera` "front", but has "side", "top""#,
+            r#"nothing of `camera` "front", but of "side", "top""#,
         ),
         (r#""/9j/""#, "a picture without the name of a camera"),
     ] {
