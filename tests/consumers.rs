@@ -18,6 +18,7 @@ use std::{
 };
 
 use common::{
+    certificates::{Authority, Certified},
     door::Door,
     peer::{peer, sum},
     pipeline::{Buffers, Pipeline, scratch},
@@ -76,7 +77,12 @@ fn server(properties: &str) -> Door {
 fn url(server: &Door, path: &str) -> String {
     let port = server.element.property::<i32>("current-port");
     assert!(port > 0);
-    format!("http://127.0.0.1:{port}{path}")
+    let secure = server
+        .element
+        .property::<Option<String>>("tls-certificate")
+        .is_some_and(|file| !file.is_empty());
+    let scheme = if secure { "https" } else { "http" };
+    format!("{scheme}://127.0.0.1:{port}{path}")
 }
 
 /// A camera: all the shades, over and over, 25 times a second.
@@ -301,6 +307,39 @@ fn show(server: &Door, args: &[&str]) {
 #[test]
 fn viewers_of_relays() {
     show(&server(""), &[]);
+}
+
+#[test]
+fn over_tls() {
+    let authority = Authority::new("consumers");
+    let Certified { certificate, key } = authority.certify("127.0.0.1");
+    let server = server(&format!("tls-certificate={certificate} tls-key={key}"));
+    let ca = authority.file();
+    show(&server, &["--ca", &ca]);
+    let args = ["--cacert", &ca];
+    let (answer, body) = curl(&args, &url(&server, "/snapshot.jpg"));
+    assert_eq!(answer, "200 image/jpeg");
+    assert!(body == *SHADES.last().expect("some"), "another picture");
+}
+
+/// Our own client takes what is meant for programs in Python.
+#[test]
+fn our_own_client() {
+    let server = server("token=secret camera=front");
+    let mut screen = Door::launch(
+        &format!(
+            "socketioclientsrc name=door url={} camera=front auth=\"{{\\\"token\\\":\\\"secret\\\"}}\"
+             ! fakesink name=sink sync=false",
+            url(&server, "")
+        ),
+        "socketio-connection",
+    );
+    screen.pipeline.play();
+    screen.expect_states(&["connecting", "connected"]);
+    for shade in &*SHADES {
+        server.push(shade);
+        screen.expect_frames(std::slice::from_ref(shade));
+    }
 }
 
 #[test]

@@ -47,30 +47,34 @@ impl Authority {
 
     /// A certificate for a name or an address.
     pub fn certify(&self, name: &str) -> Certified {
-        self.certify_with(name, |_| ())
-    }
-
-    /// One that is its own authority, as `openssl req -x509` makes it.
-    pub fn certify_itself(&self, name: &str) -> Certified {
-        let mut params = CertificateParams::new([name.to_string()]).expect("a name");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        self.keep(&params.self_signed(&key).expect("it signs"), &key)
+        self.sign(&params(name))
     }
 
     /// One that has run out.
     pub fn certify_expired(&self, name: &str) -> Certified {
-        self.certify_with(name, |params| {
-            params.not_after = rcgen::date_time_ymd(2020, 2, 29);
-        })
+        self.sign(&expired(params(name)))
     }
 
-    fn certify_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Certified {
-        let mut params = CertificateParams::new([name.to_string()]).expect("a name");
-        change(&mut params);
+    /// One that is its own authority, as `openssl req -x509` makes it.
+    pub fn certify_itself(&self, name: &str) -> Certified {
+        self.have_signed_itself(params(name))
+    }
+
+    /// One of these that has run out.
+    pub fn certify_itself_expired(&self, name: &str) -> Certified {
+        self.have_signed_itself(expired(params(name)))
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Certified {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("it signs");
         self.keep(&certificate, &key)
+    }
+
+    fn have_signed_itself(&self, mut params: CertificateParams) -> Certified {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        self.keep(&params.self_signed(&key).expect("it signs"), &key)
     }
 
     fn keep(&self, certificate: &Certificate, key: &KeyPair) -> Certified {
@@ -85,6 +89,15 @@ impl Authority {
         fs::write(&file, text).expect("a file");
         path(&file)
     }
+}
+
+fn params(name: &str) -> CertificateParams {
+    CertificateParams::new([name.to_string()]).expect("a name")
+}
+
+fn expired(mut params: CertificateParams) -> CertificateParams {
+    params.not_after = rcgen::date_time_ymd(2020, 2, 29);
+    params
 }
 
 fn path(file: &Path) -> String {

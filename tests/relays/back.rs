@@ -146,7 +146,7 @@ fn answers() {
     screen.pictures.clear();
 }
 
-/// The end of the stream, if that is wanted.
+/// The end of the stream, if that is wanted: an error if the relay did not take its leave.
 #[test]
 fn the_relay_ends_it() {
     for kind in Kind::ALL {
@@ -154,9 +154,18 @@ fn the_relay_ends_it() {
         let mut screen = watch(&relay.url, "reconnect=false");
         let _streamer = Streamer::start(&relay.url, &[]);
         screen.next(3);
+        let url = relay.url.clone();
         drop(relay);
-        screen.expect_error(&["127.0.0.1"]);
+        screen.expect_error(&[&url, "lost"]);
         screen.stop();
         screen.pictures.clear();
     }
+    let relay = Relay::start(Kind::PythonSocketio, &[]);
+    let mut screen = watch(&relay.url, "reconnect=false");
+    let _streamer = Streamer::start(&relay.url, &[]);
+    screen.next(3);
+    relay.program.signal_group("TERM");
+    screen.expect_end();
+    screen.stop();
+    screen.pictures.clear();
 }
