@@ -18,15 +18,14 @@
 mod common;
 
 use std::{
-    fs,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, Read, Write},
     net::{TcpListener, TcpStream},
-    process::{Child, ChildStdin, ChildStdout, ExitCode, Stdio},
+    process::ExitCode,
     slice, thread,
     time::{Duration, Instant},
 };
 
-use common::{FRAMES, Line, Options, Result, bytes, cpu_time, jpegs, simd, spread};
+use common::{FRAMES, Line, Options, Result, bytes, jpegs, process::Process, simd, spread};
 use gst::prelude::*;
 
 const ROUNDS: usize = 7;
@@ -125,107 +124,6 @@ fn pace(count: usize, interval: Duration, mut act: impl FnMut(usize) -> Result<(
     Ok(())
 }
 
-/// A child that is charged, and never outlives its case.
-struct Process {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-}
-
-impl Process {
-    fn start(arguments: &[&str]) -> Result<Self> {
-        let mut child = common::child()?
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        Ok(Self {
-            input: child.stdin.take(),
-            output: BufReader::new(child.stdout.take().ok_or("it has no output")?),
-            child,
-        })
-    }
-
-    /// Its connection.
-    fn accept(&mut self, listener: &TcpListener) -> Result<TcpStream> {
-        listener.set_nonblocking(true)?;
-        loop {
-            match listener.accept() {
-                Ok((stream, _)) => {
-                    stream.set_nonblocking(false)?;
-                    stream.set_nodelay(true)?;
-                    return Ok(stream);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.into()),
-            }
-            if let Some(status) = self.child.try_wait()? {
-                return Err(status.to_string().into());
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    /// A line that it prints.
-    fn hear(&mut self) -> Result<String> {
-        let mut line = String::new();
-        match self.output.read_line(&mut line)? {
-            0 => Err("the child has failed".into()),
-            _ => Ok(line.trim().into()),
-        }
-    }
-
-    /// Has it do what it is told.
-    fn tell(&mut self, words: &str) -> Result<()> {
-        let input = self.input.as_mut().ok_or("it has no input")?;
-        writeln!(input, "{words}")?;
-        self.hear().map(drop)
-    }
-
-    /// What it has used up when it does nothing any more.
-    fn cpu_at_rest(&self) -> Result<Duration> {
-        const LOOK: Duration = Duration::from_millis(20);
-        const LOOKS: usize = 500;
-        let mut before = Duration::ZERO;
-        for _ in 0..LOOKS {
-            let now = cpu_time(self.child.id())?;
-            if now == before && self.sleeps()? {
-                return Ok(now);
-            }
-            before = now;
-            thread::sleep(LOOK);
-        }
-        Err("it never rests".into())
-    }
-
-    /// Whether none of its threads even waits for a processor.
-    fn sleeps(&self) -> Result<bool> {
-        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let stat = fs::read_to_string(task?.path().join("stat"))?;
-            let (_, behind_name) = stat.rsplit_once(") ").ok_or("no states in /proc")?;
-            if !behind_name.starts_with('S') {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn finish(mut self) -> Result<()> {
-        self.input = None;
-        match self.child.wait()? {
-            status if status.success() => Ok(()),
-            status => Err(status.to_string().into()),
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// What a source is sent: in the first round of the JPEGs, and in each that follows.
 struct Input {
     first: Vec<u8>,
@@ -258,7 +156,7 @@ impl Input {
 fn receiving(index: usize, input: &Input, count: usize, interval: Duration) -> Result<Duration> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port().to_string();
-    let mut child = Process::start(&["receive", &index.to_string(), &port])?;
+    let mut child = Process::again(&["receive", &index.to_string(), &port])?;
     let mut client = child.accept(&listener)?;
     client.write_all(&input.first)?;
     let mut send = |count| {
@@ -310,7 +208,7 @@ fn receive(source: &Source, port: &str) -> Result<()> {
 
 /// CPU per frame of one sink, which runs in a child.
 fn serving(index: usize, clients: usize, count: usize) -> Result<Duration> {
-    let mut child = Process::start(&["serve", &index.to_string()])?;
+    let mut child = Process::again(&["serve", &index.to_string()])?;
     let address = format!("127.0.0.1:{}", child.hear()?);
     let mut readers = Vec::new();
     for count in 1..=clients {

@@ -22,7 +22,7 @@ EOF
 # What only the tests need; pipelines/setup.sh knows the rest.
 packages=(
     chromium     # watches as most people do
-    curl ffmpeg  # watch as programs do that know HTTP only
+    curl ffmpeg  # watch as programs do that know HTTP only; ffmpeg films for the benches
     g++          # compiles libFuzzer
     iproute2     # networks in which nobody answers
     meson        # brings ninja

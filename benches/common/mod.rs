@@ -3,6 +3,8 @@
 //! What the benches of whole pipelines share.
 #![allow(dead_code, reason = "each bench uses its own part")]
 
+pub mod process;
+
 use std::{
     env,
     error::Error,
@@ -218,9 +220,30 @@ pub fn bytes(buffers: &[gst::Buffer]) -> Result<Vec<u8>> {
 pub struct Options {
     pub smoke: bool,
     pub filters: Vec<String>,
+    /// How long to look, for a bench that is asked to.
+    pub minutes: Option<usize>,
 }
 
 impl Options {
+    fn of(arguments: &[&str]) -> Result<Self> {
+        let mut options = Self {
+            // As criterion does it.
+            smoke: arguments.contains(&"--test") || !arguments.contains(&"--bench"),
+            filters: Vec::new(),
+            minutes: None,
+        };
+        let mut arguments = arguments.iter();
+        while let Some(&argument) = arguments.next() {
+            if argument == "--minutes" {
+                let minutes = arguments.next().ok_or("--minutes needs a number")?;
+                options.minutes = Some(minutes.parse()?);
+            } else if !argument.starts_with('-') {
+                options.filters.push(argument.into());
+            }
+        }
+        Ok(options)
+    }
+
     pub fn wants(&self, name: &str) -> bool {
         self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter))
     }
@@ -267,15 +290,7 @@ pub fn main(child: fn(&[&str]) -> Result<()>, bench: fn(&Options) -> Result<()>)
         match &arguments[..] {
             ["--child", arguments @ ..] => child(arguments),
             arguments if arguments.contains(&"--list") => Ok(()),
-            arguments => bench(&Options {
-                // As criterion does it.
-                smoke: arguments.contains(&"--test") || !arguments.contains(&"--bench"),
-                filters: arguments
-                    .iter()
-                    .filter(|argument| !argument.starts_with('-'))
-                    .map(|filter| filter.to_string())
-                    .collect(),
-            }),
+            arguments => bench(&Options::of(arguments)?),
         }
     };
     match run() {

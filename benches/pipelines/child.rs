@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What this program does in processes of its own.
+
+use std::{
+    io::{self, BufRead, BufReader, ErrorKind, Read},
+    net::{TcpListener, TcpStream},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use gst::prelude::*;
+
+use crate::common::{self, Result};
+
+pub fn run(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        ["send", words @ ..] => {
+            let pipeline = pipeline(words)?;
+            start(&pipeline)?;
+            play(&pipeline)
+        }
+        ["receive", words @ ..] => receive(&pipeline(words)?),
+        ["read", wire, port] => read(wire, &format!("127.0.0.1:{port}")),
+        ["film" | "watch", ..] => super::delay::child(arguments),
+        _ => Err("unknown arguments".into()),
+    }
+}
+
+pub fn pipeline<S: AsRef<str>>(words: &[S]) -> Result<gst::Pipeline> {
+    let words: Vec<_> = words.iter().map(AsRef::as_ref).collect();
+    let pipeline = gst::parse::launchv(&words)?;
+    Ok(pipeline.downcast().map_err(|_| "one element is none")?)
+}
+
+/// Starts a pipeline, and prints where it listens.
+pub fn start(pipeline: &gst::Pipeline) -> Result<()> {
+    let _ = pipeline.set_state(gst::State::Playing); // the bus says more
+    for element in pipeline.iterate_elements() {
+        let element = element?;
+        if element.find_property("current-port").is_some() {
+            println!("port {}", element.property::<i32>("current-port"));
+        }
+    }
+    Ok(())
+}
+
+/// Plays a pipeline to its end.
+pub fn play(pipeline: &gst::Pipeline) -> Result<()> {
+    let _ = pipeline.set_state(gst::State::Playing); // the bus says more
+    let end = common::wait(pipeline);
+    pipeline.set_state(gst::State::Null)?;
+    end
+}
+
+/// Says where one is, now and then.
+fn tell(frame: u64) {
+    if frame.is_multiple_of(10) {
+        println!("frame={frame}");
+    }
+}
+
+/// Plays a pipeline to its end, and tells of the frames that come to its sink.
+fn receive(pipeline: &gst::Pipeline) -> Result<()> {
+    let count = AtomicU64::new(0);
+    let sink = pipeline
+        .iterate_sinks()
+        .into_iter()
+        .next()
+        .ok_or("there is no sink")??;
+    let pad = sink.static_pad("sink").ok_or("it has no pad")?;
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        tell(count.fetch_add(1, Ordering::Relaxed) + 1);
+        gst::PadProbeReturn::Ok
+    });
+    play(pipeline)
+}
+
+/// Reads frames as senders send them who listen, or those who call.
+fn read(wire: &str, address: &str) -> Result<()> {
+    let (stream, next): (_, fn(&mut _) -> io::Result<Vec<u8>>) = match wire {
+        "be32" => (TcpStream::connect(address)?, next_of_be32),
+        _ => (TcpListener::bind(address)?.accept()?.0, next_of_multipart),
+    };
+    let mut stream = BufReader::with_capacity(1 << 18, stream);
+    for frame in 1.. {
+        match next(&mut stream) {
+            Ok(_) => tell(frame),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+type Stream = BufReader<TcpStream>;
+
+fn next_of_be32(stream: &mut Stream) -> io::Result<Vec<u8>> {
+    let mut header = [0; 4];
+    stream.read_exact(&mut header)?;
+    body(stream, u32::from_be_bytes(header) as usize)
+}
+
+fn next_of_multipart(stream: &mut Stream) -> io::Result<Vec<u8>> {
+    let mut len = None;
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if stream.read_line(&mut line)? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let header = line.trim().to_ascii_lowercase();
+        if let Some(value) = header.strip_prefix("content-length:") {
+            len = value.trim().parse().ok();
+        }
+        if let ("", Some(len)) = (&*header, len) {
+            return body(stream, len);
+        }
+    }
+}
+
+fn body(stream: &mut Stream, len: usize) -> io::Result<Vec<u8>> {
+    let mut body = vec![0; len];
+    stream.read_exact(&mut body)?;
+    Ok(body)
+}

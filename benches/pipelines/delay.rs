@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! How old pictures are on their way from a camera to whoever sees them.
+//!
+//! The camera films 720p, 30 frames/s: it has the first second of the clip in memory,
+//! decoded, and shows it again and again. A picture is captured when it leaves the camera.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use gst::prelude::*;
+
+use super::{
+    child,
+    programs::{Clips, Program, port_of, script, words},
+};
+use crate::common::{Result, process::Process};
+
+const FRAME: gst::ClockTime = gst::ClockTime::from_nseconds(1_000_000_000 / 30);
+const FILM: usize = 30;
+
+/// A sender that films, and its receiver.
+pub struct Chain {
+    pub name: &'static str,
+    sender: Program,
+    receiver: Program,
+    /// At how many places each of them looks.
+    places: [usize; 2],
+}
+
+/// A place, and how old pictures were there in a window, in milliseconds: the median, the
+/// 99th percentile, the oldest.
+pub type Ages = (String, [f64; 3]);
+
+pub fn chains(window: Duration) -> Result<[Chain; 2]> {
+    let seconds = window.as_secs_f64();
+    let mut film = script("serve.sh", &["--no-preview", "--port=0", "test"])?;
+    // From the queue on it is what a camera has.
+    let queue = film
+        .iter()
+        .position(|word| word == "queue")
+        .ok_or("no queue")?;
+    film.splice(
+        ..queue,
+        words("appsrc name=camera is-live=true format=time !"),
+    );
+    film.splice(..0, [seconds.to_string(), "{clip}".into()]);
+    let mut watch = script("watch.sh", &["--no-display", "127.0.0.1:9999"])?;
+    for word in watch.iter_mut().filter(|word| *word == "port=9999") {
+        *word = "port={port}".into();
+    }
+    watch.insert(0, seconds.to_string());
+    Ok([
+        Chain {
+            name: "serve.sh, watch.sh",
+            sender: Program::Child("film", film),
+            receiver: Program::Child("watch", watch),
+            places: [1, 2],
+        },
+        Chain {
+            name: "Python pair",
+            sender: Program::python(&format!("--live {seconds} send {{clip}}")),
+            receiver: Program::python(&format!("--live {seconds} receive {{port}}")),
+            places: [0, 1],
+        },
+    ])
+}
+
+impl Chain {
+    /// Runs it; tells of each window but the first: the ages on the way, and how much
+    /// memory both programs have, in KiB.
+    pub fn run(
+        &self,
+        clips: &Clips,
+        windows: usize,
+        mut tell: impl FnMut(Vec<Ages>, [u64; 2]),
+    ) -> Result<()> {
+        let mut sender = self.sender.start(clips, None)?;
+        let mut receiver = self.receiver.start(clips, Some(port_of(&mut sender)?))?;
+        for window in 0..=windows {
+            let mut ages = Vec::new();
+            for (program, places) in [&mut sender, &mut receiver].into_iter().zip(self.places) {
+                for _ in 0..places {
+                    ages.push(hear(program)?);
+                }
+            }
+            if window > 0 {
+                tell(ages, [memory(&sender)?, memory(&receiver)?]);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn hear(program: &mut Process) -> Result<Ages> {
+    let line = program.hear()?;
+    let mut words = line.split(' ');
+    let place = words.next().unwrap_or_default().into();
+    let ages: Vec<f64> = words.map(str::parse).collect::<Result<_, _>>()?;
+    let ages = <[f64; 3]>::try_from(ages).map_err(|_| format!("it says {line:?}"))?;
+    Ok((place, ages.map(|us| us / 1e3)))
+}
+
+fn memory(program: &Process) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", program.id()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(kib.ok_or("/proc tells nothing of memory")?.parse()?)
+}
+
+/// Where pictures are looked at: an element, its pad, and what that place is called.
+const PLACES: [(&str, &str, &str); 3] = [
+    ("b64jpegserversink", "sink", "encoded"),
+    ("b64jpegclientsrc", "src", "arrived"),
+    ("jpegdec", "src", "decoded"),
+];
+
+/// A live pipeline, which is killed when enough is known.
+pub fn child(arguments: &[&str]) -> Result<()> {
+    let (film, window, words) = match *arguments {
+        ["film", window, clip, ref words @ ..] => (decode(clip)?, window, words),
+        ["watch", window, ref words @ ..] => (Vec::new(), window, words),
+        _ => return Err("unknown arguments".into()),
+    };
+    let pipeline = child::pipeline(words)?;
+    let ages = Arc::<Mutex<BTreeMap<&str, Vec<u64>>>>::default();
+    for element in pipeline.iterate_elements() {
+        let element = element?;
+        let factory = element.factory().map(|factory| factory.name());
+        let mut places = PLACES.iter();
+        let Some(&(_, pad, place)) = places.find(|(name, ..)| factory.as_deref() == Some(name))
+        else {
+            continue;
+        };
+        let pad = element.static_pad(pad).ok_or("it has no such pad")?;
+        let ages = ages.clone();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            if let Some(age) = info.buffer().and_then(|buffer| age(&element, buffer)) {
+                ages.lock().unwrap().entry(place).or_default().push(age);
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+    child::start(&pipeline)?;
+    if let Some(camera) = pipeline.by_name("camera").and_downcast::<gst_app::AppSrc>() {
+        thread::spawn(move || shoot(&camera, &film));
+    }
+
+    let window = Duration::from_secs_f64(window.parse()?);
+    let bus = pipeline.bus().ok_or("there is no bus")?;
+    let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+    let mut end = Instant::now();
+    loop {
+        end += window;
+        let left = end.saturating_duration_since(Instant::now());
+        if let Some(message) = bus.timed_pop_filtered(gst::ClockTime::try_from(left)?, &ends) {
+            pipeline.set_state(gst::State::Null)?;
+            return Err(format!("it ended: {message:?}").into());
+        }
+        for (place, mut ages) in std::mem::take(&mut *ages.lock().unwrap()) {
+            ages.sort_unstable();
+            let len = ages.len();
+            let (median, p99, most) = (ages[len / 2], ages[len * 99 / 100], ages[len - 1]);
+            println!("{place} {median} {p99} {most}");
+        }
+    }
+}
+
+/// The first frames of a clip.
+fn decode(clip: &str) -> Result<Vec<gst::Sample>> {
+    let pipeline = child::pipeline(&words(
+        "filesrc name=clip ! decodebin ! appsink name=film sync=false",
+    ))?;
+    pipeline
+        .by_name("clip")
+        .ok_or("no source")?
+        .set_property("location", clip);
+    let sink = pipeline
+        .by_name("film")
+        .and_downcast::<gst_app::AppSink>()
+        .ok_or("no sink")?;
+    pipeline.set_state(gst::State::Playing)?;
+    let film = (0..FILM)
+        .map(|_| sink.pull_sample())
+        .collect::<Result<_, _>>();
+    pipeline.set_state(gst::State::Null)?;
+    Ok(film?)
+}
+
+/// Films until nobody wants any more.
+fn shoot(camera: &gst_app::AppSrc, film: &[gst::Sample]) {
+    let start = Instant::now();
+    camera.set_caps(film[0].caps_owned().as_ref());
+    for (number, sample) in (0..).zip(film.iter().cycle()) {
+        let due = Duration::from(FRAME) * number;
+        thread::sleep(due.saturating_sub(start.elapsed()));
+        let mut buffer = sample.buffer_owned().expect("a frame");
+        let header = buffer.make_mut();
+        header.set_pts(camera.current_running_time());
+        header.set_dts(None);
+        header.set_duration(FRAME);
+        if camera.push_buffer(buffer).is_err() {
+            return;
+        }
+    }
+}
+
+/// How long ago a picture was captured, in microseconds: the receiver is told, the sender
+/// knows.
+fn age(element: &gst::Element, buffer: &gst::BufferRef) -> Option<u64> {
+    if let Some(meta) = buffer.meta::<gst::ReferenceTimestampMeta>() {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .ok()?
+            .as_nanos() as u64;
+        return Some(now.saturating_sub(meta.timestamp().nseconds()) / 1000);
+    }
+    let age = element.current_running_time()?.checked_sub(buffer.pts()?)?;
+    Some(age.useconds())
+}
