@@ -98,7 +98,8 @@ fn caps(formats: &[VideoFormat]) -> gst_video::VideoCapsBuilder<gst::caps::NoFea
 }
 
 /// Neither OpenCV nor ffmpeg does, unless told to; what is shifted is farther from what they
-/// show of the same video.
+/// show of the same video. In a JPEG of quality 80 it wins 0.1 or 0.2 dB, and loses as much
+/// where caps are wrong, as they often only assume the site.
 const DEFAULT_SHIFT_CHROMA: bool = false;
 
 #[derive(Debug, Clone)]
