@@ -7,7 +7,7 @@ use std::{io::Write, process::Command};
 use serde_json::Value;
 
 use super::{
-    script::{Running, script},
+    script::{Display, Running, script},
     video::{FRAMES, clip},
 };
 use crate::common::{
@@ -359,4 +359,18 @@ fn q_ends_it() {
         keyboard.write_all(b"q").expect("it reads");
         assert!(running.finish().contains("Stopped by q."));
     }
+}
+
+#[test]
+fn q_in_the_window_ends_it() {
+    let display = Display::open();
+    let mut web = script("web", &["--port=0", "test"]).start();
+    let (address, _) = web.page();
+    let watcher = script("relay-in", &[&address]).env("DISPLAY", &display.name);
+    let mut watcher = watcher.start();
+    watcher.expect("frames/s");
+    display.act_on("RECIBIDO", &["key", "--window", "%1", "q"]);
+    assert!(watcher.finish().contains("Stopped by q."));
+    web.expect("left (0 viewers)");
+    web.interrupt();
 }
