@@ -221,10 +221,10 @@ fn encrypted() {
     let mut trusting = watch(&["--ca-file", &ca]);
     trusting.expect("frames/s");
     trusting.interrupt();
-    let (status, output) = watch(&[]).wait();
-    assert_eq!(status.code(), Some(1), "{output}");
-    assert!(output.contains("certificate"), "{output}");
-    web.interrupt();
+    let (status, output) = watch(&["--once"]).wait();
+    let served = web.interrupt();
+    assert_eq!(status.code(), Some(1), "{output}\n{served}");
+    assert!(output.contains("certificate"), "{output}\n{served}");
 }
 
 /// Each change at a relay is told once, at both ends.
