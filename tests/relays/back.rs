@@ -2,6 +2,8 @@
 
 //! Somebody with a camera, a relay, and `socketioclientsrc`.
 
+use std::{thread, time::Duration};
+
 use gst::prelude::*;
 
 use super::scene::{Place, Streamer};
@@ -127,8 +129,10 @@ fn the_newest_picture(kind: Kind) {
 
 fn pings_are_answered(kind: Kind) {
     let relay = Relay::start(kind, &["--ping-interval", "0.2"]);
-    let screen = watch(&relay.url, "");
-    // As many pictures are sent in more than two intervals.
+    let mut screen = watch(&relay.url, "");
+    // Time to lose it; less would only hide a fault.
+    thread::sleep(Duration::from_millis(2500));
+    assert_eq!(screen.catch_up().connections.len(), 0, "{:?}", screen.log);
     expect_stream(screen, "", Streamer::start(&relay.url, &[]));
 }
 
