@@ -273,7 +273,7 @@ impl Connection {
                         Body::Connect(Some(_)) => return Ok(()),
                         Body::Connect(None) => return Err(Error::Wrong(TOO_OLD.into())),
                         Body::ConnectError { message, .. } => {
-                            return Err(Error::Refused(turned_away(target, &message)));
+                            return Err(turned_away(target, &message));
                         }
                         _ => {}
                     }

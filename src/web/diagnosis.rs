@@ -24,10 +24,14 @@ const NEEDS_TLS: &str = "it speaks TLS; use https://";
 pub const TOO_OLD: &str = "it speaks an old Socket.IO (Engine.IO 3); upgrade the server: to \
     python-socketio 5, Flask-SocketIO 5, Node socket.io 3, or newer ones";
 
-/// What a server says that does not let us into the namespace, and what to do.
-pub fn turned_away(target: &Target, message: &str) -> String {
+/// Why a server does not let us into the namespace, which it says with a message.
+pub fn turned_away(target: &Target, message: &str) -> Error {
     let message = http::printable(message);
     let lower = message.to_ascii_lowercase();
+    // As socketioserversink says it; there may be room later.
+    if lower == "full" {
+        return Error::Unreachable("it is full".into());
+    }
     let namespace = &target.namespace;
     // The second is what python-socketio says.
     let unknown =
@@ -39,7 +43,9 @@ pub fn turned_away(target: &Target, message: &str) -> String {
     } else {
         "does it want a token in `auth`?"
     };
-    format!("it does not let us into the namespace {namespace}: {message:?}; {advice}")
+    Error::Refused(format!(
+        "it does not let us into the namespace {namespace}: {message:?}; {advice}"
+    ))
 }
 
 /// Why there is no TLS.

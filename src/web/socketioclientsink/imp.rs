@@ -130,6 +130,12 @@ enum Relay {
     Failed,
 }
 
+/// A message is longer than the relay takes.
+struct TooLong {
+    len: usize,
+    max: u64,
+}
+
 /// What the streaming thread leaves for the connection, and what becomes of it.
 #[derive(Default)]
 struct Outbox {
@@ -163,6 +169,18 @@ impl Outbox {
     fn clear(&mut self) {
         let dropped = self.waiting.take().is_some();
         self.stats.dropped += u64::from(dropped);
+    }
+
+    /// Drops the picture that waits if it is longer than the relay takes; tells so of the
+    /// first one.
+    fn check_length(&mut self) -> Option<TooLong> {
+        let (len, max) = (self.waiting.as_ref()?.longest, self.max_payload?);
+        let too_long = len as u64 > max;
+        let first = !std::mem::replace(&mut self.too_long, too_long);
+        if too_long {
+            self.clear();
+        }
+        (too_long && first).then_some(TooLong { len, max })
     }
 
     /// As users read it.
@@ -257,7 +275,7 @@ impl SocketIoClientSink {
             picture = picture.captured_at(capture::time_of(&*obj, &obj.segment(), buffer));
         }
         let frame = Frame::new(&picture, &event, payload, buffer.size());
-        {
+        let too_long = {
             let outbox = &mut *self.outbox();
             // The connection may have been lost meanwhile.
             let dropped = match outbox.takes_frames() {
@@ -265,45 +283,29 @@ impl SocketIoClientSink {
                 false => true,
             };
             outbox.stats.dropped += u64::from(dropped);
+            outbox.check_length()
+        };
+        if let Some(too_long) = too_long {
+            self.warn_too_long(too_long);
         }
-        self.check_length();
         if let Some(session) = &*self.session() {
             session.line.wake();
         }
         Ok(())
     }
 
-    /// Drops a picture that waits and is longer than the relay takes.
-    fn check_length(&self) {
-        let (longest, max) = {
-            let outbox = &mut *self.outbox();
-            let (Some(frame), Some(max)) = (&outbox.waiting, outbox.max_payload) else {
-                return;
-            };
-            let longest = frame.longest;
-            let too_long = longest as u64 > max;
-            let was_too_long = std::mem::replace(&mut outbox.too_long, too_long);
-            if !too_long {
-                return;
-            }
-            outbox.clear();
-            if was_too_long {
-                return;
-            }
-            (longest, max)
-        };
-        self.changed.notify_all();
-        let settings = self.settings().payload;
-        let binary = match settings {
+    /// Says that pictures are longer than the relay takes.
+    fn warn_too_long(&self, TooLong { len, max }: TooLong) {
+        let binary = match self.settings().payload {
             SocketIoPayload::Base64 => ", or payload=binary",
             SocketIoPayload::Binary => "",
         };
         gst::element_imp_warning!(
             self,
             gst::ResourceError::Write,
-            ("Pictures are dropped: one makes a message of {longest} bytes, and the relay \
-                 takes no more than {max}; send smaller ones (quality, size){binary}, or raise \
-                 its max_http_buffer_size")
+            ("Pictures are dropped: one makes a message of {len} bytes, and the relay takes \
+                 no more than {max}; send smaller ones (quality, size){binary}, or raise its \
+                 max_http_buffer_size")
         );
     }
 
@@ -342,13 +344,17 @@ impl Client for SocketIoClientSink {
         let Some(connection) = connection else {
             return self.leave(Relay::Gone);
         };
-        {
+        let too_long = {
             let outbox = &mut *self.outbox();
             outbox.relay = Relay::There;
             outbox.max_payload = connection.max_payload();
             outbox.connections += 1;
+            outbox.check_length()
+        };
+        self.changed.notify_all();
+        if let Some(too_long) = too_long {
+            self.warn_too_long(too_long);
         }
-        self.check_length();
         self.obj().notify("connected");
     }
 
