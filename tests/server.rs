@@ -8,10 +8,11 @@
 mod common;
 
 mod server {
+    use crate::common::film;
+
     mod clients;
     mod end;
     mod errors;
-    mod film;
     mod formats;
     mod load;
     mod queue;

@@ -6,6 +6,8 @@
 pub mod alone;
 pub mod certificates;
 pub mod door;
+pub mod film;
+pub mod guard;
 pub mod peer;
 pub mod pipeline;
 pub mod process;

@@ -3,48 +3,24 @@
 //! A server with its source, and those who watch it.
 
 use std::{
-    io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
     ops::Range,
     path::{Path, PathBuf},
-    process,
     sync::{
         Arc, Mutex,
         mpsc::{self, Receiver, RecvTimeoutError},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
 };
 
 use gst::prelude::*;
 use gst_app::AppSrc;
 
 use super::film::{SMALL, film, number, picture};
-use crate::common::{pipeline::Pipeline, process::PATIENCE, viewer::Viewer};
+use crate::common::{guard::Guard, pipeline::Pipeline, process::PATIENCE, viewer::Viewer};
 
-/// Pictures come 25 times a second.
-pub const FRAME_TIME: gst::ClockTime = gst::ClockTime::from_mseconds(40);
-
-/// Ends the run if a test hangs, wherever it does so.
-struct Guard {
-    _released: mpsc::Sender<()>,
-}
-
-impl Guard {
-    fn new() -> Self {
-        let (sender, released) = mpsc::channel::<()>();
-        let test = thread::current().name().map(String::from);
-        thread::spawn(move || {
-            if released.recv_timeout(2 * PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                // Unlike eprintln!, this is not kept back until the test has ended.
-                let test = test.as_deref().unwrap_or("a test");
-                let _ = writeln!(io::stderr(), "{test} hangs");
-                process::abort();
-            }
-        });
-        Self { _released: sender }
-    }
-}
+pub use super::film::{FRAME_TIME, buffer};
+pub use crate::common::guard::wait_until;
 
 /// A pipeline that ends with a `b64jpegserversink` on any free port, and shows each
 /// picture as soon as it comes, unless its options say otherwise.
@@ -317,15 +293,6 @@ pub fn port_in(line: &str) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port.parse().expect("a number")).into()
 }
 
-/// A picture as a source gives it.
-pub fn buffer(number: usize, jpeg: Vec<u8>) -> gst::Buffer {
-    let mut buffer = gst::Buffer::from_slice(jpeg);
-    let fields = buffer.get_mut().expect("nobody else has it yet");
-    fields.set_pts(FRAME_TIME * number as u64);
-    fields.set_duration(FRAME_TIME);
-    buffer
-}
-
 /// The number of the next picture.
 #[track_caller]
 pub fn next(viewer: &mut Viewer) -> usize {
@@ -371,15 +338,6 @@ impl Watcher {
             std::panic::resume_unwind(panic);
         }
         numbers
-    }
-}
-
-#[track_caller]
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -10,10 +10,13 @@ use std::{
 
 use base64::prelude::*;
 
-use crate::common::pipeline::scratch;
+use super::pipeline::scratch;
 
 const JPEG: &[u8] = include_bytes!("../vectors/grey.jpg");
 const SOI: usize = 2;
+
+/// Pictures come 25 times a second.
+pub const FRAME_TIME: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 
 /// The size of pictures whose size does not matter.
 pub const SMALL: usize = 1000;
@@ -66,4 +69,13 @@ pub fn film(frames: usize, len: usize) -> PathBuf {
     }
     fs::write(&path, bytes).expect("a file");
     path
+}
+
+/// A picture as a source gives it.
+pub fn buffer(number: usize, jpeg: Vec<u8>) -> gst::Buffer {
+    let mut buffer = gst::Buffer::from_slice(jpeg);
+    let fields = buffer.get_mut().expect("nobody else has it yet");
+    fields.set_pts(FRAME_TIME * number as u64);
+    fields.set_duration(FRAME_TIME);
+    buffer
 }
