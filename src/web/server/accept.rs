@@ -14,7 +14,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -44,7 +44,10 @@ pub struct Service {
     pub shared: Arc<Shared>,
     pub router: Router,
     pub tls: Option<TlsAcceptor>,
+    /// Room for so many.
     pub connections: Arc<Semaphore>,
+    /// True when they have to end.
+    pub end: watch::Receiver<bool>,
 }
 
 /// Accepts for ever.
@@ -88,7 +91,11 @@ impl Service {
     async fn serve(self, tcp: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
         tune(&tcp);
         let line = Line::new(address, self.shared.bytes.clone());
-        let stream = Stream::new(tcp, line.clone(), permit);
+        let mut end = self.end.clone();
+        let end = async move {
+            let _ = end.wait_for(|end| *end).await;
+        };
+        let stream = Stream::new(tcp, line.clone(), end, permit);
         let Some(tls) = &self.tls else {
             return self.speak(stream, line).await;
         };
@@ -104,10 +111,13 @@ impl Service {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         line: Arc<Line>,
     ) {
+        line.take_heard();
+        let told = line.clone();
         let router = self
             .router
             .map_request(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(line.clone());
+                told.take_heard();
+                request.extensions_mut().insert(told.clone());
                 request.map(Body::new)
             });
         let spoken = http1::Builder::new()
@@ -118,8 +128,11 @@ impl Service {
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
             .with_upgrades()
             .await;
-        // Others have gone away, or take nothing.
-        if spoken.is_err_and(|error| error.is_parse() || error.is_timeout()) {
+        // Others have gone away, take nothing, or had nothing to ask for: browsers connect
+        // ahead, and stay for a while.
+        let refused =
+            |error: hyper::Error| error.is_parse() || error.is_timeout() && line.take_heard();
+        if spoken.is_err_and(refused) {
             self.shared.viewers.refuse(Refusal::Request);
         }
     }

@@ -76,14 +76,21 @@ impl Camera {
         self.changed.send_replace(());
     }
 
+    /// There are no more. Whoever waits for one is told so.
+    fn end(&self) {
+        self.newest.send_replace(None);
+    }
+
     pub fn newest(&self) -> Option<Arc<Frame>> {
         self.newest.borrow().clone()
     }
 
-    /// Tells of each new picture, until the camera is gone. The one that is there is new.
+    /// Tells of each new picture, and of the end by none. The one that is there is new.
     pub fn watch(&self) -> watch::Receiver<Option<Arc<Frame>>> {
         let mut newest = self.newest.subscribe();
-        newest.mark_changed();
+        if newest.borrow().is_some() {
+            newest.mark_changed();
+        }
         newest
     }
 
@@ -116,7 +123,7 @@ pub enum Clash {
     Unnamed,
 }
 
-/// All cameras of a server, in the order in which they came.
+/// All cameras of a server, by their names: elements start in any order.
 pub struct Cameras {
     list: Mutex<Vec<Arc<Camera>>>,
     changed: watch::Sender<()>,
@@ -158,7 +165,8 @@ impl Cameras {
             changed: self.changed.clone(),
             counts: Mutex::default(),
         });
-        list.push(camera.clone());
+        let place = list.partition_point(|other| *other.name < *name);
+        list.insert(place, camera.clone());
         self.tell_names(list);
         Ok(camera)
     }
@@ -169,6 +177,7 @@ impl Cameras {
         list.retain(|other| !Arc::ptr_eq(other, camera));
         let last = list.is_empty();
         self.tell_names(list);
+        camera.end();
         last
     }
 
@@ -225,10 +234,10 @@ mod tests {
         assert_eq!(clash("front"), Some(Clash::Name));
         assert_eq!(clash(""), Some(Clash::Unnamed));
         assert_eq!(clash("back"), None);
-        assert_eq!(*cameras.names().borrow(), ["front", "back"]);
+        assert_eq!(*cameras.names().borrow(), ["back", "front"]);
         let found = |name| cameras.find(name).map(|camera| camera.name.clone());
-        assert_eq!(found(None).as_deref(), Some("front"));
-        assert_eq!(found(Some("back")).as_deref(), Some("back"));
+        assert_eq!(found(None).as_deref(), Some("back"));
+        assert_eq!(found(Some("front")).as_deref(), Some("front"));
         assert_eq!(found(Some("side")), None);
     }
 

@@ -8,7 +8,6 @@
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
-    body::Body,
     extract::{Query, Request, State},
     http::{
         HeaderMap, HeaderValue, Method, StatusCode, Uri,
@@ -18,15 +17,12 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http_body_util::Limited;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
-use super::{Config, Shared, line::Line, routes::short, viewers::Refusal};
+use super::{Config, Shared, routes::short, viewers::Refusal};
 
-/// Nobody has more to tell us.
-const MAX_BODY: usize = 64 << 10;
-/// Nor takes longer to do so.
+/// Nobody takes longer to tell us something.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Who is let in.
@@ -140,20 +136,10 @@ fn is_site(origin: &str, host: &str) -> bool {
     bare(site) == bare(host)
 }
 
-/// The Engine.IO session that a request is of.
-fn session(uri: &Uri) -> Option<&str> {
-    let mut query = uri.query().unwrap_or_default().split('&');
-    query.find_map(|pair| pair.strip_prefix("sid="))
-}
-
 /// Stands before everything else.
 pub async fn check(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let guard = &shared.guard;
     let headers = request.headers();
-    let line = request.extensions().get::<Arc<Line>>();
-    if let (Some(line), Some(session)) = (line, session(request.uri())) {
-        shared.sessions.put(session, line);
-    }
     let page = request.uri().path() == "/";
     let socket_io = request.uri().path().starts_with("/socket.io");
     let origin = headers.get(header::ORIGIN).cloned();
@@ -171,7 +157,6 @@ pub async fn check(State(shared): State<Arc<Shared>>, request: Request, next: Ne
         let text = "This needs the token: Authorization: Bearer TOKEN, or ?token=TOKEN.";
         (bearer, short(StatusCode::UNAUTHORIZED, text)).into_response()
     } else if *request.method() == Method::POST {
-        let request = request.map(|body| Body::new(Limited::new(body, MAX_BODY)));
         match tokio::time::timeout(BODY_TIMEOUT, next.run(request)).await {
             Ok(response) => response,
             Err(_) => {

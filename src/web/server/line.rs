@@ -28,12 +28,19 @@ use tokio::{
 /// Nothing else would do it: engineioxide waits for as long as the connection is there.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A session that polls asks more often than this, to say that it is there.
+const SESSION: Duration = Duration::from_secs(60);
+/// Those that poll need no connection, so that they are counted by themselves.
+const MAX_SESSIONS: usize = 2000;
+
 /// What is known of a connection.
 #[derive(Debug)]
 pub struct Line {
     pub address: SocketAddr,
     /// Whether what was to be sent last is still to be.
     busy: AtomicBool,
+    /// Whether anything was said since this was asked last.
+    heard: AtomicBool,
     /// Bytes that were sent, over all connections.
     bytes: Arc<AtomicU64>,
 }
@@ -43,41 +50,76 @@ impl Line {
         Arc::new(Self {
             address,
             busy: AtomicBool::new(false),
+            heard: AtomicBool::new(false),
             bytes,
         })
     }
+
+    /// Whether anything was said since this was asked last.
+    pub fn take_heard(&self) -> bool {
+        self.heard.swap(false, Ordering::Relaxed)
+    }
 }
 
-/// Which connection each Engine.IO session has now: it may begin with polling, and go on
-/// with a websocket.
+/// Engine.IO sessions, and which connection each of them has now: it may begin with
+/// polling, and go on with a websocket.
 #[derive(Debug, Default)]
-pub struct Sessions(Mutex<HashMap<String, Weak<Line>>>);
+pub struct Sessions(Mutex<HashMap<String, Session>>);
+
+#[derive(Debug)]
+struct Session {
+    line: Weak<Line>,
+    asked: Instant,
+}
 
 impl Sessions {
-    fn lines(&self) -> MutexGuard<'_, HashMap<String, Weak<Line>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Session>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn put(&self, session: &str, line: &Arc<Line>) {
-        let mut lines = self.lines();
-        if lines.len() == lines.capacity() {
-            lines.retain(|_, line| line.strong_count() > 0);
-        }
-        lines.insert(session.into(), Arc::downgrade(line));
+    /// There is a new one.
+    pub fn add(&self, session: &str, line: &Arc<Line>) {
+        let line = Arc::downgrade(line);
+        let asked = Instant::now();
+        self.lock().insert(session.into(), Session { line, asked });
     }
 
-    /// As [`put`](Self::put), if nothing is known of it.
-    pub fn put_first(&self, session: &str, line: &Arc<Line>) {
-        let known = self.lines().contains_key(session);
-        if !known {
-            self.put(session, line);
+    /// One of them, if it is, asks for something over a connection.
+    pub fn asks(&self, session: &str, line: &Arc<Line>) {
+        if let Some(session) = self.lock().get_mut(session) {
+            session.line = Arc::downgrade(line);
+            session.asked = Instant::now();
         }
+    }
+
+    /// Whether there are as many as there may be.
+    pub fn is_full(&self) -> bool {
+        let mut sessions = self.lock();
+        if sessions.len() < MAX_SESSIONS {
+            return false;
+        }
+        sessions.retain(|_, session| {
+            session.line.strong_count() > 0 || session.asked.elapsed() < SESSION
+        });
+        sessions.len() >= MAX_SESSIONS
+    }
+
+    pub fn has(&self, session: &str) -> bool {
+        self.lock().contains_key(session)
     }
 
     /// Whether what was to be sent to it last is still to be.
     pub fn is_busy(&self, session: &str) -> bool {
-        let line = self.lines().get(session).and_then(Weak::upgrade);
+        let line = self
+            .lock()
+            .get(session)
+            .and_then(|session| session.line.upgrade());
         line.is_some_and(|line| line.busy.load(Ordering::Relaxed))
+    }
+
+    /// All that may be there.
+    pub fn all(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
     }
 }
 
@@ -87,16 +129,24 @@ pub struct Stream {
     line: Arc<Line>,
     /// When it is too late for what is to be sent. The timer stays from one wait to the next.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Ready when the server stops.
+    end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// It goes with the connection, into whatever that is upgraded to.
     _permit: OwnedSemaphorePermit,
 }
 
 impl Stream {
-    pub fn new(tcp: TcpStream, line: Arc<Line>, permit: OwnedSemaphorePermit) -> Self {
+    pub fn new(
+        tcp: TcpStream,
+        line: Arc<Line>,
+        end: impl Future<Output = ()> + Send + 'static,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
         Self {
             tcp,
             line,
             deadline: None,
+            end: Some(Box::pin(end)),
             _permit: permit,
         }
     }
@@ -106,6 +156,9 @@ impl Stream {
         let was_busy = self.line.busy.swap(sent.is_pending(), Ordering::Relaxed);
         if sent.is_ready() {
             return sent;
+        }
+        if self.is_over(cx) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let deadline = match &mut self.deadline {
             Some(deadline) => {
@@ -117,11 +170,29 @@ impl Stream {
             none => none.insert(Box::pin(sleep_until(Instant::now() + PATIENCE))),
         };
         ready!(deadline.as_mut().poll(cx));
-        // Whoever reads has to notice, too; and what nobody takes is not kept for later.
-        let socket = SockRef::from(&self.tcp);
-        let _ = socket.set_linger(Some(Duration::ZERO));
-        let _ = socket.shutdown(Shutdown::Both);
+        self.cut();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Whether the server stops.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(end) = &mut self.end {
+            if end.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            self.end = None;
+            self.cut();
+        }
+        true
+    }
+
+    /// Whoever reads or writes notices, and what nobody takes is not kept for later.
+    fn cut(&self) {
+        let socket = SockRef::from(&self.tcp);
+        if self.line.busy.load(Ordering::Relaxed) {
+            let _ = socket.set_linger(Some(Duration::ZERO));
+        }
+        let _ = socket.shutdown(Shutdown::Both);
     }
 
     fn count(&self, sent: &Poll<io::Result<usize>>) {
@@ -137,7 +208,15 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(cx, buffer)
+        if self.is_over(cx) {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.tcp).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.line.heard.store(true, Ordering::Relaxed);
+        }
+        read
     }
 }
 

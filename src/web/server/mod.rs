@@ -25,18 +25,25 @@ mod socketio;
 mod viewers;
 
 use std::{
-    fmt,
+    fmt, mem,
     net::{SocketAddr, TcpListener},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::Duration,
 };
 
+use axum::routing::MethodRouter;
 use serde_json::{Map, Value};
 use socketioxide::SocketIo;
-use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::timeout,
+};
 
 use tokio_rustls::TlsAcceptor;
 
@@ -55,8 +62,9 @@ use crate::{
 
 pub use self::{cameras::Camera, registry::Member, viewers::Event};
 
-/// How long viewers have to take their leave when the server stops.
-const STOP: Duration = Duration::from_millis(500);
+/// How long viewers have to take the last of what was sent when the server stops, and how
+/// long it waits for each of the next steps, which wait for nobody.
+const STOP: Duration = Duration::from_millis(300);
 
 /// Whom a server serves, and where.
 #[derive(Debug, Clone, Default)]
@@ -121,6 +129,9 @@ pub struct Server {
     /// What is said about how it serves.
     warnings: Vec<String>,
     io: SocketIo,
+    socket_io: MethodRouter,
+    connections: Arc<Semaphore>,
+    end: watch::Sender<bool>,
     tasks: JoinSet<()>,
     runtime: Runtime,
 }
@@ -178,12 +189,15 @@ impl Server {
         });
         let runtime = Runtime::new("b64jpeg-web").map_err(failed)?;
         let entered = runtime.handle().enter();
-        let (layer, io) = socketio::layer();
+        let (socket_io, io) = socketio::service();
+        let end = watch::Sender::new(false);
+        let connections = Arc::new(Semaphore::new(accept::MAX_CONNECTIONS));
         let service = accept::Service {
             shared: shared.clone(),
-            router: routes::router(shared.clone(), layer),
+            router: routes::router(shared.clone(), socket_io.clone()),
             tls,
-            connections: Arc::new(Semaphore::new(accept::MAX_CONNECTIONS)),
+            connections: connections.clone(),
+            end: end.subscribe(),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(socketio::serve(io.clone(), &shared));
@@ -199,6 +213,9 @@ impl Server {
             address: addresses[0],
             warnings,
             io,
+            socket_io,
+            connections,
+            end,
             tasks,
             runtime,
         })
@@ -236,17 +253,35 @@ impl Server {
 
     /// Ends within a time that does not depend on who watches.
     fn stop(mut self) {
-        let io = self.io.clone();
-        let mut tasks = std::mem::take(&mut self.tasks);
-        let farewell = async move {
-            // Nobody new comes in, and the port is free.
-            tasks.shutdown().await;
-            let _ = timeout(STOP, io.close()).await;
-        };
-        // Its own threads cannot wait for themselves.
-        if Handle::try_current().is_err() {
-            self.runtime.handle().block_on(farewell);
+        let handle = self.runtime.handle().clone();
+        let farewell = self.say_farewell();
+        // The threads of a runtime cannot wait, least of all for themselves.
+        if Handle::try_current().is_ok() {
+            thread::spawn(move || {
+                handle.block_on(farewell);
+                self.runtime.stop();
+            });
+        } else {
+            handle.block_on(farewell);
+            self.runtime.stop();
         }
-        self.runtime.stop();
+    }
+
+    fn say_farewell(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        let mut tasks = mem::take(&mut self.tasks);
+        let (io, socket_io) = (self.io.clone(), self.socket_io.clone());
+        let (shared, connections) = (self.shared.clone(), self.connections.clone());
+        let end = self.end.clone();
+        async move {
+            // Nobody comes in any more, and the port is free.
+            tasks.shutdown().await;
+            socketio::close(&io, shared.sessions.all(), &socket_io).await;
+            // Who takes what is sent has the end of it, too.
+            let _ = timeout(STOP, shared.viewers.are_gone()).await;
+            end.send_replace(true);
+            let all = accept::MAX_CONNECTIONS as u32;
+            let _ = timeout(STOP, connections.acquire_many(all)).await;
+            let _ = timeout(STOP, shared.viewers.are_gone()).await;
+        }
     }
 }

@@ -12,9 +12,10 @@
 //! ```
 //!
 //! The boundary is sent behind a picture and not before the next one: some show a picture
-//! only when they see that it is over.
+//! only when they see that it is over. Chromium sees it only by the head of the next one, so
+//! if there is none soon the same picture is sent once more.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -23,7 +24,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     Shared,
@@ -34,6 +35,9 @@ use super::{
 };
 
 const CONTENT_TYPE: &str = "multipart/x-mixed-replace; boundary=frame";
+/// How long the newest picture is left to itself.
+const REPEAT: Duration = Duration::from_millis(200);
+
 const FIRST: Bytes = Bytes::from_static(b"--frame\r\n");
 const NEXT: Bytes = Bytes::from_static(b"\r\n--frame\r\n");
 
@@ -63,7 +67,8 @@ pub async fn stream(
     let parts = Parts {
         frames: camera.watch(),
         seat,
-        next: None,
+        last: None,
+        repeated: false,
     };
     let parts = stream::unfold(parts, async |mut parts| Some((parts.next().await?, parts)));
     let chunks = stream::iter([FIRST]).chain(parts.flat_map(stream::iter));
@@ -74,33 +79,42 @@ pub async fn stream(
 struct Parts {
     frames: watch::Receiver<Option<Arc<Frame>>>,
     seat: Seat,
-    /// The number of the next picture if none is left out.
-    next: Option<u64>,
+    last: Option<Arc<Frame>>,
+    /// Whether that was sent twice.
+    repeated: bool,
 }
 
 impl Parts {
-    /// The newest picture, when there is one that was not sent. It is asked for when the
-    /// one before has gone.
+    /// The next part, when the one before has gone.
     async fn next(&mut self) -> Option<[Bytes; 3]> {
-        let frame = loop {
-            self.frames.changed().await.ok()?;
-            if let Some(frame) = self.frames.borrow_and_update().clone() {
-                break frame;
-            }
-        };
-        let viewer = &self.seat.viewer;
-        viewer.sent(1);
-        viewer.dropped(
-            frame
-                .number
-                .saturating_sub(self.next.unwrap_or(frame.number)),
-        );
-        self.next = Some(frame.number + 1);
+        let frame = self.frame().await?;
         let head = format!(
             "Content-Type: image/jpeg\r\nContent-Length: {}\r\nX-Timestamp: {}\r\n\r\n",
             frame.jpeg.len(),
             timestamp(&frame)
         );
         Some([head.into(), frame.jpeg.clone(), NEXT])
+    }
+
+    /// The newest picture, when there is one that was not sent, or was sent for a while.
+    async fn frame(&mut self) -> Option<Arc<Frame>> {
+        if let Some(last) = self.last.clone().filter(|_| !self.repeated) {
+            match timeout(REPEAT, self.frames.changed()).await {
+                Ok(changed) => changed.ok()?,
+                Err(_) => {
+                    self.repeated = true;
+                    return Some(last);
+                }
+            }
+        } else {
+            self.frames.changed().await.ok()?;
+        }
+        let frame = self.frames.borrow_and_update().clone()?;
+        self.repeated = false;
+        let last = self.last.replace(frame.clone());
+        let left_out = last.map_or(0, |last| frame.number - last.number - 1);
+        self.seat.viewer.sent(1);
+        self.seat.viewer.dropped(left_out);
+        Some(frame)
     }
 }

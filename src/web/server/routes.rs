@@ -10,15 +10,14 @@ use axum::{
     http::{HeaderName, StatusCode, Uri, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use serde::Deserialize;
-use socketioxide::layer::SocketIoLayer;
 
 use super::{
     Shared,
     cameras::{Camera, Frame},
-    guard, multipart, page,
+    guard, multipart, page, socketio,
 };
 
 /// What may be told of what is asked for.
@@ -27,21 +26,22 @@ pub struct CameraQuery {
     camera: Option<String>,
 }
 
-pub fn router(shared: Arc<Shared>, socket_io: SocketIoLayer) -> Router {
-    let router = Router::new()
+/// With Socket.IO among them.
+pub fn router(shared: Arc<Shared>, socket_io: MethodRouter) -> Router {
+    let follow = middleware::from_fn_with_state(shared.clone(), socketio::follow);
+    let socket_io = socket_io.layer(follow);
+    Router::new()
         .route("/", get(page::page))
         .route("/stream.mjpg", get(multipart::stream))
         .route("/snapshot.jpg", get(snapshot))
         .route("/stats", get(stats))
-        .fallback(nothing)
-        .method_not_allowed_fallback(not_this_way)
         .with_state(shared.clone())
-        .layer(socket_io);
-    // It lies where Socket.IO itself is.
-    Router::new()
         .route("/socket.io/socket.io.js", get(page::socket_io))
         .route("/socket.io/socket.io.min.js", get(page::socket_io))
-        .fallback_service(router)
+        .route("/socket.io", socket_io.clone())
+        .route("/socket.io/", socket_io)
+        .fallback(nothing)
+        .method_not_allowed_fallback(not_this_way)
         .layer(middleware::from_fn_with_state(shared, guard::check))
 }
 

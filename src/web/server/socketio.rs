@@ -14,6 +14,14 @@ use std::{
     time::Duration,
 };
 
+use axum::{
+    body::{Body, to_bytes},
+    extract::{Extension, Request, State},
+    http::StatusCode,
+    middleware::Next,
+    response::Response,
+    routing::{MethodRouter, any_service},
+};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
@@ -21,14 +29,15 @@ use socketioxide::{
     SocketIo,
     extract::{AckSender, SocketRef, TryData},
     handler::ConnectHandler,
-    layer::SocketIoLayer,
 };
 use tokio::time::{Instant, timeout_at};
+use tower::ServiceExt;
 
 use super::{
     Shared,
     cameras::{Camera, Frame},
     line::Line,
+    routes::short,
     viewers::{Kind, Refusal, Seat},
 };
 use crate::capture;
@@ -38,6 +47,8 @@ const VIEW: &str = "/view";
 /// Pictures on their way to a page that it has not shown yet. With one the line would be
 /// idle while the page shows it.
 const IN_FLIGHT: usize = 2;
+/// Pictures in one event: Socket.IO in browsers takes no more.
+const AT_ONCE: usize = 10;
 /// A page may rest for as long as it likes.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Pictures of several cameras go together: one is held up for the others for so long.
@@ -45,6 +56,11 @@ const GATHER: Duration = Duration::from_millis(20);
 
 /// Whoever has an Engine.IO session has to come to the point within this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often everybody is asked whether they are there, and how long they may take to
+/// answer. A page that has stopped to read may have all that it is owed on its way, and
+/// nothing else would tell.
+const PING_INTERVAL: Duration = Duration::from_secs(3);
+const PING_TIMEOUT: Duration = Duration::from_secs(6);
 /// What waits for a session besides pictures: pings, and what is said at the beginning.
 const QUEUE: usize = 16;
 /// Nobody has much to tell us.
@@ -62,15 +78,18 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The layer that takes what is Socket.IO, and a handle of it.
-pub fn layer() -> (SocketIoLayer, SocketIo) {
-    SocketIo::builder()
+/// What answers to Socket.IO, and a handle of it.
+pub fn service() -> (MethodRouter, SocketIo) {
+    let (service, io) = SocketIo::builder()
         .max_payload(MAX_MESSAGE as u64)
         .ws_max_message_size(MAX_MESSAGE)
         .ws_max_frame_size(MAX_MESSAGE)
         .max_buffer_size(QUEUE)
         .connect_timeout(CONNECT_TIMEOUT)
-        .build_layer()
+        .ping_interval(PING_INTERVAL)
+        .ping_timeout(PING_TIMEOUT)
+        .build_svc();
+    (any_service(service), io)
 }
 
 /// Who was let in, and by whom.
@@ -78,6 +97,58 @@ pub fn layer() -> (SocketIoLayer, SocketIo) {
 struct Admitted {
     shared: Arc<Shared>,
     seat: Arc<Seat>,
+}
+
+/// Stands before Engine.IO, to know of every session.
+pub async fn follow(
+    State(shared): State<Arc<Shared>>,
+    Extension(line): Extension<Arc<Line>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    if let Some(session) = query.split('&').find_map(|pair| pair.strip_prefix("sid=")) {
+        shared.sessions.asks(session, &line);
+        return next.run(request).await;
+    }
+    if !query.contains("transport=polling") {
+        return next.run(request).await;
+    }
+    if shared.sessions.is_full() {
+        shared.viewers.refuse(Refusal::Connections);
+        return short(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "There are too many sessions.",
+        );
+    }
+    // A new one is answered with `0{"sid":"…",…}`.
+    let (head, body) = next.run(request).await.into_parts();
+    let body = to_bytes(body, MAX_MESSAGE).await.unwrap_or_default();
+    if let Some(Ok(opened)) = body.get(1..).map(serde_json::from_slice::<Opened>) {
+        shared.sessions.add(&opened.sid, &line);
+    }
+    Response::from_parts(head, body.into())
+}
+
+#[derive(Deserialize)]
+struct Opened {
+    sid: String,
+}
+
+/// Closes what [`follow`] knows of: nothing else ends sessions that came to nothing, and
+/// they would keep everything.
+///
+/// Not by [`SocketIo::close`], which forgets to tell those who watch.
+pub async fn close(io: &SocketIo, sessions: Vec<String>, socket_io: &MethodRouter) {
+    for namespace in ["/", VIEW] {
+        io.delete_ns(namespace);
+    }
+    for session in sessions {
+        let uri = format!("/socket.io/?EIO=4&transport=polling&sid={session}");
+        if let Ok(request) = Request::post(uri).body(Body::from("1")) {
+            let _ = socket_io.clone().oneshot(request).await;
+        }
+    }
 }
 
 /// Lets viewers in; the future serves them, as long as it is not dropped.
@@ -111,7 +182,9 @@ fn admit(
     let line = request.extensions.get::<Arc<Line>>();
     let line = line.ok_or(Refusal::Request)?;
     let session = socket.id.to_string();
-    shared.sessions.put_first(&session, line);
+    if !shared.sessions.has(&session) {
+        shared.sessions.add(&session, line);
+    }
     let seat = shared.viewers.admit(kind, line.address, session);
     socket.extensions.insert(Admitted {
         shared: shared.clone(),
@@ -288,6 +361,10 @@ async fn show(socket: SocketRef, admitted: Admitted) {
                 });
                 if frames.is_empty() {
                     continue;
+                }
+                if frames.len() > AT_ONCE {
+                    frames.truncate(AT_ONCE);
+                    changes.mark_changed();
                 }
                 let parts = frames.iter().map(|(camera, frame)| Shown {
                     camera: &camera.name,

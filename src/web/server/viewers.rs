@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 
 /// How somebody watches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +132,8 @@ pub struct Viewers {
     next: AtomicU64,
     refused: [AtomicU64; Refusal::ALL.len()],
     observers: Mutex<Vec<(u64, Observer)>>,
+    /// As many as were given, but for those whose end was told.
+    seats: watch::Sender<usize>,
 }
 
 impl Viewers {
@@ -141,6 +144,7 @@ impl Viewers {
             next: AtomicU64::new(0),
             refused: Default::default(),
             observers: Mutex::default(),
+            seats: watch::Sender::new(0),
         }
     }
 
@@ -160,6 +164,12 @@ impl Viewers {
 
     pub fn len(&self) -> usize {
         self.list().len()
+    }
+
+    /// Waits until nobody is there, and it was told.
+    pub async fn are_gone(&self) {
+        let mut seats = self.seats.subscribe();
+        let _ = seats.wait_for(|seats| *seats == 0).await;
     }
 
     /// Those who watch in one way.
@@ -192,6 +202,7 @@ impl Viewers {
                 dropped: AtomicU64::new(0),
             });
             list.push(viewer.clone());
+            self.seats.send_modify(|seats| *seats += 1);
             (viewer, list.len())
         };
         self.tell(&Event::Added(viewer.clone(), viewers));

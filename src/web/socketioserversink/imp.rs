@@ -12,7 +12,7 @@
 //! | `/snapshot.jpg` | the newest picture; 503 before the first |
 //! | `/stats` | counts, as JSON |
 //!
-//! The last three take `?camera=NAME`; otherwise they mean the first camera.
+//! Pictures are of the first camera by name, or as `?camera=NAME` says.
 //!
 //! Everybody gets the newest picture when they are ready for one. Whoever is slow gets
 //! fewer; the pipeline waits for nobody, and nothing piles up. After the end of the stream
