@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Those who come too often, say too much, or take too long: the others notice nothing.
+
+use std::{
+    fs,
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    process::{self, Command},
+    time::Duration,
+};
+
+use gst::prelude::*;
+use socket2::SockRef;
+
+use super::scene::{Answer, Parts, Server, Session, UPGRADE, connect, connect_small, request};
+use crate::common::{
+    alone::{alone, status},
+    film::number,
+    guard::wait_until,
+};
+
+fn files() -> usize {
+    fs::read_dir("/proc/self/fd").expect("Linux").count()
+}
+
+/// Lets this process have so many files.
+fn allow_files(count: usize) {
+    let mut prlimit = Command::new("prlimit");
+    prlimit.arg(format!("--pid={}", process::id()));
+    let done = prlimit.arg(format!("--nofile={count}:")).status();
+    assert!(done.expect("util-linux").success(), "{count} files");
+}
+
+/// Waits until the server closes a connection, whatever it says before.
+#[track_caller]
+fn expect_end(mut stream: TcpStream) {
+    let end = stream.read_to_end(&mut Vec::new());
+    let kind = end.err().map(|error| error.kind());
+    assert!(
+        matches!(kind, None | Some(ErrorKind::ConnectionReset)),
+        "{kind:?}"
+    );
+}
+
+#[test]
+fn heads_that_never_end() {
+    let server = Server::start("");
+    let mut viewer = server.watch("/stream.mjpg");
+    let slow: Vec<_> = (0..30)
+        .map(|number| {
+            let mut stream = connect(server.address());
+            let part = &request("GET", "/", &["X-Long: yes"]).into_bytes()[..number * 2];
+            stream.write_all(part).expect("it listens");
+            stream
+        })
+        .collect();
+    for number in 0..50 {
+        server.push(number..number + 1);
+        assert_eq!(viewer.next(), number);
+    }
+    // They would stay for as long as they like.
+    slow.into_iter().for_each(expect_end);
+    // One has said nothing at all, as browsers do that connect ahead.
+    assert_eq!(server.refused("request"), 29);
+    server.push(50..51);
+    assert_eq!(viewer.next(), 50);
+    server.expect_silence();
+}
+
+#[test]
+fn heads_that_are_too_long() {
+    let server = Server::start("");
+    let one = format!("X-Long: {}", "x".repeat(100_000));
+    let many: Vec<_> = (0..100).map(|number| format!("X-{number}: y")).collect();
+    let many: Vec<_> = many.iter().map(|header| &**header).collect();
+    let path = format!("/{}", "x".repeat(100_000));
+    let long = [
+        request("GET", "/", &[&one]),
+        request("GET", "/", &many),
+        request("GET", &path, &[]),
+        "\u{0}\u{1}\u{2}\r\n\r\n".into(),
+        "SSH-2.0-OpenSSH_9.2\r\n".into(),
+        "GET / HTTP/9.9\r\n\r\n".into(),
+    ];
+    for (number, head) in long.iter().enumerate() {
+        let mut stream = connect(server.address());
+        // It may be closed before it has everything, and its answer lost by that.
+        let _ = stream.write_all(head.as_bytes());
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(!answer.starts_with(b"HTTP/1.1 2"), "{number}");
+        wait_until("it is counted", || {
+            server.refused("request") == number as u64 + 1
+        });
+    }
+    assert_eq!(server.get("/").status, 200);
+    server.expect_silence();
+}
+
+/// A body that is too long, or never ends, is given up.
+#[test]
+fn bodies() {
+    let server = Server::start("");
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let open = server.get(path);
+    let open: serde_json::Value = serde_json::from_str(&open.text()[1..]).expect("JSON");
+    let path = format!("{path}&sid={}", open["sid"].as_str().expect("a session"));
+    let mut slow = connect(server.address());
+    let head = request("POST", &path, &["Content-Length: 1000"]);
+    slow.write_all(head.as_bytes()).expect("it listens");
+    assert_eq!(server.post(&path, &"4".repeat(90_000)).status, 413);
+    assert_eq!(Answer::read(slow, false).status, 408);
+    server.expect_silence();
+}
+
+/// Takes nothing, in each way that there is.
+enum Stalled {
+    Multipart(#[expect(dead_code, reason = "it stays open")] Parts),
+    SocketIo(#[expect(dead_code, reason = "it stays open")] Session),
+}
+
+fn stall(server: &Server, way: usize) -> Stalled {
+    let stream = connect_small(server.address());
+    match way % 3 {
+        0 => Stalled::Multipart(Parts::ask(stream, "/stream.mjpg")),
+        1 => Stalled::SocketIo(Session::join(stream, "/", "").expect("it is let in")),
+        _ => Stalled::SocketIo(Session::join(stream, "/view", "").expect("it is let in")),
+    }
+}
+
+/// Sixty that stall are cut off, nothing is kept for them, and one that does not loses nothing.
+#[test]
+fn viewers_that_stall() {
+    const BIG: usize = 200_000;
+    alone(|| {
+        let server = Server::start("");
+        let mut viewer = server.watch("/stream.mjpg");
+        let mut number = 0;
+        let mut next = || {
+            server.push_sized(number, BIG);
+            assert_eq!(viewer.next(), number);
+            number += 1;
+        };
+        (0..50).for_each(|_| next());
+        let (fds, before) = (files(), status("VmRSS"));
+        let stalled: Vec<_> = (0..60).map(|way| stall(&server, way)).collect();
+        server.wait_for_viewers(61);
+        let mut most = 0;
+        wait_until("they are cut off", || {
+            next();
+            most = most.max(status("VmRSS"));
+            server.viewers() == 1
+        });
+        // What is on its way to each, in its buffers and ours.
+        assert!(most < before + 60_000, "{before} kB, then {most} kB");
+        drop(stalled);
+        wait_until("their descriptors are free", || files() <= fds);
+        next();
+        assert_eq!(server.said("socketio-viewer-removed").len(), 60);
+        server.expect_silence();
+    });
+}
+
+#[test]
+fn ten_thousand_come_and_go() {
+    alone(|| {
+        let server = Server::start("");
+        let mut viewer = server.watch("/stream.mjpg");
+        let mut before = 0;
+        let visit = |way: usize| {
+            let mut stream = connect(server.address());
+            let text = match way % 5 {
+                0 => String::new(),
+                1 => "GET".into(),
+                2 => request("GET", "/stats", &[]),
+                3 => request("GET", "/stream.mjpg", &[]),
+                _ => request("GET", "/socket.io/?EIO=4&transport=websocket", &UPGRADE),
+            };
+            stream.write_all(text.as_bytes()).expect("it listens");
+            if way.is_multiple_of(2) {
+                let linger = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                linger.expect("it leaves with a bang");
+            }
+        };
+        for way in 0..10_000 {
+            if way == 1000 {
+                server.wait_for_viewers(1);
+                before = files();
+            }
+            visit(way);
+            // No faster than they are accepted: those who wait for that are no leak.
+            if way % 200 == 0 {
+                assert_eq!(server.get("/stats").status, 200);
+                server.push(way..way + 1);
+                assert_eq!(viewer.next(), way);
+            }
+        }
+        server.wait_for_viewers(1);
+        wait_until("their descriptors are free", || files() <= before + 5);
+        server.push(0..1);
+        assert_eq!(viewer.next(), 0);
+        server.expect_silence();
+    });
+}
+
+#[test]
+fn a_thousand_connections_are_enough() {
+    const MAX: usize = 1000;
+    alone(|| {
+        allow_files(3 * MAX);
+        let server = Server::start("");
+        server.show(0);
+        let viewer = server.watch("/stream.mjpg");
+        let pages: Vec<_> = (0..MAX - 1)
+            .map(|_| server.join("/view", "").expect("there is room"))
+            .collect();
+        expect_end(connect(server.address()));
+        assert_eq!(server.refused("connections"), 1);
+        drop(viewer);
+        wait_until("there is room", || server.viewers() == MAX as u32 - 1);
+        assert_eq!(number(&server.get("/snapshot.jpg").body), 0);
+        drop(pages);
+        server.wait_for_viewers(0);
+        server.expect_silence();
+    });
+}
+
+/// Engine.IO sessions that come to nothing, and ones that say they are somebody else.
+#[test]
+fn sessions_without_a_point() {
+    let server = Server::start("max-clients=1");
+    let path = "/socket.io/?EIO=4&transport=polling";
+    for _ in 0..300 {
+        assert_eq!(server.get(path).status, 200);
+    }
+    assert_eq!(server.viewers(), 0);
+    let mut viewer = server.join("/", "").expect("there is room");
+    server.push(0..1);
+    assert_eq!(viewer.next(), 0);
+    assert_eq!(server.sink.property::<u32>("viewers"), 1);
+}
