@@ -22,10 +22,12 @@ use std::{
     net::{TcpListener, TcpStream},
     process::ExitCode,
     slice, thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use common::{FRAMES, Line, Options, Result, bytes, jpegs, process::Process, simd, spread};
+use common::{
+    FRAMES, Line, Options, Result, bytes, jpegs, pace, process::Process, simd, spread, wait_for,
+};
 use gst::prelude::*;
 
 const ROUNDS: usize = 7;
@@ -113,16 +115,6 @@ const CROWDS: [(usize, &str); 3] = [
 ];
 const SERVED: usize = 50;
 const INTERVAL: Duration = Duration::from_millis(40);
-
-/// Calls `act` for every number below `count`, at least `interval` apart.
-fn pace(count: usize, interval: Duration, mut act: impl FnMut(usize) -> Result<()>) -> Result<()> {
-    let start = Instant::now();
-    for i in 0..count {
-        thread::sleep((interval * i as u32).saturating_sub(start.elapsed()));
-        act(i)?;
-    }
-    Ok(())
-}
 
 /// What a source is sent: in the first round of the JPEGs, and in each that follows.
 struct Input {
@@ -265,18 +257,6 @@ fn serve(sink: &Sink) -> Result<()> {
         println!("done");
     }
     Ok(())
-}
-
-/// Waits until a property counts so many.
-fn wait_for(element: &gst::Element, property: &str, wanted: u32) -> Result<()> {
-    for _ in 0..10_000 {
-        let value = element.property_value(property);
-        if value.transform::<u32>()?.get::<u32>()? == wanted {
-            return Ok(());
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    Err(format!("{property} never is {wanted}").into())
 }
 
 fn child(arguments: &[&str]) -> Result<()> {

@@ -21,7 +21,7 @@ mod common;
 
 use std::{
     fs,
-    process::{ExitCode, Stdio},
+    process::{self, ExitCode, Stdio},
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -276,14 +276,14 @@ fn measure(case: &Case, budget: Duration) -> Result<Figures> {
         }
     }
 
-    let (before, cpu, begin) = (line.pushed, cpu_time("self")?, Instant::now());
+    let (before, cpu, begin) = (line.pushed, cpu_time(process::id())?, Instant::now());
     loop {
         line.push_all(&input)?;
         if begin.elapsed() >= budget {
             break;
         }
     }
-    let cpu = (cpu_time("self")? - cpu).div_f64((line.pushed - before) as f64);
+    let cpu = (cpu_time(process::id())? - cpu).div_f64((line.pushed - before) as f64);
 
     let pushed = line.pushed - (first.len() - FRAMES) as u64;
     let rendered = line.finish()?;
@@ -379,13 +379,13 @@ fn withstand(hostile: &Hostile, len: usize) -> Result<Figures> {
     let depay = format!("b64jpegdepay max-errors=-1 max-frame-size={MAX_FRAME_SIZE}");
     let mut line = start(&[&depay], None)?;
 
-    let (memory, cpu) = (Memory::watch()?, cpu_time("self")?);
+    let (memory, cpu) = (Memory::watch()?, cpu_time(process::id())?);
     for read in stream.chunks(CHUNK) {
         line.push(gst::Buffer::from_mut_slice(read.to_vec()))?;
     }
     line.finish()?;
     let figures = Figures {
-        cpu: cpu_time("self")? - cpu,
+        cpu: cpu_time(process::id())? - cpu,
         memory: memory.growth()?,
     };
     if figures.memory > MEMORY as u64 {

@@ -3,21 +3,22 @@
 //! What the benches of whole pipelines share.
 #![allow(dead_code, reason = "each bench uses its own part")]
 
+pub mod multipart;
 pub mod process;
 
 use std::{
     env,
     error::Error,
-    fmt::Display,
     fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     sync::{Arc, Mutex},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use gst::prelude::*;
+use nix::{time::ClockId, unistd::Pid};
 
 pub type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -34,7 +35,7 @@ pub fn caps() -> gst::Caps {
 }
 
 /// Where the JPEGs are once they are encoded.
-fn clip() -> PathBuf {
+pub fn clip() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("elements-clip")
 }
 
@@ -195,17 +196,45 @@ pub fn buffers(info: &gst::PadProbeInfo) -> Vec<gst::Buffer> {
     }
 }
 
-/// CPU time of a process, to the nanosecond: user and system, of all its threads.
-pub fn cpu_time(process: impl Display) -> Result<Duration> {
-    // The scheduler counts when it takes a thread off its CPU.
-    thread::sleep(Duration::from_millis(1));
-    let mut nanoseconds = 0;
-    for task in fs::read_dir(format!("/proc/{process}/task"))? {
-        let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
-        let running = schedstat.split(' ').next().unwrap_or_default();
-        nanoseconds += running.parse::<u64>()?;
+/// Calls `act` for every number below `count`, at least `interval` apart.
+pub fn pace(
+    count: usize,
+    interval: Duration,
+    mut act: impl FnMut(usize) -> Result<()>,
+) -> Result<()> {
+    let start = Instant::now();
+    for i in 0..count {
+        thread::sleep((interval * i as u32).saturating_sub(start.elapsed()));
+        act(i)?;
     }
-    Ok(Duration::from_nanos(nanoseconds))
+    Ok(())
+}
+
+/// Waits until a property counts so many.
+pub fn wait_for(element: &gst::Element, property: &str, wanted: u32) -> Result<()> {
+    for _ in 0..10_000 {
+        let value = element.property_value(property);
+        if value.transform::<u32>()?.get::<u32>()? == wanted {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Err(format!("{property} never is {wanted}").into())
+}
+
+/// CPU time of a process, to the nanosecond: user and system, of all threads that it has
+/// and had.
+pub fn cpu_time(process: u32) -> Result<Duration> {
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(process.try_into()?))?;
+    Ok(clock.now()?.into())
+}
+
+/// How much memory a process has, in KiB.
+pub fn memory(process: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(kib.ok_or("/proc tells nothing of memory")?.parse()?)
 }
 
 pub fn bytes(buffers: &[gst::Buffer]) -> Result<Vec<u8>> {

@@ -102,10 +102,12 @@ impl Process {
         Err("it never rests".into())
     }
 
-    /// Whether none of its threads even waits for a processor.
+    /// Whether none of its threads even waits for a processor, or ends.
     fn sleeps(&self) -> Result<bool> {
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let stat = fs::read_to_string(task?.path().join("stat"))?;
+            let Ok(stat) = fs::read_to_string(task?.path().join("stat")) else {
+                return Ok(false);
+            };
             let (_, behind_name) = stat.rsplit_once(") ").ok_or("no states in /proc")?;
             if !behind_name.starts_with('S') {
                 return Ok(false);

@@ -3,14 +3,14 @@
 //! What this program does in processes of its own.
 
 use std::{
-    io::{self, BufRead, BufReader, ErrorKind, Read},
+    io::{self, BufReader, ErrorKind, Read},
     net::{TcpListener, TcpStream},
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use gst::prelude::*;
 
-use crate::common::{self, Result};
+use crate::common::{self, Result, multipart::next_part};
 
 pub fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
@@ -79,7 +79,7 @@ fn receive(pipeline: &gst::Pipeline) -> Result<()> {
 fn read(wire: &str, address: &str) -> Result<()> {
     let (stream, next): (_, fn(&mut _) -> io::Result<Vec<u8>>) = match wire {
         "be32" => (TcpStream::connect(address)?, next_of_be32),
-        _ => (TcpListener::bind(address)?.accept()?.0, next_of_multipart),
+        _ => (TcpListener::bind(address)?.accept()?.0, next_part),
     };
     let mut stream = BufReader::with_capacity(1 << 18, stream);
     for frame in 1.. {
@@ -97,29 +97,7 @@ type Stream = BufReader<TcpStream>;
 fn next_of_be32(stream: &mut Stream) -> io::Result<Vec<u8>> {
     let mut header = [0; 4];
     stream.read_exact(&mut header)?;
-    body(stream, u32::from_be_bytes(header) as usize)
-}
-
-fn next_of_multipart(stream: &mut Stream) -> io::Result<Vec<u8>> {
-    let mut len = None;
-    let mut line = String::new();
-    loop {
-        line.clear();
-        if stream.read_line(&mut line)? == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        let header = line.trim().to_ascii_lowercase();
-        if let Some(value) = header.strip_prefix("content-length:") {
-            len = value.trim().parse().ok();
-        }
-        if let ("", Some(len)) = (&*header, len) {
-            return body(stream, len);
-        }
-    }
-}
-
-fn body(stream: &mut Stream, len: usize) -> io::Result<Vec<u8>> {
-    let mut body = vec![0; len];
+    let mut body = vec![0; u32::from_be_bytes(header) as usize];
     stream.read_exact(&mut body)?;
     Ok(body)
 }

@@ -7,7 +7,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -19,7 +18,7 @@ use super::{
     child,
     programs::{Clips, Program, port_of, script, words},
 };
-use crate::common::{Result, process::Process};
+use crate::common::{Result, memory, process::Process};
 
 const FRAME: gst::ClockTime = gst::ClockTime::from_nseconds(1_000_000_000 / 30);
 const FILM: usize = 30;
@@ -90,7 +89,7 @@ impl Chain {
                 }
             }
             if window > 0 {
-                tell(ages, [memory(&sender)?, memory(&receiver)?]);
+                tell(ages, [memory(sender.id())?, memory(receiver.id())?]);
             }
         }
         Ok(())
@@ -104,13 +103,6 @@ fn hear(program: &mut Process) -> Result<Ages> {
     let ages: Vec<f64> = words.map(str::parse).collect::<Result<_, _>>()?;
     let ages = <[f64; 3]>::try_from(ages).map_err(|_| format!("it says {line:?}"))?;
     Ok((place, ages.map(|us| us / 1e3)))
-}
-
-fn memory(program: &Process) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", program.id()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    Ok(kib.ok_or("/proc tells nothing of memory")?.parse()?)
 }
 
 /// Where pictures are looked at: an element, its pad, and what that place is called.
