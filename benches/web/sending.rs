@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What a camera takes for each picture that it sends to a relay.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use gst::prelude::*;
+
+use crate::{
+    common::{self, FRAMES, Line, Options, Result, jpegs, process::Process, spread},
+    peer::peer,
+    servers::{Server, obey},
+    viewer::{Door, Viewer},
+};
+
+pub const TABLE: &str = "sending";
+
+const ROUNDS: usize = 3;
+const RATE: f64 = 30.0;
+const COUNT: usize = 90;
+const WARM_UP: usize = 30;
+
+/// 720p of full range, as JPEG has it, that makes 92 KB of quality 80.
+const FILM: &str = "videotestsrc num-buffers=FRAMES pattern=zone-plate kx2=8 ky2=8 kt=30 ! \
+    video/x-raw,format=I420,width=1280,height=720,framerate=30/1,colorimetry=1:4:0:0 ! \
+    videoconvert ! video/x-raw,format=FORMAT ! filesink location=\"FILE\"";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// As cameras and decoders have it.
+    I420,
+    /// As OpenCV has it.
+    Bgr,
+    Jpeg,
+}
+
+impl Source {
+    fn file(self) -> PathBuf {
+        let name = format!("web-{self:?}").to_lowercase();
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
+    }
+
+    fn caps(self) -> gst::Caps {
+        let raw = |format| {
+            let caps = gst::Caps::builder("video/x-raw").field("format", format);
+            let caps = caps.field("width", 1280).field("height", 720);
+            caps.field("framerate", gst::Fraction::new(30, 1))
+        };
+        match self {
+            Self::I420 => raw("I420").field("colorimetry", "1:4:0:0").build(),
+            Self::Bgr => raw("BGR").build(),
+            Self::Jpeg => common::caps(),
+        }
+    }
+
+    fn film(self) -> Result<()> {
+        let format = match self {
+            Self::I420 => "I420",
+            Self::Bgr => "BGR",
+            Self::Jpeg => return Ok(()),
+        };
+        let file = self.file();
+        let film = FILM
+            .replace("FRAMES", &FRAMES.to_string())
+            .replace("FORMAT", format)
+            .replace("FILE", file.to_str().ok_or("a path is not UTF-8")?);
+        let pipeline = gst::parse::launch(&film)?;
+        pipeline.set_state(gst::State::Playing)?;
+        let end = common::wait(&pipeline);
+        pipeline.set_state(gst::State::Null)?;
+        end
+    }
+
+    fn frames(self) -> Result<Vec<gst::Buffer>> {
+        if self == Self::Jpeg {
+            return jpegs();
+        }
+        let film = fs::read(self.file())?;
+        let frames = film.chunks(film.len() / FRAMES);
+        Ok(frames
+            .map(|frame| gst::Buffer::from_slice(frame.to_vec()))
+            .collect())
+    }
+}
+
+struct Row {
+    name: &'static str,
+    table: &'static str,
+    source: Source,
+    program: Program,
+}
+
+enum Program {
+    /// What stands before the sink, and options of that.
+    Ours(&'static str, &'static str),
+    /// Options of `streamer.py`.
+    Python(&'static [&'static str]),
+}
+
+const ENCODED: &str = "sending 720p, encoded";
+const AS_IT_IS: &str = "sending JPEGs as they are";
+const PYTHON: &str = "Python: simplejpeg, python-socketio";
+const PYTHON_JPEG: &str = "Python: python-socketio";
+
+const ROWS: [Row; 8] = [
+    Row {
+        name: PYTHON,
+        table: ENCODED,
+        source: Source::Bgr,
+        program: Program::Python(&["--encoder", "simplejpeg"]),
+    },
+    Row {
+        name: "Python: OpenCV, python-socketio",
+        table: ENCODED,
+        source: Source::Bgr,
+        program: Program::Python(&["--encoder", "cv2"]),
+    },
+    Row {
+        name: "jpegenc ! socketioclientsink",
+        table: ENCODED,
+        source: Source::I420,
+        program: Program::Ours("jpegenc quality=80 !", ""),
+    },
+    Row {
+        name: "jfifconvert ! jpegenc ! …, from BGR",
+        table: ENCODED,
+        source: Source::Bgr,
+        program: Program::Ours("jfifconvert ! jpegenc quality=80 !", ""),
+    },
+    Row {
+        name: PYTHON_JPEG,
+        table: AS_IT_IS,
+        source: Source::Jpeg,
+        program: Program::Python(&[]),
+    },
+    Row {
+        name: "  binary",
+        table: AS_IT_IS,
+        source: Source::Jpeg,
+        program: Program::Python(&["--binary"]),
+    },
+    Row {
+        name: "socketioclientsink",
+        table: AS_IT_IS,
+        source: Source::Jpeg,
+        program: Program::Ours("", ""),
+    },
+    Row {
+        name: "  payload=binary",
+        table: AS_IT_IS,
+        source: Source::Jpeg,
+        program: Program::Ours("", "payload=binary"),
+    },
+];
+
+/// What one took for a picture, how large that was, and how many of them came.
+struct Figures {
+    cpu: Duration,
+    size: usize,
+    seen: usize,
+}
+
+impl Row {
+    fn peer(&self) -> &'static str {
+        match self.table {
+            ENCODED => PYTHON,
+            _ => PYTHON_JPEG,
+        }
+    }
+
+    fn start(&self, index: usize, address: &str) -> Result<Process> {
+        let Program::Python(options) = self.program else {
+            return Process::again(&["send", &index.to_string(), address]);
+        };
+        let mut command = peer("camera.py");
+        command.args(options).arg(format!("http://{address}"));
+        match self.source {
+            Source::Jpeg => command.arg(common::clip()),
+            _ => command.arg(self.source.file()),
+        };
+        Process::start(command)
+    }
+
+    fn run(&self, index: usize, warm_up: usize, count: usize) -> Result<Figures> {
+        let relay = Server::Node.start_alone()?;
+        let viewer = Viewer::connect(&relay.address, Door::Event)?.watch(Duration::ZERO);
+        let mut camera = self.start(index, &relay.address)?;
+        camera.tell("wait 1")?;
+        let push = |count| format!("push {count} {RATE} false");
+        camera.tell(&push(warm_up))?;
+        let before = camera.cpu_at_rest()?;
+        camera.tell(&push(count))?;
+        let cpu = camera.cpu_at_rest()? - before;
+        camera.finish()?;
+        drop(relay);
+        let seen = viewer.end()?;
+        let sizes: usize = seen.iter().map(|seen| seen.len).sum();
+        Ok(Figures {
+            cpu: cpu.div_f64(count as f64),
+            size: sizes.checked_div(seen.len()).ok_or("nothing arrived")?,
+            seen: seen.len().saturating_sub(warm_up),
+        })
+    }
+}
+
+/// The child of a row of ours.
+pub fn send(index: &str, address: &str) -> Result<()> {
+    let row = &ROWS[index.parse::<usize>()?];
+    let Program::Ours(before, options) = row.program else {
+        return Err("that is not ours".into());
+    };
+    let sink = format!(
+        "{before} socketioclientsink name=sink url=http://{address} sync=false async=false {options}"
+    );
+    let line = Line::start(&sink, Some(&row.source.caps()))?;
+    obey(line, &row.source.frames()?, "connected")
+}
+
+pub fn bench(options: &Options) -> Result<()> {
+    if options.smoke && !Server::Node.is_there() {
+        println!("{TABLE}: not without the peers of the tests");
+        return Ok(());
+    }
+    for source in [Source::I420, Source::Bgr] {
+        source.film()?;
+    }
+    let rows = || {
+        ROWS.iter()
+            .enumerate()
+            .filter(|(_, row)| options.wants(row.table))
+    };
+    let mut samples: Vec<Vec<Figures>> = ROWS.iter().map(|_| Vec::new()).collect();
+    let (rounds, warm_up, count) = match options.smoke {
+        true => (1, 1, FRAMES),
+        false => (ROUNDS, WARM_UP, COUNT),
+    };
+    for _ in 0..rounds {
+        for (index, row) in rows() {
+            let (name, table) = (row.name.trim(), row.table);
+            let figures = row.run(index, warm_up, count);
+            samples[index].push(figures.map_err(|error| format!("{name}, {table}: {error}"))?);
+            if options.smoke {
+                println!("{name}, {table}: ok");
+            }
+        }
+    }
+    if options.smoke {
+        return Ok(());
+    }
+    let median = |index: usize| {
+        let cpu = samples[index].iter().map(|figures| figures.cpu);
+        spread(cpu.map(|cpu| cpu.as_secs_f64() * 1e6).collect())
+    };
+    let mut table = "";
+    for (index, row) in rows() {
+        if table != row.table {
+            table = row.table;
+            let heading = format!("{table}, {RATE}/s");
+            println!(
+                "\n{heading:<38}{:>9}{:>20}{:>10}{:>8}{:>8}",
+                "us", "(min - max)", "/ Python", "KB", "seen"
+            );
+        }
+        let [min, middle, max] = median(index);
+        let peer = rows().find(|(_, other)| (other.table, other.name) == (table, row.peer()));
+        let ratio = peer.map(|(peer, _)| format!("{:.2}", middle / median(peer)[1]));
+        let size = samples[index][0].size as f64 / 1e3;
+        let seen = samples[index].iter().map(|figures| figures.seen).min();
+        println!(
+            "{:<38}{middle:>9.0}{:>20}{:>10}{size:>8.1}{:>8}",
+            row.name,
+            format!("({min:.0} - {max:.0})"),
+            ratio.unwrap_or_default(),
+            format!("{} %", seen.unwrap_or_default() * 100 / COUNT)
+        );
+    }
+    println!(
+        "\nCPU per picture of a camera's program; the relay is Node's. / Python: {PYTHON}, or \
+         {PYTHON_JPEG}. Reach: 0.25."
+    );
+    Ok(())
+}
