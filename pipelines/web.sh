@@ -136,8 +136,7 @@ heard_viewers() {
 serve_all() {
     local n
     gst=(-m -v)
-    # GStreamer starts the last one first, and the page shows them in that order.
-    for ((n = ${#inputs[@]} - 1; n >= 0; n--)); do
+    for n in "${!inputs[@]}"; do
         input=${inputs[n]}
         if [[ -v loops[n] ]]; then
             media=(b64jpegclientsrc "uri=b64jpeg://${loops[n]}" ! "${newest[@]}")
