@@ -555,8 +555,8 @@ source_kinds="SOURCE is one of
   /dev/videoN   a camera, or 'camera' for the first one
   screen        what this X display shows
   test          a moving test picture with a clock
-(write ./test for a file of that name). What makes JPEGs itself, as an MJPEG camera does,
-has them sent as they are, unless --width or --quality is given."
+(write ./test for a file of that name). What is JPEG already, as from an MJPEG camera,
+is sent as it is, unless --width or --quality is given."
 source_options="  --width W     scale to this width, keeping the aspect ratio (default 800);
                 0 leaves the size alone
   --quality Q   JPEG quality, 0 to 100 (default 80)"
@@ -599,7 +599,12 @@ find_media() {
         *://*) media=(uridecodebin "$(property uri "$input")" "${only_pictures[@]}" ! "${in_turn[@]}" ! "${encode[@]}") ;;
         *)
             readable_file "$input"
-            media=(uridecodebin "uri=$(file_uri "$input")" "${only_pictures[@]}" ! "${in_turn[@]}" ! "${encode[@]}")
+            media=(uridecodebin "uri=$(file_uri "$input")")
+            if [[ -z $width$quality ]] && has_jpegs "$input"; then
+                media+=(expose-all-streams=false caps=image/jpeg)
+            else
+                media+=("${only_pictures[@]}" ! "${in_turn[@]}" ! "${encode[@]}")
+            fi
             ;;
     esac
 }
@@ -608,6 +613,13 @@ find_media() {
 add_jpegs() {
     media+=(! "${newest[@]}")
     [[ -z $width$quality ]] || media+=(! jpegdec ! "${encode[@]}")
+}
+
+# has_jpegs FILE: whether its pictures are JPEGs that can be sent as they are.
+has_jpegs() {
+    local kinds
+    kinds=$(gst-discoverer-1.0 "$(file_uri "$1")" 2>/dev/null | sed -n 's/^ *video[^:]*: //p')
+    [[ $kinds == JPEG ]]
 }
 
 # formats DEVICE: the names of the picture formats of a camera.

@@ -59,6 +59,6 @@ ended() {
     fi
 }
 
-start serve.sh "$here/serve.sh" --port 0 "$input" </dev/null
+start serve.sh "$here/serve.sh" --port 0 --width 800 "$input" </dev/null
 follow
 outcome "$the_end"

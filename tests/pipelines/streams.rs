@@ -4,6 +4,8 @@
 
 use std::{fs, thread};
 
+use gst::prelude::*;
+
 use super::{
     script::script,
     video::{FRAMES, clip, frames, fresh, pictures, record, served_fast, size, unstamped},
@@ -79,6 +81,27 @@ fn no_more_clients_than_wanted() {
     server.signal("INT");
     let output = server.finish();
     assert!(!output.contains("(2 clients)"), "{output}");
+}
+
+/// Neither decoded nor encoded, unless something else is asked for.
+#[test]
+fn what_is_jpeg_stays_as_it_is() {
+    let film = scratch("film.avi");
+    make_file("videotestsrc num-buffers=9 ! jpegenc ! avimux", &film);
+    let film = film.to_str().expect("UTF-8");
+    let demuxer = Pipeline::launch("filesrc name=file ! avidemux ! fakesink name=sink");
+    let file = demuxer.element::<gst::Element>("file");
+    file.set_property("location", film);
+    let inside = demuxer.collect("sink", "sink");
+    demuxer.play();
+    demuxer.wait_for_clean_end();
+    assert!(pictures(&served_fast(film, "film.b64jpeg")) == inside.take());
+    for option in ["--width=64", "--quality=80"] {
+        let line = script("serve", &["--dry-run", option, film])
+            .start()
+            .finish();
+        assert!(line.contains("jpegenc"), "{line}");
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub fn clip() -> String {
             &format!(
                 "videotestsrc pattern=ball num-buffers={FRAMES} \
                  ! video/x-raw,width=320,height=240,framerate=30/1 \
-                 ! jpegenc ! avimux"
+                 ! avenc_mpeg4 bitrate=2000000 ! avimux"
             ),
             &path,
         );
