@@ -34,6 +34,7 @@ fn stopped_while_viewers_hang() {
         for number in 0..20 {
             server.push_sized(number, 200_000);
         }
+        wait_until("the newest is shown", || server.count("frames") == 20);
         let first = viewer.next();
         server.set_state(state);
         assert_eq!(
