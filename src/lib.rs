@@ -25,6 +25,7 @@ mod stats;
 mod tcp;
 mod typefind;
 mod uri;
+mod waits;
 #[cfg(feature = "web")]
 pub mod web;
 pub mod wire;

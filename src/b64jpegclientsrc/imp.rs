@@ -35,7 +35,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use gst::{prelude::*, subclass::prelude::*};
@@ -47,7 +47,6 @@ use once_cell::sync::Lazy;
 
 use crate::{
     capture::{self, Delays},
-    clock::time_property,
     faults::{Faults, Verdict},
     framing::{self, HeaderOrAuto, PayloadOrAuto},
     picture,
@@ -60,6 +59,7 @@ use crate::{
         client::{Client, Error, Interrupt, Interruption},
     },
     uri::{self, Uri},
+    waits::Waits,
     wire::{Accept, Deframer, Fault, Limits, jpeg},
 };
 
@@ -72,10 +72,7 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 });
 
 const DEFAULT_HOST: &str = "localhost";
-const DEFAULT_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(10);
 const DEFAULT_RECONNECT: bool = true;
-const DEFAULT_RECONNECT_DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(250);
-const DEFAULT_RECONNECT_DELAY_MAX: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
 #[derive(Debug, Clone)]
 struct Settings {
@@ -84,10 +81,8 @@ struct Settings {
     /// Why the URI that was set last is none, if so.
     bad_uri: Option<String>,
     format: Format,
-    timeout: gst::ClockTime,
+    waits: Waits,
     reconnect: bool,
-    reconnect_delay: gst::ClockTime,
-    reconnect_delay_max: gst::ClockTime,
     quit_key: String,
     stats_interval: gst::ClockTime,
 }
@@ -99,10 +94,8 @@ impl Default for Settings {
             port: DEFAULT_PORT,
             bad_uri: None,
             format: Format::default(),
-            timeout: DEFAULT_TIMEOUT,
+            waits: Waits::default(),
             reconnect: DEFAULT_RECONNECT,
-            reconnect_delay: DEFAULT_RECONNECT_DELAY,
-            reconnect_delay_max: DEFAULT_RECONNECT_DELAY_MAX,
             quit_key: String::new(),
             stats_interval: stats::DEFAULT_INTERVAL,
         }
@@ -129,10 +122,6 @@ impl Settings {
         self.format.header = uri.header.unwrap_or(self.format.header);
         self.format.payload = uri.payload.unwrap_or(self.format.payload);
         self.reconnect = uri.reconnect.unwrap_or(self.reconnect);
-    }
-
-    fn timeout(&self) -> Option<Duration> {
-        Some(self.timeout.into()).filter(|timeout: &Duration| !timeout.is_zero())
     }
 }
 
@@ -313,7 +302,7 @@ impl B64JpegClientSrc {
         }
         let (timeout, reconnect) = {
             let settings = self.settings();
-            (settings.timeout(), settings.reconnect)
+            (settings.waits.timeout(), settings.reconnect)
         };
         let connected = session.client.connect(&session.host, session.port, timeout);
         let error = match connected {
@@ -353,12 +342,7 @@ impl B64JpegClientSrc {
 
     /// Has the next try wait for a while.
     fn put_off(&self, session: &mut Session) {
-        let (first, last) = {
-            let settings = self.settings();
-            (settings.reconnect_delay, settings.reconnect_delay_max)
-        };
-        let chance = glib::random_double();
-        let wait = session.backoff.next(first.into(), last.into(), chance);
+        let wait = self.settings().waits.next(&mut session.backoff);
         gst::debug!(CAT, imp = self, "Next try in {wait:?}");
         session.next_try = Instant::now().checked_add(wait);
     }
@@ -368,7 +352,7 @@ impl B64JpegClientSrc {
         let Some(deframer) = &mut session.deframer else {
             return Ok(());
         };
-        let timeout = self.settings().timeout();
+        let timeout = self.settings().waits.timeout();
         let read = session
             .client
             .read(|mut stream| deframer.read_from(&mut stream), timeout);
@@ -632,14 +616,6 @@ impl ObjectImpl for B64JpegClientSrc {
                     .default_value(Settings::default().uri().to_string().as_str())
                     .mutable_ready()
                     .build(),
-                time_property(
-                    "timeout",
-                    "Timeout",
-                    "Nanoseconds in which the server has to answer, and then to send \
-                     something (0 = any time)",
-                    DEFAULT_TIMEOUT,
-                    gst::ClockTime::ZERO,
-                ),
                 glib::ParamSpecBoolean::builder("reconnect")
                     .nick("Reconnect")
                     .blurb(
@@ -649,25 +625,14 @@ impl ObjectImpl for B64JpegClientSrc {
                     .default_value(DEFAULT_RECONNECT)
                     .mutable_playing()
                     .build(),
-                time_property(
-                    "reconnect-delay",
-                    "Reconnect delay",
-                    "Nanoseconds before the first new try, or half as many; with every try \
-                     that brings no picture it doubles",
-                    DEFAULT_RECONNECT_DELAY,
-                    gst::ClockTime::MSECOND,
-                ),
-                time_property(
-                    "reconnect-delay-max",
-                    "Maximum reconnect delay",
-                    "The most nanoseconds between two tries",
-                    DEFAULT_RECONNECT_DELAY_MAX,
-                    gst::ClockTime::MSECOND,
-                ),
                 quit::key_property(),
                 stats::property(),
                 stats::interval_property(),
             ];
+            properties.extend(Waits::properties(
+                "the server has to answer, and then to send something",
+                "that brings no picture",
+            ));
             properties.extend(Format::properties(
                 "after one more the server is tried anew, or the stream ends with an error",
             ));
@@ -678,9 +643,6 @@ impl ObjectImpl for B64JpegClientSrc {
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         const OF_TYPE: &str = "GObject checks the type";
-        fn time(value: &glib::Value) -> gst::ClockTime {
-            gst::ClockTime::from_nseconds(value.get().expect(OF_TYPE))
-        }
         fn text(value: &glib::Value) -> String {
             value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default()
         }
@@ -696,12 +658,15 @@ impl ObjectImpl for B64JpegClientSrc {
                 // Said when it starts: here there is nobody to say it to.
                 Err(error) => settings.bad_uri = Some(error.message().into()),
             },
-            "timeout" => settings.timeout = time(value),
             "reconnect" => settings.reconnect = value.get().expect(OF_TYPE),
-            "reconnect-delay" => settings.reconnect_delay = time(value),
-            "reconnect-delay-max" => settings.reconnect_delay_max = time(value),
             "quit-key" => settings.quit_key = text(value),
-            "stats-interval" => settings.stats_interval = time(value),
+            "stats-interval" => {
+                let time = value.get().expect(OF_TYPE);
+                settings.stats_interval = gst::ClockTime::from_nseconds(time);
+            }
+            name @ ("timeout" | "reconnect-delay" | "reconnect-delay-max") => {
+                settings.waits.set(name, value);
+            }
             name => settings.format.set(name, value),
         }
     }
@@ -715,12 +680,12 @@ impl ObjectImpl for B64JpegClientSrc {
             "host" => settings.host.to_value(),
             "port" => i32::from(settings.port).to_value(),
             "uri" => settings.uri().to_string().to_value(),
-            "timeout" => settings.timeout.nseconds().to_value(),
             "reconnect" => settings.reconnect.to_value(),
-            "reconnect-delay" => settings.reconnect_delay.nseconds().to_value(),
-            "reconnect-delay-max" => settings.reconnect_delay_max.nseconds().to_value(),
             "quit-key" => settings.quit_key.to_value(),
             "stats-interval" => settings.stats_interval.nseconds().to_value(),
+            name @ ("timeout" | "reconnect-delay" | "reconnect-delay-max") => {
+                settings.waits.get(name)
+            }
             name => settings.format.get(name),
         }
     }

@@ -22,13 +22,10 @@ use super::{
     tls,
     url::Url,
 };
-use crate::{clock::time_property, tcp::backoff::Backoff};
+use crate::{tcp::backoff::Backoff, waits::Waits};
 
 const DEFAULT_URL: &str = "http://localhost:5000";
 const DEFAULT_EVENT: &str = "stream";
-const DEFAULT_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(10);
-const DEFAULT_RECONNECT_DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(250);
-const DEFAULT_RECONNECT_DELAY_MAX: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
 /// How long taking leave of a server may take.
 const GOODBYE: Duration = Duration::from_millis(30);
@@ -52,9 +49,7 @@ pub struct Settings {
     pub camera: String,
     auth: String,
     ca_file: String,
-    timeout: gst::ClockTime,
-    reconnect_delay: gst::ClockTime,
-    reconnect_delay_max: gst::ClockTime,
+    waits: Waits,
 }
 
 impl Default for Settings {
@@ -66,9 +61,7 @@ impl Default for Settings {
             camera: String::new(),
             auth: String::new(),
             ca_file: String::new(),
-            timeout: DEFAULT_TIMEOUT,
-            reconnect_delay: DEFAULT_RECONNECT_DELAY,
-            reconnect_delay_max: DEFAULT_RECONNECT_DELAY_MAX,
+            waits: Waits::default(),
         }
     }
 }
@@ -84,7 +77,7 @@ impl Settings {
                 .mutable_ready()
                 .build()
         };
-        vec![
+        let mut properties = vec![
             text(
                 "url",
                 "URL",
@@ -119,37 +112,18 @@ impl Settings {
                 "File (PEM) with certificates to trust, besides those that this machine does",
                 "",
             ),
-            time_property(
-                "timeout",
-                "Timeout",
-                "Nanoseconds in which the relay has to answer, and to take at least a part of \
-                 what is sent (0 = any time)",
-                DEFAULT_TIMEOUT,
-                gst::ClockTime::ZERO,
-            ),
-            time_property(
-                "reconnect-delay",
-                "Reconnect delay",
-                "Nanoseconds before the first new try, or half as many; with every try in \
-                 vain it doubles",
-                DEFAULT_RECONNECT_DELAY,
-                gst::ClockTime::MSECOND,
-            ),
-            time_property(
-                "reconnect-delay-max",
-                "Maximum reconnect delay",
-                "The most nanoseconds between two tries",
-                DEFAULT_RECONNECT_DELAY_MAX,
-                gst::ClockTime::MSECOND,
-            ),
-        ]
+        ];
+        properties.extend(Waits::properties(
+            "the relay has to answer, and to take at least a part of what is sent",
+            "in vain",
+        ));
+        properties
     }
 
     /// Sets one of these properties.
     pub fn set(&mut self, name: &str, value: &glib::Value) {
         const OF_TYPE: &str = "GObject checks the type";
         let text = || value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default();
-        let time = || gst::ClockTime::from_nseconds(value.get().expect(OF_TYPE));
         match name {
             "url" => self.url = text(),
             "namespace" => self.namespace = text(),
@@ -157,10 +131,7 @@ impl Settings {
             "camera" => self.camera = text(),
             "auth" => self.auth = text(),
             "ca-file" => self.ca_file = text(),
-            "timeout" => self.timeout = time(),
-            "reconnect-delay" => self.reconnect_delay = time(),
-            "reconnect-delay-max" => self.reconnect_delay_max = time(),
-            name => unreachable!("no writable property {name}"),
+            name => self.waits.set(name, value),
         }
     }
 
@@ -173,10 +144,7 @@ impl Settings {
             "camera" => self.camera.to_value(),
             "auth" => self.auth.to_value(),
             "ca-file" => self.ca_file.to_value(),
-            "timeout" => self.timeout.nseconds().to_value(),
-            "reconnect-delay" => self.reconnect_delay.nseconds().to_value(),
-            "reconnect-delay-max" => self.reconnect_delay_max.nseconds().to_value(),
-            name => unreachable!("no property {name}"),
+            name => self.waits.get(name),
         }
     }
 
@@ -234,19 +202,10 @@ impl Settings {
             url,
             namespace: self.namespace().into(),
             auth,
-            timeout: self.timeout(),
+            timeout: self.waits.timeout(),
             max_picture,
             listens,
         })
-    }
-
-    fn timeout(&self) -> Option<Duration> {
-        Some(self.timeout.into()).filter(|timeout: &Duration| !timeout.is_zero())
-    }
-
-    /// The shortest and the longest wait before another try.
-    fn delays(&self) -> (Duration, Duration) {
-        (self.reconnect_delay.into(), self.reconnect_delay_max.into())
     }
 }
 
@@ -381,7 +340,7 @@ impl<C: Client> Session<C> {
             let Some(settings) = with(&self.element, C::settings) else {
                 return;
             };
-            self.target.timeout = settings.timeout();
+            self.target.timeout = settings.waits.timeout();
             let opened = tokio::select! {
                 biased;
                 () = stopped(&mut self.stop) => return,
@@ -457,7 +416,7 @@ impl<C: Client> Session<C> {
         };
         with(&self.element, |client: &C| client.on_connection(None));
         // One that does not last is no better than none.
-        if since.elapsed() >= self.delays().1 {
+        if since.elapsed() >= self.waits().delays().1 {
             self.backoff.reset();
         }
         Some((lost, C::SENDS && sending && !worked))
@@ -527,7 +486,7 @@ impl<C: Client> Session<C> {
             self.tell(state, Some(&cause));
             let text = format!("{text}; trying again from time to time");
             self.warn(Told::Wrong, &text);
-            let (first, last) = self.delays();
+            let (first, last) = self.waits().delays();
             return Some(first.max(last));
         }
         // No state but this one is worth telling when there is an error.
@@ -542,14 +501,13 @@ impl<C: Client> Session<C> {
         with(&self.element, C::reconnects).unwrap_or_default()
     }
 
-    fn delays(&self) -> (Duration, Duration) {
+    fn waits(&self) -> Waits {
         let settings = with(&self.element, C::settings).unwrap_or_default();
-        settings.delays()
+        settings.waits
     }
 
     fn wait(&mut self) -> Duration {
-        let (first, last) = self.delays();
-        self.backoff.next(first, last, glib::random_double())
+        self.waits().next(&mut self.backoff)
     }
 
     /// Ends it all with an error.
