@@ -33,16 +33,18 @@ pub fn time_of(
     segment: &gst::Segment,
     buffer: &gst::BufferRef,
 ) -> u64 {
-    let known = buffer
+    meta(buffer).unwrap_or_else(|| {
+        let age = age(element, segment, buffer).map_or(0, gst::ClockTime::nseconds);
+        now().saturating_sub(age)
+    })
+}
+
+/// What the picture says itself.
+fn meta(buffer: &gst::BufferRef) -> Option<u64> {
+    buffer
         .iter_meta::<gst::ReferenceTimestampMeta>()
-        .find(|meta| meta.reference().can_intersect(&UNIX_TIME_CAPS));
-    match known {
-        Some(meta) => meta.timestamp().nseconds(),
-        None => {
-            let age = age(element, segment, buffer).map_or(0, gst::ClockTime::nseconds);
-            now().saturating_sub(age)
-        }
-    }
+        .find(|meta| meta.reference().can_intersect(&UNIX_TIME_CAPS))
+        .map(|meta| meta.timestamp().nseconds())
 }
 
 /// How long ago a picture was due; nothing if it is due later, as when a file is read
@@ -58,8 +60,12 @@ fn age(
     now.checked_sub(due)
 }
 
-/// Tells downstream when a picture was captured, in nanoseconds since 1970.
+/// Tells downstream when a picture was captured, in nanoseconds since 1970, unless that is
+/// told already.
 pub fn add_meta(buffer: &mut gst::BufferRef, time: u64) {
+    if meta(buffer).is_some() {
+        return;
+    }
     let time = gst::ClockTime::from_nseconds(time);
     gst::ReferenceTimestampMeta::add(buffer, &UNIX_TIME_CAPS, time, None);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The running time of an element, and of what it is in; properties that are times.
+//! The running time of an element, and of what it is in; segments and properties of time.
 
 use gst::prelude::*;
 
@@ -21,6 +21,21 @@ pub fn outermost(element: &impl IsA<gst::Element>) -> gst::Element {
         top = parent;
     }
     top
+}
+
+/// A segment of something else becomes one of time; other events stay as they are.
+///
+/// Places in whatever JPEGs were read from mean nothing downstream of it.
+pub fn segment_of_time(event: gst::Event) -> gst::Event {
+    match event.view() {
+        gst::EventView::Segment(segment) if segment.segment().format() != gst::Format::Time => {
+            let time = gst::FormattedSegment::<gst::ClockTime>::new();
+            gst::event::Segment::builder(&time)
+                .seqnum(event.seqnum())
+                .build()
+        }
+        _ => event,
+    }
 }
 
 /// A property in nanoseconds.

@@ -17,6 +17,7 @@ mod clock;
 mod faults;
 mod framing;
 mod jfifconvert;
+mod jpegcheck;
 mod picture;
 mod quit;
 mod receiver;
@@ -38,6 +39,7 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     b64jpegclientsrc::register(plugin)?;
     b64jpegserversink::register(plugin)?;
     jfifconvert::register(plugin)?;
+    jpegcheck::register(plugin)?;
     #[cfg(feature = "web")]
     web::register(plugin)?;
     typefind::register(plugin)

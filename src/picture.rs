@@ -42,3 +42,18 @@ pub fn decode(kind: Payload, payload: &[u8]) -> Result<(gst::Buffer, jpeg::Info)
     output.set_size(len);
     Ok((buffer, info))
 }
+
+/// The picture with [`stamps`](jpeg::stamps) in the place of its SOI. The rest is in the memory
+/// where it was.
+pub fn stamped(picture: &gst::BufferRef, stamps: Vec<u8>) -> gst::Buffer {
+    use gst::BufferCopyFlags as Copy;
+    let mut buffer = picture
+        .copy_region(Copy::FLAGS | Copy::META | Copy::MEMORY, 2..)
+        .expect("a picture is longer than its SOI");
+    let output = buffer.get_mut().expect("nobody else has it yet");
+    output.prepend_memory(gst::Memory::from_slice(stamps));
+    output.set_pts(picture.pts());
+    output.set_dts(picture.dts());
+    output.set_duration(picture.duration());
+    buffer
+}

@@ -7,6 +7,7 @@ mod common;
 mod elements {
     use crate::common::wire;
 
+    mod check;
     mod depay;
     mod faults;
     mod files;

@@ -27,7 +27,7 @@ use gst_base::{
 use once_cell::sync::Lazy;
 
 use crate::{
-    capture,
+    capture, clock,
     framing::{self, CAPS_WITH_FRAMING, JPEG_CAPS, MEDIA_TYPE},
     quit::{self, Quit},
     sender::{Format, Refused},
@@ -244,17 +244,7 @@ impl BaseTransformImpl for B64JpegPay {
 
     fn sink_event(&self, event: gst::Event) -> bool {
         self.quit.on_sink_event(&event);
-        if let gst::EventView::Segment(segment) = event.view()
-            && segment.segment().format() != gst::Format::Time
-        {
-            // Places in whatever the JPEGs were read from mean nothing downstream.
-            let time = gst::FormattedSegment::<gst::ClockTime>::new();
-            let time = gst::event::Segment::builder(&time)
-                .seqnum(event.seqnum())
-                .build();
-            return self.parent_sink_event(time);
-        }
-        self.parent_sink_event(event)
+        self.parent_sink_event(clock::segment_of_time(event))
     }
 
     fn src_event(&self, event: gst::Event) -> bool {

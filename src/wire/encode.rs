@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::{
     base64,
-    error::{Glimpse, WireError},
+    error::WireError,
     header::{Framing, Payload},
     jpeg,
 };
@@ -37,14 +37,7 @@ impl<'a> Picture<'a> {
     ///
     /// [`WireError::Empty`] and [`WireError::NotJpeg`].
     pub fn new(jpeg: &'a [u8]) -> Result<Self, WireError> {
-        if jpeg.is_empty() {
-            return Err(WireError::Empty);
-        }
-        if !jpeg::is_jpeg(jpeg) {
-            return Err(WireError::NotJpeg {
-                first: Glimpse::of(jpeg),
-            });
-        }
+        jpeg::check(jpeg)?;
         Ok(Self {
             jpeg: jpeg::with_tables(jpeg),
             capture_time: None,
@@ -136,7 +129,7 @@ impl<'a> Picture<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Header;
+    use crate::wire::{Glimpse, Header};
 
     #[test]
     fn what_is_no_picture_is_refused() {

@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 
-use super::error::WireError;
+use super::error::{Glimpse, WireError};
 
 const SOF0: u8 = 0xc0;
 const DHT: u8 = 0xc4;
@@ -21,6 +21,21 @@ const COM: u8 = 0xfe;
 /// Whether `data` begins as every JPEG does: SOI and the first byte of another marker.
 pub fn is_jpeg(data: &[u8]) -> bool {
     data.starts_with(&[0xff, SOI, 0xff])
+}
+
+/// Refuses what is no JPEG, as far as its beginning tells.
+///
+/// # Errors
+///
+/// [`WireError::Empty`] and [`WireError::NotJpeg`].
+pub fn check(data: &[u8]) -> Result<(), WireError> {
+    match data {
+        [] => Err(WireError::Empty),
+        data if is_jpeg(data) => Ok(()),
+        data => Err(WireError::NotJpeg {
+            first: Glimpse::of(data),
+        }),
+    }
 }
 
 /// Whether `data` ends with EOI, but for what encoders and cameras fill up with,
@@ -191,6 +206,62 @@ pub(super) fn stamp(unix_ns: u64) -> [u8; STAMP_LEN] {
 fn stamped(text: &[u8]) -> Option<u64> {
     let digits = text.strip_prefix(STAMP_KEY)?;
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// The text of an origin comment, before the name.
+const ORIGIN_KEY: &str = "b64jpeg origin=";
+
+/// Who sends a picture, as the picture tells: a comment segment, `b64jpeg origin=` and a
+/// name of up to 200 bytes without control characters.
+///
+/// ```
+/// use gstb64jpeg::wire::jpeg::{Origin, stamps};
+///
+/// let hall = Origin::new("hall").expect("a name");
+/// let stamped = [&stamps(None, Some(&hall)), &b"\xff\xd9"[..]].concat();
+/// assert_eq!(stamped, *b"\xff\xd8\xff\xfe\0\x15b64jpeg origin=hall\xff\xd9");
+/// assert_eq!(Origin::of(&stamped), Some("hall"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(String);
+
+impl Origin {
+    /// Bytes of the longest name.
+    pub const MAX: usize = 200;
+
+    /// Takes a name, if it can be one.
+    pub fn new(name: &str) -> Option<Self> {
+        Self::is_name(name).then(|| Self(name.into()))
+    }
+
+    /// The name in a JPEG; that in front, if it was sent on under another.
+    pub fn of(jpeg: &[u8]) -> Option<&str> {
+        segments(jpeg)
+            .filter(|(_, marker, _)| *marker == COM)
+            .filter_map(|(_, _, text)| std::str::from_utf8(text).ok()?.strip_prefix(ORIGIN_KEY))
+            .find(|name| Self::is_name(name))
+    }
+
+    fn is_name(name: &str) -> bool {
+        (1..=Self::MAX).contains(&name.len()) && !name.contains(char::is_control)
+    }
+}
+
+/// SOI, and comments with the time of capture, in nanoseconds since 1970, and with who
+/// sends the picture: what replaces the SOI of one that is to tell them.
+pub fn stamps(capture_time: Option<u64>, origin: Option<&Origin>) -> Vec<u8> {
+    let mut stamps = match capture_time {
+        Some(time) => stamp(time).to_vec(),
+        None => vec![0xff, SOI],
+    };
+    if let Some(Origin(name)) = origin {
+        let segment_len = (2 + ORIGIN_KEY.len() + name.len()) as u16;
+        stamps.extend([0xff, COM]);
+        stamps.extend(segment_len.to_be_bytes());
+        stamps.extend(ORIGIN_KEY.as_bytes());
+        stamps.extend(name.as_bytes());
+    }
+    stamps
 }
 
 /// Where in a JPEG of unknown length the walk to its end stands.

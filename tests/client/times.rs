@@ -2,17 +2,13 @@
 
 //! When pictures were captured, and how old they are when they come.
 
-use std::{
-    process::Command,
-    sync::mpsc,
-    time::{Duration, SystemTime},
-};
+use std::{process::Command, sync::mpsc, time::Duration};
 
 use gst::prelude::*;
 
 use super::{
     viewer::Viewer,
-    wire::{ALL, DEFAULT, pictures},
+    wire::{ALL, DEFAULT, now, pictures, stamped, told},
 };
 use crate::common::{
     process::{PATIENCE, Program, with_plugin},
@@ -20,25 +16,6 @@ use crate::common::{
 };
 
 const SECOND: u64 = 1_000_000_000;
-
-fn now() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.expect("not so long ago").as_nanos() as u64
-}
-
-/// A picture with a comment that says when it was captured.
-fn stamped(jpeg: &[u8], time: u64) -> Vec<u8> {
-    let text = format!("b64jpeg capture-time-unix-ns={time:019}");
-    let len = (text.len() as u16 + 2).to_be_bytes();
-    [&jpeg[..2], b"\xff\xfe", &len, text.as_bytes(), &jpeg[2..]].concat()
-}
-
-/// What the picture says about its capture, as other elements ask for it.
-fn told(buffer: &gst::BufferRef) -> Option<u64> {
-    let mut metas = buffer.iter_meta::<gst::ReferenceTimestampMeta>();
-    let unix = metas.find(|meta| meta.reference().to_string() == "timestamp/x-unix");
-    unix.map(|meta| meta.timestamp().nseconds())
-}
 
 fn told_delays(viewer: &Viewer) -> [Option<i64>; 3] {
     let stats = viewer.stats();

@@ -2,7 +2,7 @@
 
 //! What the tests send: real JPEGs, and their frames by a formatter of our own.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::SystemTime};
 
 use super::pipeline::Pipeline;
 use base64::prelude::*;
@@ -102,6 +102,30 @@ pub fn encode(n: usize, width: u32, height: u32) -> Vec<Vec<u8>> {
     let jpegs = jpegs.take();
     assert_eq!(jpegs.len(), n);
     jpegs
+}
+
+/// A picture with a comment in front.
+pub fn commented(jpeg: &[u8], text: &str) -> Vec<u8> {
+    let len = (text.len() as u16 + 2).to_be_bytes();
+    [&jpeg[..2], b"\xff\xfe", &len, text.as_bytes(), &jpeg[2..]].concat()
+}
+
+/// A picture with a comment that says when it was captured.
+pub fn stamped(jpeg: &[u8], time: u64) -> Vec<u8> {
+    commented(jpeg, &format!("b64jpeg capture-time-unix-ns={time:019}"))
+}
+
+/// Nanoseconds since 1970.
+pub fn now() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.expect("not so long ago").as_nanos() as u64
+}
+
+/// What a picture says about its capture, as other elements ask for it.
+pub fn told(buffer: &gst::BufferRef) -> Option<u64> {
+    let mut metas = buffer.iter_meta::<gst::ReferenceTimestampMeta>();
+    let unix = metas.find(|meta| meta.reference().to_string() == "timestamp/x-unix");
+    unix.map(|meta| meta.timestamp().nseconds())
 }
 
 /// The bytes of a buffer.

@@ -6,7 +6,9 @@ use gst::prelude::*;
 
 use super::{
     scenario::{Output, Pieces, Scenario},
-    wire::{ALL, DEFAULT, Framing, assert_same, bytes, encode, framing, odd_pictures, pictures},
+    wire::{
+        ALL, DEFAULT, Framing, assert_same, bytes, encode, framing, odd_pictures, pictures, stamped,
+    },
 };
 
 fn ms(ms: u64) -> Option<gst::ClockTime> {
@@ -566,16 +568,8 @@ fn a_stopped_element_starts_anew() {
 fn capture_time_becomes_a_reference_timestamp() {
     let time = 1_795_163_520_123_456_789;
     let jpeg = &pictures(1)[0];
-    let comment = format!("b64jpeg capture-time-unix-ns={time}");
-    let stamped = [
-        b"\xff\xd8\xff\xfe",
-        &(2 + comment.len() as u16).to_be_bytes()[..],
-        comment.as_bytes(),
-        &jpeg[2..],
-    ]
-    .concat();
     let scenario = &mut Scenario::depay();
-    scenario.feed(DEFAULT.stream(&[stamped, jpeg.clone()]));
+    scenario.feed(DEFAULT.stream(&[stamped(jpeg, time), jpeg.clone()]));
     let times: Vec<_> = scenario
         .buffers()
         .iter()

@@ -2,14 +2,12 @@
 
 //! `b64jpegpay`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use base64::prelude::*;
 use gst::prelude::*;
 
 use super::{
     scenario::{Output, Scenario},
-    wire::{ALL, DEFAULT, Framing, bytes, decode, encode, framing, odd_pictures, pictures},
+    wire::{ALL, DEFAULT, Framing, bytes, decode, encode, framing, now, odd_pictures, pictures},
 };
 
 fn pay(framing: Framing) -> Scenario {
@@ -345,13 +343,6 @@ fn stamp(frame: &[u8]) -> (u64, Vec<u8>) {
         digits.parse().expect("a number"),
         [&jpeg[..2], &jpeg[4 + len..]].concat(),
     )
-}
-
-fn now() -> u64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970");
-    now.as_nanos() as u64
 }
 
 /// Pushes a buffer and returns the time it is stamped with and, before and after

@@ -7,7 +7,7 @@ use gst::{glib, prelude::*};
 use crate::common::{self, pipeline::text};
 
 /// The elements, and the properties they have of their own.
-const ELEMENTS: [(&str, &[&str]); 5] = [
+const ELEMENTS: [(&str, &[&str]); 6] = [
     (
         "b64jpegpay",
         &["capture-time", "header", "payload", "quit-key", "stats"],
@@ -63,6 +63,16 @@ const ELEMENTS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("jfifconvert", &["colorimetry", "shift-chroma", "stats"]),
+    (
+        "jpegcheck",
+        &[
+            "capture-time",
+            "origin",
+            "origin-timeout",
+            "stats",
+            "stats-interval",
+        ],
+    ),
 ];
 
 fn make(factory: &str) -> gst::Element {
@@ -211,6 +221,9 @@ fn what_decodebin_goes_by() {
     assert_eq!(rank("b64jpegserversink"), gst::Rank::NONE);
     assert_eq!(klass("jfifconvert"), "Filter/Converter/Video/Colorspace");
     assert_eq!(rank("jfifconvert"), gst::Rank::NONE);
+    // What takes anything would be tried for everything.
+    assert_eq!(klass("jpegcheck"), "Filter/Video/Network");
+    assert_eq!(rank("jpegcheck"), gst::Rank::NONE);
 }
 
 #[test]

@@ -74,6 +74,11 @@ impl Scenario {
         Self::new("b64jpegdepay")
     }
 
+    /// A live source of what may be pictures.
+    pub fn check() -> Self {
+        Self::new("jpegcheck").time_segment()
+    }
+
     fn new(factory: &str) -> Self {
         common::init();
         let element = gst::ElementFactory::make(factory).build().expect(factory);

@@ -11,13 +11,15 @@ use std::{fs, iter, path::Path, sync::mpsc, thread, time::Duration};
 
 use gstb64jpeg::wire::{
     Accept, Deframer, Fault, Foreign, Framing, Header, Limits, Payload, Picture, Progress, Status,
-    Step, Stream, WireError, jpeg, parse,
+    Step, Stream, WireError,
+    jpeg::{self, Origin, stamps},
+    parse,
 };
 use property::check;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use scenario::{
     Received, WHOLE, Wire, accepts, anything, assert_delivered, damaged, frames, framings, jpegs,
-    jpegs_for, noise, nothing, pieces, receive, until_fault,
+    jpegs_for, noise, nothing, odd_jpegs, pieces, receive, until_fault,
 };
 
 /// Limits that the streams of [`scenario`] run into now and then.
@@ -70,6 +72,72 @@ fn the_capture_time_travels_in_the_picture_and_changes_nothing_else() {
         assert_eq!(jpeg::Info::of(stamped).capture_time, Some(time));
         assert!(stamped.ends_with(&jpeg[2..]));
         assert_eq!(jpeg::Info::of(stamped).size, jpeg::Info::of(&jpeg).size);
+    });
+}
+
+/// Names, and what is none: too long, empty, with control characters.
+fn names() -> impl Strategy<Value = String> {
+    let name = |chars| vec(chars, 0..=210).prop_map(String::from_iter);
+    prop_oneof![
+        name(prop_oneof![Just('a'), Just('/')].boxed()),
+        name(any::<char>().boxed()),
+        vec(prop_oneof![9 => Just('é'), 1 => any::<char>()], 0..=110).prop_map(String::from_iter),
+    ]
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=200).contains(&text.len()) && text.chars().all(|c| !c.is_control())
+}
+
+#[test]
+fn who_sends_a_picture_travels_in_it_and_changes_nothing_else() {
+    let time = prop::option::of(0..10_u64.pow(19));
+    check(600, (jpegs(), names(), time), |(jpeg, name, time)| {
+        let Some(origin) = Origin::new(&name) else {
+            assert!(!is_name(&name), "{name:?}");
+            return;
+        };
+        assert!(is_name(&name), "{name:?}");
+        let stamped = [&stamps(time, Some(&origin)), &jpeg[2..]].concat();
+        assert_eq!(Origin::of(&stamped), Some(&*name));
+        assert_eq!(jpeg::Info::of(&stamped).capture_time, time);
+        assert_eq!(jpeg::Info::of(&stamped).size, jpeg::Info::of(&jpeg).size);
+        let received = receive(Accept::default(), Limits::default(), &stamped, WHOLE);
+        assert_eq!(received, [Ok(stamped.clone())]);
+
+        // Whoever sends it on puts a name in front.
+        let relay = Origin::new("relay").expect("a name");
+        let again = [&stamps(None, Some(&relay)), &stamped[2..]].concat();
+        assert_eq!(Origin::of(&again), Some("relay"));
+        assert_eq!(jpeg::Info::of(&again).capture_time, time);
+    });
+}
+
+/// Anybody can write a comment.
+#[test]
+fn what_a_comment_says_is_a_name_or_nothing() {
+    let text = prop_oneof![
+        2 => names().prop_map(String::into_bytes),
+        1 => vec(any::<u8>(), 0..=210),
+    ];
+    check(600, (jpegs(), text), |(jpeg, text)| {
+        let comment = [b"b64jpeg origin=", &text[..]].concat();
+        let len = (comment.len() as u16 + 2).to_be_bytes();
+        let [named, other] = [b"\xff\xfe", b"\xff\xe5"]
+            .map(|marker| [b"\xff\xd8", &marker[..], &len, &comment, &jpeg[2..]].concat());
+        let name = str::from_utf8(&text).ok().filter(|text| is_name(text));
+        assert_eq!(Origin::of(&named), name);
+        assert_eq!(Origin::of(&other), None, "no comment");
+    });
+}
+
+#[test]
+fn other_comments_name_nobody() {
+    check(300, odd_jpegs(), |jpeg| {
+        assert_eq!(Origin::of(&jpeg), None);
+        let time = [&stamps(Some(7), None), &jpeg[2..]].concat();
+        assert_eq!(Origin::of(&time), None);
+        assert_eq!([&stamps(None, None), &jpeg[2..]].concat(), jpeg);
     });
 }
 

@@ -56,7 +56,7 @@ use crate::{
         protocol::{Args, Json},
         relay::{self, Client, Line},
     },
-    wire::{Glimpse, Payload, WireError, jpeg},
+    wire::{Payload, WireError, jpeg},
 };
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -162,14 +162,8 @@ impl Found {
             return Err(WireError::Empty);
         }
         let (buffer, info) = picture::decode(self.payload, &self.bytes)?;
-        let first = {
-            let jpeg = buffer.map_readable().expect("system memory is readable");
-            (!jpeg::is_jpeg(&jpeg)).then(|| Glimpse::of(&jpeg))
-        };
-        match first {
-            Some(first) => Err(WireError::NotJpeg { first }),
-            None => Ok((buffer, info)),
-        }
+        jpeg::check(&buffer.map_readable().expect("system memory is readable"))?;
+        Ok((buffer, info))
     }
 }
 

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `jpegcheck`: JPEG pictures and nothing else, of one sender.
+
+use glib::prelude::*;
+
+mod imp;
+mod turn;
+
+glib::wrapper! {
+    pub struct JpegCheck(ObjectSubclass<imp::JpegCheck>)
+        @extends gst::Element, gst::Object;
+}
+
+/// Registers the element with GStreamer.
+pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(
+        Some(plugin),
+        "jpegcheck",
+        gst::Rank::NONE,
+        JpegCheck::static_type(),
+    )
+}
