@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use super::{
     client::{Error, Target},
     diagnosis::no_tls,
+    socket::Socket,
 };
 use crate::tcp::{client::HEAD_START, known_addresses, listen::tune};
 
@@ -28,6 +29,7 @@ pub async fn connect(target: &Target, stage: &mut &'static str) -> Result<Box<dy
     let url = &target.url;
     let stream = dial(&url.host, url.port).await?;
     tune(&stream);
+    let stream = Socket::from(stream);
     let Some(tls) = &target.tls else {
         return Ok(Box::new(stream));
     };

@@ -10,6 +10,7 @@ pub mod protocol;
 mod relay;
 mod runtime;
 mod server;
+mod socket;
 mod socketioclientsink;
 mod socketioclientsrc;
 mod socketioserversink;

@@ -5,7 +5,7 @@
 use std::{
     fs,
     io::{ErrorKind, Read, Write},
-    net::TcpStream,
+    net::{Ipv4Addr, Shutdown, TcpStream},
     process::{self, Command},
     time::Duration,
 };
@@ -18,6 +18,7 @@ use crate::common::{
     alone::{alone, status},
     film::number,
     guard::wait_until,
+    process::{Program, with_plugin},
 };
 
 fn files() -> usize {
@@ -239,4 +240,37 @@ fn sessions_without_a_point() {
     server.push(0..1);
     assert_eq!(viewer.next(), 0);
     assert_eq!(server.sink.property::<u32>("viewers"), 1);
+}
+
+/// Most programs do not ignore SIGPIPE, and a viewer who leaves must not end them.
+#[test]
+fn viewers_who_leave_take_nobody_along() {
+    const LINE: &str = "gst-launch-1.0 -v videotestsrc is-live=true ! video/x-raw,framerate=100/1 \
+                        ! jpegenc ! socketioserversink name=server port=0 sync=false";
+    let mut words = LINE.split_whitespace();
+    let mut command = Command::new(words.next().expect("a program"));
+    let mut program = Program::start(with_plugin(&mut command).args(words));
+    let port = loop {
+        let line = program.expect_line(":server: current-port = ");
+        let port = line.rsplit(' ').next().and_then(|port| port.parse().ok());
+        if let Some(port @ 1..) = port {
+            break port;
+        }
+    };
+    let ask = |path: &str| {
+        let mut viewer = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it is there");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        viewer.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = [0; 1000];
+        viewer.read_exact(&mut answer).expect("it answers");
+        viewer
+    };
+    for _ in 0..1000 {
+        // First it says that it leaves, and then, as there is more, that it is no longer there.
+        let viewer = ask("/stream.mjpg");
+        viewer.shutdown(Shutdown::Write).expect("a connection");
+    }
+    ask("/snapshot.jpg");
+    program.signal_group("INT");
+    program.finish();
 }

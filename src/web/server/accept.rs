@@ -95,7 +95,7 @@ impl Service {
         let end = async move {
             let _ = end.wait_for(|end| *end).await;
         };
-        let stream = Stream::new(tcp, line.clone(), end, permit);
+        let stream = Stream::new(tcp.into(), line.clone(), end, permit);
         let Some(tls) = &self.tls else {
             return self.speak(stream, line).await;
         };

@@ -15,13 +15,13 @@ use std::{
     time::Duration,
 };
 
-use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     sync::OwnedSemaphorePermit,
     time::{Instant, Sleep, sleep_until},
 };
+
+use crate::web::socket::Socket;
 
 /// Whoever has taken nothing for so long, although there was something, is cut off.
 ///
@@ -125,7 +125,7 @@ impl Sessions {
 
 /// The stream of a connection.
 pub struct Stream {
-    tcp: TcpStream,
+    tcp: Socket,
     line: Arc<Line>,
     /// When it is too late for what is to be sent. The timer stays from one wait to the next.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -137,7 +137,7 @@ pub struct Stream {
 
 impl Stream {
     pub fn new(
-        tcp: TcpStream,
+        tcp: Socket,
         line: Arc<Line>,
         end: impl Future<Output = ()> + Send + 'static,
         permit: OwnedSemaphorePermit,
@@ -188,7 +188,7 @@ impl Stream {
 
     /// Whoever reads or writes notices, and what nobody takes is not kept for later.
     fn cut(&self) {
-        let socket = SockRef::from(&self.tcp);
+        let socket = self.tcp.options();
         if self.line.busy.load(Ordering::Relaxed) {
             let _ = socket.set_linger(Some(Duration::ZERO));
         }
