@@ -23,6 +23,8 @@ case :${GST_PLUGIN_PATH:-}: in
     *:"$plugin_dir":*) ;;
     *) export GST_PLUGIN_PATH=$plugin_dir${GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH} ;;
 esac
+# What setup.sh --zenoh and --router make.
+zenoh_dir=$(realpath -ms -- "${B64JPEG_ZENOH_DIR:-${CARGO_TARGET_DIR:-$root/target}/zenoh}")
 
 default_port=9999
 default_web_port=8080
@@ -191,6 +193,7 @@ saved_terminal=
 ending=   # why it ends, once somebody has asked for it
 failure=  # the first error, as a sentence
 asked_at= # when the children were asked to end
+patience=4000 # milliseconds that they have for it
 scratch=  # a temporary directory, if there is one
 
 trap finish EXIT
@@ -231,9 +234,9 @@ press_end() {
     if [[ -z $asked_at ]]; then
         asked_at=$now
         signal_children INT
-    elif ((now - asked_at > 6000)); then
+    elif ((now - asked_at > patience + 2000)); then
         signal_children KILL
-    elif ((now - asked_at > 4000)); then
+    elif ((now - asked_at > patience)); then
         signal_children TERM
     fi
 }
@@ -284,35 +287,51 @@ read_keyboard() {
     done
 }
 
-# follow: until every child has ended. Calls `heard NAME LINE` for each line a
-# child prints and `ended NAME`; a script may replace them.
+# follow: until every child has ended, and none `is_due`. Calls `heard NAME LINE` for each
+# line a child prints, `ended NAME`, and `passing` now and then; a script may replace them.
+passing() { :; }
+is_due() { false; }
 follow() {
-    local name line status
-    while ((${#logs[@]})); do
+    local name line log turns status idle never
+    exec {never}<> <(:) # nothing comes out of it
+    while ((${#logs[@]})) || is_due; do
+        idle=yes
         for name in "${!logs[@]}"; do
-            status=0
-            IFS= read -r -t 0.1 -u "${logs[$name]}" line || status=$?
-            partial[$name]+=$line
-            if ((status == 0)); then
-                line=${partial[$name]}
-                partial[$name]=
-                heard "$name" "$line"
-            elif ((status <= 128)); then # end of file
-                line=${logs[$name]}
-                exec {line}<&-
-                exit_status[$name]=0
-                wait "${pids[$name]}" || exit_status[$name]=$?
-                unset "logs[$name]" "pids[$name]" "partial[$name]"
-                ended "$name"
-            fi
+            log=${logs[$name]}
+            # So many in a row, because others want to be heard, too.
+            for ((turns = 0; turns < 100; ++turns)); do
+                read -r -t 0 -u "$log" || break
+                idle=
+                status=0
+                IFS= read -r -t 0.1 -u "$log" line || status=$?
+                partial[$name]+=$line
+                if ((status == 0)); then
+                    line=${partial[$name]}
+                    partial[$name]=
+                    heard "$name" "$line"
+                elif ((status <= 128)); then # end of file
+                    exec {log}<&-
+                    exit_status[$name]=0
+                    wait "${pids[$name]}" || exit_status[$name]=$?
+                    unset "logs[$name]" "pids[$name]" "partial[$name]"
+                    ended "$name"
+                    break
+                fi
+            done
         done
         read_keyboard
+        passing
         [[ -z $ending$failure ]] || press_end
+        [[ -z $idle ]] || read -r -t 0.1 -u "$never" || :
     done
+    exec {never}<&-
     clear_status
 }
 
-ended() {
+ended() { conclude "$1"; }
+
+# conclude NAME: what its end means.
+conclude() {
     speaker=${speakers[ERROR]-}
     [[ -z ${messages[ERROR]-} ]] || fail "${messages[ERROR]}" ''
     if ((exit_status[$1])) && [[ -z $ending$failure ]]; then
@@ -378,9 +397,10 @@ launch() {
     ! own_keyboard || say 'q or Ctrl-C ends it.'
 }
 
-# Builds the plugin if need be; silent when there is nothing to do.
+# Builds what is needed; silent when there is nothing to do.
+needed=() # options of setup.sh
 prepare() {
-    [[ -n $dry_run ]] || "$here/setup.sh" >/dev/null || exit
+    [[ -n $dry_run ]] || "$here/setup.sh" "${needed[@]}" >/dev/null || exit
 }
 
 window_closed='The window was closed.'
@@ -393,7 +413,10 @@ speaker= # the element that the last complete one is from
 expected=
 last_line=
 
-heard() {
+heard() { understand "$@"; }
+
+# understand NAME LINE: what gst-launch-1.0 says.
+understand() {
     # What goes before a message says nothing more; an error may come in between.
     local line=${2#'buffering...'*$'\r'}
     line=${line#'Got message #'*'): '}
@@ -680,6 +703,14 @@ only_here() {
     [[ $host == 127.* || $host == localhost || $host == ::1 ]]
 }
 
+# `host` for others, to whom every address is none.
+reachable() {
+    local from=$host
+    # Its name is not known in every network.
+    [[ $host != 0.0.0.0 && $host != :: ]] || read -r from _ < <(hostname -I) || from=$HOSTNAME
+    printf '%s' "$from"
+}
+
 # heard_server LINE: what every server tells; fails at what is said by one of them.
 heard_server() {
     case $1 in
@@ -694,10 +725,7 @@ announced=
 announce() {
     [[ -z $announced ]] || return 0
     announced=yes
-    local from=$host
-    # Its name is not known in every network.
-    [[ $host != 0.0.0.0 && $host != :: ]] || read -r from _ < <(hostname -I) || from=$HOSTNAME
-    invite "$(address "$from" "$port")"
+    invite "$(address "$(reachable)" "$port")"
     ! only_here || say 'Only this machine can watch; --host 0.0.0.0 lets others watch as well.'
 }
 
@@ -790,6 +818,51 @@ heard_clients() {
                 *) say "- $address was lost: $value ($clients)" ;;
             esac
             ;;
+    esac
+}
+
+# ---- serving in browsers -----------------------------------------------------
+# What web.sh and edge.sh have in common.
+
+unset token    # who watches has to know it; there may be an empty one
+certificate=() # and its key, if what is served is to be encrypted
+
+# Sets `guards`, properties of a server, to what these say, and `scheme` and `query` for
+# its URLs.
+guard_page() {
+    guards=()
+    scheme=http
+    query=
+    # 128 bits.
+    [[ -v token ]] || only_here || printf -v token '%08x' "$SRANDOM" "$SRANDOM" "$SRANDOM" "$SRANDOM"
+    if [[ -n ${token-} ]]; then
+        guards+=("$(property token "$token")")
+        query=token=$(percent_encode "$token")
+    fi
+    if ((${#certificate[@]})); then
+        readable_file "${certificate[0]}"
+        readable_file "${certificate[1]}"
+        guards+=("$(property tls-certificate "${certificate[0]}")" "$(property tls-key "${certificate[1]}")")
+        scheme=https
+    fi
+}
+
+# heard_viewers LINE: who comes and goes; fails at other lines.
+heard_viewers() {
+    local address viewers
+    [[ $1 == socketio-viewer-* ]] || return
+    field address "$1" && address=$value
+    field viewers "$1" && viewers="$value viewer"
+    [[ $value == 1 ]] || viewers+=s
+    if [[ $1 != socketio-viewer-added,* ]]; then
+        say "- $address left ($viewers)"
+        return
+    fi
+    field kind "$1"
+    case $value in
+        view) say "+ $address watches the page ($viewers)" ;;
+        mjpeg) say "+ $address watches stream.mjpg ($viewers)" ;;
+        *) say "+ $address watches by Socket.IO ($viewers)" ;;
     esac
 }
 

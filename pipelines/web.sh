@@ -6,8 +6,6 @@
 
 host=127.0.0.1
 port=$default_web_port
-certificate=()
-unset token # there may be an empty one
 
 usage() {
     cat <<USAGE
@@ -60,16 +58,9 @@ done
 ((${#sources[@]})) || usage_error 'at least one SOURCE is needed'
 ((port || ${#sources[@]} == 1)) || usage_error '--port 0 is for one source: several need a port that all of them know'
 
-server=("$(property host "$host")" "port=$port")
-# 128 bits.
-[[ -v token ]] || only_here || printf -v token '%08x' "$SRANDOM" "$SRANDOM" "$SRANDOM" "$SRANDOM"
-[[ -z ${token-} ]] || server+=("$(property token "$token")")
+guard_page
+server=("$(property host "$host")" "port=$port" "${guards[@]}")
 [[ -z $clients ]] || server+=("max-clients=$clients")
-if ((${#certificate[@]})); then
-    readable_file "${certificate[0]}"
-    readable_file "${certificate[1]}"
-    server+=("$(property tls-certificate "${certificate[0]}")" "$(property tls-key "${certificate[1]}")")
-fi
 
 # name_of SOURCE: what people would call it.
 name_of() {
@@ -104,32 +95,9 @@ for input in "${sources[@]}"; do
 done
 [[ -z $loop ]] || ((${#loops[@]})) || usage_error "--loop is for files; $input is live"
 
-scheme=http
-((${#certificate[@]} == 0)) || scheme=https
-query=
-[[ -z ${token-} ]] || query=token=$(percent_encode "$token")
-
 invite() {
     say "Serving $input; open $scheme://$1/${query:+#$query} in a browser."
     say "Other programs take $scheme://$1/stream.mjpg${query:+?$query} or $scheme://$1/snapshot.jpg${query:+?$query}."
-}
-
-heard_viewers() {
-    local address viewers
-    [[ $1 == socketio-viewer-* ]] || return 0
-    field address "$1" && address=$value
-    field viewers "$1" && viewers="$value viewer"
-    [[ $value == 1 ]] || viewers+=s
-    if [[ $1 != socketio-viewer-added,* ]]; then
-        say "- $address left ($viewers)"
-        return
-    fi
-    field kind "$1"
-    case $value in
-        view) say "+ $address watches the page ($viewers)" ;;
-        mjpeg) say "+ $address watches stream.mjpg ($viewers)" ;;
-        *) say "+ $address watches by Socket.IO ($viewers)" ;;
-    esac
 }
 
 # Serves what every camera shows.
