@@ -6,18 +6,22 @@
 
 usage() {
     cat <<USAGE
-Usage: pipelines/$me [--also PACKAGE...]
+Usage: pipelines/$me [--zenoh] [--router] [--also PACKAGE...]
 
 Installs the Debian or Ubuntu packages that are missing (as root, or with sudo),
 checks the Rust compiler, builds the plugin, and prints the line that lets
 GStreamer find it. Does nothing that is done already. Every script here calls it.
 
+  --zenoh            build what origin.sh and edge.sh need, too: the plugin that
+                     connects GStreamer to Zenoh, in a directory of its own
+  --router           install what router.sh needs, too: Zenoh's router
   --also PACKAGE...  install these packages too
   --help             this text
 
 Environment:
   B64JPEG_PLUGIN_DIR  a directory with a $plugin_file that is built already:
                       it is used as it is, nothing is installed or built
+  B64JPEG_ZENOH_DIR   where Zenoh is built (default: target/zenoh)
   CARGO_TARGET_DIR    where cargo builds (default: target)
 
 Example, for a shell of your own:
@@ -34,8 +38,12 @@ packages=(
     v4l-utils
 )
 
+zenoh=
+router=
 while (($#)); do
     case $1 in
+        --zenoh) shift && zenoh=yes ;;
+        --router) shift && router=yes ;;
         --also) shift && packages+=("$@") && break ;;
         --help) usage && exit ;;
         *) usage_error "there is no option $1" ;;
@@ -109,6 +117,44 @@ build() {
     touch "$built"
 }
 
+# What is built of others, and at which versions.
+zenoh_manifest=$here/zenoh/Cargo.toml
+zenoh_lock=$here/zenoh/Cargo.lock
+
+# locked CRATE: its version.
+locked() {
+    grep -A1 -Fx "name = \"$1\"" "$zenoh_lock" | sed -n 's/^version = "\(.*\)"/\1/p'
+}
+
+# A dependency's dependencies go when they have done their work: they are large.
+build_zenoh() {
+    local scratch=$zenoh_dir/build quiet=()
+    # Git gives files the time of their checkout.
+    ! cmp -s "$zenoh_lock" "$zenoh_dir/Cargo.lock" || return 0
+    check_gstreamer
+    check_rust
+    say "Building the Zenoh plugin (gst-plugin-zenoh $(locked gst-plugin-zenoh), Zenoh $(locked zenoh)), once: some
+five minutes on two cores, and 700 MB meanwhile, of which 20 MB stay in $zenoh_dir."
+    [[ -t 2 ]] || quiet=(--quiet)
+    cargo build "${quiet[@]}" --release --locked --package gst-plugin-zenoh --manifest-path "$zenoh_manifest" \
+        --target-dir "$scratch" || die 'the Zenoh plugin could not be built'
+    install -D --target-directory "$zenoh_dir/gstreamer-1.0" "$scratch/release/libgstzenoh.so"
+    rm -rf "$scratch"
+    cp "$zenoh_lock" "$zenoh_dir"
+}
+
+install_router() {
+    local version quiet=()
+    version=$(locked zenoh)
+    [[ $("$zenoh_dir/bin/zenohd" --version 2>/dev/null) != *" v$version"* ]] || return 0
+    check_rust
+    say "Building Zenoh's router (zenohd $version), once: some five minutes on two cores, and 700 MB
+meanwhile, of which 20 MB stay in $zenoh_dir."
+    [[ -t 2 ]] || quiet=(--quiet)
+    env -u CARGO_TARGET_DIR cargo install "${quiet[@]}" --locked --root "$zenoh_dir" "zenohd@$version" ||
+        die "Zenoh's router could not be built"
+}
+
 if [[ -n ${B64JPEG_PLUGIN_DIR:-} ]]; then
     [[ -e $plugin_dir/$plugin_file ]] || die "B64JPEG_PLUGIN_DIR has no $plugin_file in it: $plugin_dir"
 else
@@ -117,4 +163,9 @@ else
     mkdir -p "$plugin_dir"
     [[ $plugin_dir/$plugin_file -ef $built ]] || ln -sf "../release/$plugin_file" "$plugin_dir/"
 fi
+if [[ -n $zenoh ]]; then
+    build_zenoh
+    GST_PLUGIN_PATH=$zenoh_dir/gstreamer-1.0:$GST_PLUGIN_PATH
+fi
+[[ -z $router ]] || install_router
 printf 'export GST_PLUGIN_PATH=%s\n' "$(shell_line "$GST_PLUGIN_PATH")" >&3
