@@ -11,7 +11,7 @@ Checks everything: format, lints, documentation, tests, benches, fuzz targets,
 installation, licences. First installs what is missing (Debian or Ubuntu, as
 root or with sudo). Stops at the first failure and prints what that step said.
 
-  --quick   no fuzzing, no installation, no licences
+  --quick   no fuzzing, no installation, no licences; Zenoh only if it is built already
   --help    this text
 
 Environment:
@@ -105,6 +105,7 @@ lints() {
 
 documentation() {
     RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items
+    docs/scale.py --check
 }
 
 tests() {
@@ -175,6 +176,7 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
+$quick || step zenoh pipelines/setup.sh --zenoh --router
 step setup pipelines/setup.sh --also "${packages[@]}"
 step components components
 step format format

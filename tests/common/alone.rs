@@ -7,23 +7,23 @@ use std::{
     env, fs,
     io::{Write, stderr},
     process::Command,
+    time::Duration,
 };
 
-use super::process::Program;
+use super::process::{PATIENCE, Program};
 
 const ALONE: &str = "B64JPEG_TEST_ALONE";
 
 /// Runs the rest of a test in a process where nothing else happens.
 #[track_caller]
 pub fn alone(rest: impl FnOnce()) {
-    again(&[], rest);
+    again(&[], PATIENCE, rest);
 }
 
 /// As [`alone`], in a network in which nobody answers, neither the name server nor
 /// 192.0.2.1.
 #[track_caller]
 pub fn in_the_void(rest: impl FnOnce()) {
-    const UNSHARE: [&str; 6] = ["unshare", "--map-root-user", "--net", "--mount", "sh", "-c"];
     const VOID: &str = r#"
         set -e
         ip link set lo up
@@ -39,22 +39,32 @@ pub fn in_the_void(rest: impl FnOnce()) {
         mount --bind /mnt/nsswitch.conf /etc/nsswitch.conf
         exec "$@"
     "#;
-    let [program, args @ ..] = UNSHARE;
+    apart(&["--net", "--mount"], VOID, PATIENCE, rest);
+}
+
+/// Runs the rest of a test as root of a machine apart, once a shell has done what makes
+/// it: the parts that `unshare` knows by these options are its own.
+#[track_caller]
+pub fn apart(parts: &[&str], script: &str, patience: Duration, rest: impl FnOnce()) {
+    let line = [&["unshare", "--map-root-user"], parts, &["sh", "-c"]].concat();
     if env::var_os(ALONE).is_none() {
-        let allowed = Command::new(program).args(args).arg("true").output();
+        let allowed = Command::new(line[0]).args(&line[1..]).arg("true").output();
         if !allowed.is_ok_and(|output| output.status.success()) {
-            // Past the test harness, which keeps what passing tests print.
-            let name = name_of(&rest);
-            let _ = writeln!(stderr(), "skipped: {name}: no network namespaces here");
-            return;
+            return skip(&rest, "no network namespaces here");
         }
     }
-    again(&[&UNSHARE[..], &[VOID, "sh"]].concat(), rest);
+    again(&[&line[..], &[script, "sh"]].concat(), patience, rest);
+}
+
+/// Says why a test that `rest` belongs to does nothing.
+pub fn skip(rest: &impl FnOnce(), why: &str) {
+    // Past the test harness, which keeps what passing tests print.
+    let _ = writeln!(stderr(), "skipped: {}: {why}", name_of(rest));
 }
 
 /// Runs the test that `rest` belongs to by way of a command.
 #[track_caller]
-fn again(by_way_of: &[&str], rest: impl FnOnce()) {
+fn again(by_way_of: &[&str], patience: Duration, rest: impl FnOnce()) {
     if env::var_os(ALONE).is_some() {
         return rest();
     }
@@ -62,8 +72,11 @@ fn again(by_way_of: &[&str], rest: impl FnOnce()) {
     let test = test.to_str().expect("UTF-8");
     let line = [by_way_of, &[test, name_of(&rest), "--exact", "--nocapture"]].concat();
     let mut command = Command::new(line[0]);
-    let output = Program::start(command.args(&line[1..]).env(ALONE, "")).finish();
+    let command = command.args(&line[1..]).env(ALONE, "");
+    let output = Program::start(command).finish_within(patience);
     assert!(output.contains("1 passed"), "{output}");
+    // For whoever asks for it with --nocapture, too.
+    println!("{output}");
 }
 
 /// The name of the test that a closure is in.

@@ -5,6 +5,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use rcgen::{
@@ -78,9 +79,11 @@ impl Authority {
     }
 
     fn keep(&self, certificate: &Certificate, key: &KeyPair) -> Certified {
+        static KEPT: AtomicU32 = AtomicU32::new(0);
+        let n = KEPT.fetch_add(1, Ordering::Relaxed);
         Certified {
-            certificate: self.write("certificate.pem", &certificate.pem()),
-            key: self.write("key.pem", &key.serialize_pem()),
+            certificate: self.write(&format!("certificate{n}.pem"), &certificate.pem()),
+            key: self.write(&format!("key{n}.pem"), &key.serialize_pem()),
         }
     }
 
@@ -92,7 +95,9 @@ impl Authority {
 }
 
 fn params(name: &str) -> CertificateParams {
-    CertificateParams::new([name.to_string()]).expect("a name")
+    let mut params = CertificateParams::new([name.to_string()]).expect("a name");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
 }
 
 fn expired(mut params: CertificateParams) -> CertificateParams {

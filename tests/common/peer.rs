@@ -11,11 +11,21 @@ use std::{
 
 use gst::glib;
 
-const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
+pub const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
 
-/// The interpreter that has OpenCV, in a virtual environment made by the first run.
-pub static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
-    let venv = installed("venv", "requirements.txt", |venv, list| {
+/// The interpreter that has OpenCV.
+pub static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| python("venv", "requirements.txt"));
+
+/// The one that has Zenoh.
+pub static ZENOH: LazyLock<PathBuf> = LazyLock::new(|| python("venv-zenoh", "zenoh.txt"));
+
+/// The one that has a Zenoh which speaks another version of its protocol.
+pub static OLD_ZENOH: LazyLock<PathBuf> =
+    LazyLock::new(|| python("venv-old-zenoh", "old_zenoh.txt"));
+
+/// An interpreter in a virtual environment made by the first run.
+fn python(name: &str, list: &str) -> PathBuf {
+    let venv = installed(name, list, |venv, list| {
         let what = "the package python3-venv and a package index that pip can reach";
         need(
             what,
@@ -28,7 +38,7 @@ pub static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
         need(what, pip.arg(list));
     });
     venv.join("bin/python")
-});
+}
 
 /// The modules of Node's peers, installed by the first run.
 static NODE_MODULES: LazyLock<PathBuf> = LazyLock::new(|| {

@@ -87,6 +87,12 @@ impl Program {
         }
     }
 
+    /// All that it has printed so far.
+    pub fn printed(&mut self) -> String {
+        self.seen.extend(self.lines.try_iter());
+        self.seen.join("\n")
+    }
+
     /// Sends `signal` (a libc number) to the program's whole group, as a terminal does.
     pub fn signal_group(&self, signal: &str) {
         let _ = Command::new("kill")
@@ -101,8 +107,13 @@ impl Program {
 
     /// Waits for the end; returns the status and everything that was printed.
     #[track_caller]
-    pub fn wait(mut self) -> (ExitStatus, String) {
-        let deadline = Instant::now() + PATIENCE;
+    pub fn wait(self) -> (ExitStatus, String) {
+        self.wait_within(PATIENCE)
+    }
+
+    #[track_caller]
+    fn wait_within(mut self, patience: Duration) -> (ExitStatus, String) {
+        let deadline = Instant::now() + patience;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("our child") {
                 break status;
@@ -127,8 +138,14 @@ impl Program {
     /// As `wait`, but a failure of the program is a failure of the test.
     #[track_caller]
     pub fn finish(self) -> String {
+        self.finish_within(PATIENCE)
+    }
+
+    /// As `finish`, for what takes longer.
+    #[track_caller]
+    pub fn finish_within(self, patience: Duration) -> String {
         let what = self.what.clone();
-        let (status, output) = self.wait();
+        let (status, output) = self.wait_within(patience);
         assert!(status.success(), "{what}: {status}; it printed:\n{output}");
         output
     }

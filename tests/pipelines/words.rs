@@ -13,12 +13,15 @@ use crate::common::{
     sender::Port,
 };
 
-const SCRIPTS: [&str; 9] = [
+const SCRIPTS: [&str; 12] = [
     "demo",
+    "edge",
+    "origin",
     "record",
     "relay-in",
     "relay-out",
     "replay",
+    "router",
     "serve",
     "setup",
     "watch",
@@ -84,6 +87,8 @@ fn every_failure_is_one_sentence() {
     let (noise, nothing, sound) = (path("noise.mp4"), path("nothing.mp4"), path("sound.wav"));
     let (missing, directory) = (path("missing.mp4"), path("empty"));
     let (inside_missing, mpeg4) = (path("missing/x.b64jpeg"), path("mpeg4.avi"));
+    let publishers = path("publishers.txt");
+    fs::write(&publishers, "# who, and what\ndoor cam//door\n").expect("a file");
     let cases: &[(&str, &[&str], i32, &str)] = &[
         ("serve", &[&missing], 1, "there is no file"),
         ("serve", &[&directory], 1, "is a directory"),
@@ -164,6 +169,42 @@ fn every_failure_is_one_sentence() {
             1,
             "no file",
         ),
+        ("origin", &[], 2, "exactly one SOURCE"),
+        ("origin", &["--key", "cam/*", "test"], 2, "is not a key"),
+        ("origin", &["--key", "cam//x", "test"], 2, "is not a key"),
+        ("origin", &["--tls", &clip, &clip], 2, "authority"),
+        (
+            "origin",
+            &["--tls", &clip, &clip, &clip, "test"],
+            1,
+            "has no certificate in PEM format",
+        ),
+        ("edge", &["localhost"], 2, "--connect or --router"),
+        ("edge", &["--connect=a", "--router=b"], 2, "either"),
+        (
+            "edge",
+            &["--key", "door=cam/*/jpeg"],
+            2,
+            "cannot be the name",
+        ),
+        ("edge", &["--key", "a?b"], 2, "is not a key"),
+        ("edge", &["--connect", "tcp:a:b"], 2, "is not an address"),
+        ("router", &["--router", "r1"], 2, "--connect"),
+        ("router", &["--publishers", &publishers], 2, "needs --tls"),
+        (
+            "router",
+            &[
+                "--dry-run",
+                "--tls",
+                &clip,
+                &clip,
+                &clip,
+                "--publishers",
+                &publishers,
+            ],
+            1,
+            "line 2: 'cam//door' is not a key",
+        ),
         ("setup", &["--nonsense"], 2, "there is no option"),
         ("demo", &["--nonsense"], 2, "there is no option"),
     ];
@@ -217,7 +258,7 @@ fn without_the_web() {
 fn a_dry_run_prints_the_line_and_does_nothing() {
     let nowhere = scratch("not-written.b64jpeg");
     let nowhere = nowhere.to_str().expect("UTF-8");
-    let cases: [(&str, &[&str], &str); 8] = [
+    let cases: [(&str, &[&str], &str); 12] = [
         ("serve", &["--dry-run", "--port=7", "test"], "port=7"),
         (
             "watch",
@@ -253,6 +294,26 @@ fn a_dry_run_prints_the_line_and_does_nothing() {
             "relay-in",
             &["--dry-run", "wss://a/x"],
             "socketioclientsrc url=wss://a/x ",
+        ),
+        (
+            "origin",
+            &["--dry-run", "--key=a/b", "test"],
+            "! zenohsink config=origin.json5 key-expr=a/b ",
+        ),
+        (
+            "origin",
+            &["--dry-run", "--router", "[::1]", "test"],
+            "endpoints: [\"tcp/[::1]:7447\"], timeout_ms",
+        ),
+        (
+            "edge",
+            &["--dry-run", "--tcp=7", "--key=cam/a/jpeg"],
+            "! b64jpegserversink name=tcp0 host=127.0.0.1 port=7 ",
+        ),
+        (
+            "edge",
+            &["--dry-run", "--web=8", "--key=hall=cam/a/jpeg"],
+            " port=8 sync=false async=false camera=hall",
         ),
     ];
     for (name, args, text) in cases {

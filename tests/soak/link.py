@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""A long line between two TUN devices: delay, loss, a rate and a queue, in both directions.
+"""A long line between two TUN (or TAP) devices: delay, loss, a rate and a queue, in both directions.
 
 For kernels without netem. The devices are made in this network namespace; either may be
 moved to another. Prints "ready" when they are there, and what it carried when it ends.
@@ -17,13 +17,13 @@ import time
 from common import asked_to_stop, tell
 
 TUNSETIFF = 0x400454CA
-IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
+IFF_TUN, IFF_TAP, IFF_NO_PI = 0x0001, 0x0002, 0x1000
 LONGEST_PACKET = 65536
 
 
-def open_tun(name):
+def open_tun(name, kind):
     tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+    fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name.encode(), kind | IFF_NO_PI))
     return tun
 
 
@@ -70,9 +70,11 @@ def main():
     parser.add_argument("--rate", type=float, default=5, help="megabits per second")
     parser.add_argument("--queue", type=float, default=64, help="kilobytes that may wait")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--ethernet", action="store_true", help="carries frames, as from a bridge")
     args = parser.parse_args()
 
-    near, far = open_tun(args.near), open_tun(args.far)
+    kind = IFF_TAP if args.ethernet else IFF_TUN
+    near, far = open_tun(args.near, kind), open_tun(args.far, kind)
     ways = {near: Direction(near, far, args, args.seed), far: Direction(far, near, args, args.seed + 1)}
     stop = asked_to_stop()
     print("ready", flush=True)

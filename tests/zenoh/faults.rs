@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What goes wrong between a camera and its viewers, and what becomes of the pictures.
+//!
+//! Of each picture it is known when it was sent and by whom it was seen. Edges that
+//! nothing has happened to lose none, nobody sees one twice or an older one after a newer
+//! one, and viewers go on by themselves. `--nocapture` shows the figures, and
+//! `B64JPEG_TEST_FROZEN=60` leaves the frozen edge alone for a minute.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    ops::Range,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    net::{Line, Machine, Role, network},
+    scene::{Camera, Seen, Viewer},
+};
+use crate::common::{guard::wait_until, process::with_plugin};
+
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// As many bytes a second as a common camera has, in fewer pictures: a machine that is busy
+/// with other tests may well be away for as long as there is between those of the camera,
+/// and an edge that comes back to two of them takes the newer one.
+const PICTURE: usize = 200_000;
+const PERIOD: Duration = Duration::from_millis(100);
+
+const DOOR: u16 = 9999;
+
+/// How long a fault's aftermath is watched.
+const AFTERMATH: Duration = Duration::from_secs(8);
+
+/// It has to be over by then.
+const OVER: Duration = Duration::from_secs(6);
+
+/// The age at which no picture arrives when nothing is wrong, be the line slow or long. On
+/// others it is a hundredth of that.
+const OLD: Duration = Duration::from_secs(2);
+
+/// Where an origin or an edge is.
+enum To<'a> {
+    Origin(&'a Machine),
+    Routers([&'a Machine; 2]),
+}
+
+impl To<'_> {
+    fn options(&self) -> Vec<String> {
+        match self {
+            Self::Origin(at) => vec!["--connect".into(), at.address()],
+            Self::Routers(at) => at
+                .iter()
+                .flat_map(|at| ["--router".into(), at.address()])
+                .collect(),
+        }
+    }
+}
+
+struct Origin {
+    machine: Machine,
+    role: Option<Role>,
+}
+
+struct Edge {
+    machine: Machine,
+    role: Option<Role>,
+    viewer: Viewer,
+}
+
+impl Edge {
+    fn new(machine: Machine, to: &To) -> Self {
+        let viewer = Viewer::start(&machine.doorstep(), DOOR);
+        let mut edge = Self {
+            machine,
+            role: None,
+            viewer,
+        };
+        edge.start(to);
+        edge
+    }
+
+    fn start(&mut self, to: &To) {
+        let mut command = self.machine.script("edge");
+        command.args(["--host", "0.0.0.0", "--tcp", &DOOR.to_string()]);
+        self.role = Some(Role::start(command.args(to.options())));
+    }
+
+    fn role(&self) -> &Role {
+        self.role.as_ref().expect("it runs")
+    }
+}
+
+/// A camera, its origin, and edges.
+struct Site {
+    camera: Camera,
+    origin: Origin,
+    edges: Vec<Edge>,
+}
+
+impl Site {
+    /// One with three edges that ask the origin.
+    fn new(picture: usize) -> Self {
+        Self::with(picture, ["one", "two", "three"].map(Machine::new).into())
+    }
+
+    fn with(picture: usize, machines: Vec<Machine>) -> Self {
+        let machine = Machine::new("origin");
+        let to = To::Origin(&machine);
+        let edges = machines.into_iter().map(|at| Edge::new(at, &to)).collect();
+        let mut site = Self {
+            camera: Camera::start(picture, PERIOD),
+            origin: Origin {
+                machine,
+                role: None,
+            },
+            edges,
+        };
+        site.start_origin(&["--host", "0.0.0.0"]);
+        site.everybody_sees();
+        site
+    }
+
+    fn start_origin(&mut self, options: &[&str]) {
+        let mut command = self.origin.machine.script("origin");
+        let command = command.args(options).arg(self.camera.uri());
+        self.origin.role = Some(Role::start(command));
+    }
+
+    fn start_edge(&mut self, edge: usize) {
+        self.edges[edge].start(&To::Origin(&self.origin.machine));
+    }
+
+    /// Waits until every viewer sees what is sent now.
+    #[track_caller]
+    fn everybody_sees(&self) {
+        for edge in &self.edges {
+            let next = self.camera.next();
+            wait_until(&format!("{} sees", edge.machine), || {
+                let last = edge.viewer.seen().last().copied();
+                last.is_some_and(|seen| seen.number >= next)
+            });
+        }
+    }
+
+    /// Lets a fault happen, and watches what it comes to.
+    fn after(&mut self, what: &'static str, fault: impl FnOnce(&mut Self)) -> After<'_> {
+        let memory = self.memory();
+        let from = self.camera.next();
+        fault(self);
+        let healed = Instant::now();
+        thread::sleep(AFTERMATH);
+        let to = self.camera.next();
+        // The last ones are on their way.
+        thread::sleep(OLD);
+        let memory = memory.into_iter().zip(self.memory());
+        println!("{what}: memory in KB: {:?}", memory.collect::<Vec<_>>());
+        After {
+            site: self,
+            what,
+            pictures: from..to,
+            healed,
+        }
+    }
+
+    /// Of the origin and the edges.
+    fn memory(&self) -> Vec<usize> {
+        let edges = self.edges.iter().map(|edge| &edge.role);
+        let roles = edges.chain([&self.origin.role]).flatten();
+        roles.map(Role::memory).collect()
+    }
+}
+
+/// What was seen since shortly before a fault.
+struct After<'a> {
+    site: &'a Site,
+    what: &'static str,
+    pictures: Range<usize>,
+    healed: Instant,
+}
+
+impl After<'_> {
+    fn seen(&self, edge: usize) -> Vec<Seen> {
+        let mut seen = self.site.edges[edge].viewer.seen();
+        seen.retain(|seen| self.pictures.contains(&seen.number));
+        seen
+    }
+
+    fn say(&self, edge: usize, what: std::fmt::Arguments) {
+        println!("{}: {}: {what}", self.what, self.site.edges[edge].machine);
+    }
+
+    /// These edges have not noticed: each has all that any of them has, which is all that
+    /// was sent, but for what a busy machine may drop to keep up: one in twenty.
+    #[track_caller]
+    fn nothing_lost(&self, edges: &[usize]) -> &Self {
+        let numbers = |&edge| self.seen(edge).into_iter().map(|seen| seen.number);
+        let sent: BTreeSet<_> = edges.iter().flat_map(numbers).collect();
+        for edge in edges {
+            let seen: BTreeSet<_> = numbers(edge).collect();
+            let lost: Vec<_> = sent.difference(&seen).collect();
+            let age = self.oldest(&self.seen(*edge));
+            self.say(
+                *edge,
+                format_args!("{} seen, {lost:?} lost, up to {age:?} old", seen.len()),
+            );
+            assert!(
+                lost.len() * 20 <= sent.len(),
+                "{}: {edge} lost {lost:?}",
+                self.what
+            );
+        }
+        let all = self.pictures.len();
+        assert!(
+            sent.len() * 100 > all * 95,
+            "{}: {} of {all}",
+            self.what,
+            sent.len()
+        );
+        self
+    }
+
+    /// These edges are back by themselves, soon, and with new pictures.
+    #[track_caller]
+    fn back(&self, edges: &[usize]) -> &Self {
+        for &edge in edges {
+            let mut seen = self.seen(edge);
+            seen.retain(|seen| seen.at > self.healed);
+            let first = seen.first().map(|seen| seen.at - self.healed);
+            let over = |after| {
+                let seen = seen.iter().filter(|seen| seen.at > self.healed + after);
+                let seen: Vec<_> = seen.copied().collect();
+                self.oldest(&seen)
+            };
+            let (soon, later) = (over(Duration::from_secs(2)), over(OVER));
+            let gap = seen.windows(2).map(|w| w[1].at - w[0].at).max();
+            self.say(
+                edge,
+                format_args!(
+                    "back after {first:?}, no gap over {gap:?}; 2 s later up to {soon:?} old"
+                ),
+            );
+            assert!(
+                first.is_some_and(|first| first < OVER),
+                "{}: {edge}",
+                self.what
+            );
+            assert!(
+                later.is_some_and(|age| age < OLD),
+                "{}: {edge}: {later:?}",
+                self.what
+            );
+        }
+        self
+    }
+
+    fn oldest(&self, seen: &[Seen]) -> Option<Duration> {
+        let sent = self.site.camera.sent();
+        seen.iter().map(|seen| seen.at - sent[seen.number]).max()
+    }
+
+    /// Nobody, at any time, has seen a picture twice, or after a newer one.
+    #[track_caller]
+    fn in_order(&self) {
+        for edge in &self.site.edges {
+            let seen = edge.viewer.seen();
+            let wrong = seen.windows(2).find(|w| w[0].number >= w[1].number);
+            assert!(
+                wrong.is_none(),
+                "{}: {}: {wrong:?}",
+                self.what,
+                edge.machine
+            );
+        }
+    }
+}
+
+#[test]
+fn an_origin_is_killed_and_started_again() {
+    network(PATIENCE, || {
+        let mut site = Site::new(PICTURE);
+        let after = site.after("origin killed", |site| {
+            site.origin.role = None;
+            site.start_origin(&["--host", "0.0.0.0"]);
+        });
+        after.back(&[0, 1, 2]).in_order();
+        for edge in &site.edges {
+            assert_eq!(edge.viewer.connections(), 1, "the viewers have stayed");
+        }
+    });
+}
+
+#[test]
+fn an_edge_is_killed_and_started_again() {
+    network(PATIENCE, || {
+        let mut site = Site::new(PICTURE);
+        // As users watch.
+        let mut watching = Command::new("gst-launch-1.0");
+        let host = format!("host={}", site.edges[2].machine.doorstep());
+        let mut watching = Role::start(with_plugin(&mut watching).args([
+            "-m",
+            "b64jpegclientsrc",
+            &host,
+            "!",
+            "fakesink",
+        ]));
+        watching.0.expect_line("state=(string)streaming");
+        let after = site.after("edge killed", |site| {
+            site.edges[2].role = None;
+            site.start_edge(2);
+        });
+        after.nothing_lost(&[0, 1]).back(&[2]).in_order();
+        watching.0.expect_line("state=(string)lost");
+        watching.0.expect_line("state=(string)streaming");
+    });
+}
+
+#[test]
+fn an_edge_is_frozen() {
+    let seconds = env::var("B64JPEG_TEST_FROZEN").ok();
+    let seconds = seconds.map_or(8, |seconds| seconds.parse().expect("seconds"));
+    network(PATIENCE, || {
+        let mut site = Site::new(PICTURE);
+        let before = site.memory();
+        let after = site.after("edge frozen", |site| {
+            site.edges[2].role().freeze();
+            thread::sleep(Duration::from_secs(seconds));
+            site.edges[2].role().thaw();
+        });
+        after.nothing_lost(&[0, 1]).back(&[2]).in_order();
+        flat(&before, &site.memory());
+    });
+}
+
+/// Less than what zenohsrc holds if nobody takes it, 256 pictures.
+#[track_caller]
+fn flat(before: &[usize], after: &[usize]) {
+    for (before, after) in before.iter().zip(after) {
+        assert!(
+            after < &(before + 256 * PICTURE / 2 / 1024),
+            "{before} KB, then {after} KB"
+        );
+    }
+}
+
+#[test]
+fn a_line_is_cut_and_mended() {
+    network(PATIENCE, || {
+        let mut site = Site::new(PICTURE);
+        // Short enough for TCP, and too long for it.
+        for (what, seconds) in [("line cut for 1 s", 1), ("line cut for 5 s", 5)] {
+            let after = site.after(what, |site| {
+                site.edges[2].machine.cut();
+                thread::sleep(Duration::from_secs(seconds));
+                site.edges[2].machine.heal();
+            });
+            after.nothing_lost(&[0, 1]).back(&[2]).in_order();
+        }
+        let after = site.after("origin's line cut", |site| {
+            site.origin.machine.cut();
+            thread::sleep(Duration::from_secs(4));
+            site.origin.machine.heal();
+        });
+        after.back(&[0, 1, 2]).in_order();
+    });
+}
+
+#[test]
+fn one_of_two_routers_is_killed() {
+    network(PATIENCE, || {
+        let [first, second] = ["first", "second"].map(Machine::new);
+        let start = |machine: &Machine, other: &Machine| {
+            let mut command = machine.script("router");
+            command.args(["--host", "0.0.0.0", "--connect", &other.address()]);
+            let mut role = Role::start(&mut command);
+            role.0.expect_line("Routing at");
+            role
+        };
+        let mut routers = [Some(start(&first, &second)), Some(start(&second, &first))];
+        let to = [
+            To::Routers([&first, &second]),
+            To::Routers([&second, &first]),
+        ];
+        let edges = ["one", "two", "three"].map(Machine::new).into_iter();
+        let edges = edges.zip([&to[0], &to[1], &to[0]]);
+        let mut site = Site {
+            camera: Camera::start(PICTURE, PERIOD),
+            origin: Origin {
+                machine: Machine::new("origin"),
+                role: None,
+            },
+            edges: edges.map(|(at, to)| Edge::new(at, to)).collect(),
+        };
+        let options = to[0].options();
+        let options: Vec<_> = options.iter().map(String::as_str).collect();
+        site.start_origin(&options);
+        site.everybody_sees();
+        site.after("no fault", |_| {})
+            .nothing_lost(&[0, 1, 2])
+            .in_order();
+        site.after("router killed", |_| routers[0] = None)
+            .back(&[0, 1, 2])
+            .in_order();
+        routers[0] = Some(start(&first, &second));
+        site.after("other router cut off", |_| second.cut())
+            .back(&[0, 1, 2])
+            .in_order();
+    });
+}
+
+#[test]
+fn an_edge_is_far_away() {
+    network(PATIENCE, || {
+        let line = Line {
+            delay: 80,
+            loss: 5,
+            rate: 50,
+        };
+        let machines = vec![
+            Machine::new("one"),
+            Machine::new("two"),
+            Machine::far("far", line),
+        ];
+        let mut site = Site::with(PICTURE / 4, machines);
+        let after = site.after("far", |_| {});
+        after.nothing_lost(&[0, 1]).back(&[2]).in_order();
+    });
+}
+
+#[test]
+fn an_edge_is_slow() {
+    network(PATIENCE, || {
+        // A fraction of the 80 Mbit/s of such pictures, as those of 4K are.
+        let line = |rate| Line {
+            delay: 10,
+            loss: 0,
+            rate,
+        };
+        let machines = vec![
+            Machine::new("one"),
+            Machine::new("two"),
+            Machine::far("slow", line(30)),
+            Machine::far("slower", line(20)),
+        ];
+        let mut site = Site::with(1_000_000, machines);
+        let before = site.memory();
+        let after = site.after("slow", |_| {});
+        after.nothing_lost(&[0, 1]).back(&[2, 3]).in_order();
+        let after = site.after("slow and killed", |site| {
+            site.edges[3].role = None;
+            site.start_edge(3);
+        });
+        after.nothing_lost(&[0, 1]).back(&[2]).in_order();
+        flat(&before, &site.memory());
+    });
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A camera whose every picture is numbered, and viewers who keep count.
+
+use std::{
+    io::{ErrorKind, Write},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use gstb64jpeg::wire::{Accept, Deframer, Limits};
+
+use crate::common::wire::{encode, framing};
+
+/// Where the test is.
+const HERE: &str = "10.78.0.254";
+
+/// Stands before the number of a picture, in a comment.
+const NUMBER: &[u8] = b"number=";
+
+/// Serves numbered pictures over TCP to the origin, one after the other at a steady rate,
+/// whoever reads them.
+pub struct Camera {
+    pub port: u16,
+    sent: Arc<Mutex<Vec<Instant>>>,
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Camera {
+    /// One whose pictures are of so many bytes.
+    pub fn start(size: usize, period: Duration) -> Self {
+        let picture = encode(1, 640, 360).remove(0);
+        let listener = TcpListener::bind((HERE, 0)).expect("a port");
+        listener.set_nonblocking(true).expect("an option");
+        let port = listener.local_addr().expect("bound").port();
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let end = Arc::new(AtomicBool::new(false));
+        let (log, ended) = (sent.clone(), end.clone());
+        let thread = thread::spawn(move || {
+            let mut origin: Option<TcpStream> = None;
+            while !ended.load(Ordering::Relaxed) {
+                // Never two at once, as when it had to catch up.
+                thread::sleep(period);
+                if let Ok((stream, _)) = listener.accept() {
+                    stream.set_nonblocking(false).expect("an option");
+                    let patience = Some(Duration::from_millis(500));
+                    stream.set_write_timeout(patience).expect("an option");
+                    origin = Some(stream);
+                }
+                let Some(stream) = &mut origin else {
+                    continue;
+                };
+                let number = {
+                    let mut log = log.lock().unwrap();
+                    log.push(Instant::now());
+                    log.len() - 1
+                };
+                let frame = framing("be32", "jpeg").frame(&numbered(&picture, number, size));
+                if stream.write_all(&frame).is_err() {
+                    origin = None;
+                }
+            }
+        });
+        Self {
+            port,
+            sent,
+            end,
+            thread: Some(thread),
+        }
+    }
+
+    /// What an origin takes for its source.
+    pub fn uri(&self) -> String {
+        format!("b64jpeg://{HERE}:{}", self.port)
+    }
+
+    /// When each picture was sent.
+    pub fn sent(&self) -> Vec<Instant> {
+        self.sent.lock().unwrap().clone()
+    }
+
+    /// The number of the next one.
+    pub fn next(&self) -> usize {
+        self.sent.lock().unwrap().len()
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A picture with its number, made as long as asked for by comments.
+fn numbered(picture: &[u8], number: usize, size: usize) -> Vec<u8> {
+    let comment = |text: &[u8]| {
+        let len = u16::try_from(text.len() + 2).expect("a segment");
+        [&[0xff, 0xfe], &len.to_be_bytes()[..], text].concat()
+    };
+    let mut out = picture[..2].to_vec();
+    out.extend(comment(
+        &[NUMBER, format!("{number:09}").as_bytes()].concat(),
+    ));
+    while let left @ 4.. = size.saturating_sub(out.len() + picture.len() - 2) {
+        out.extend(comment(&vec![b' '; (left - 4).min(60_000)]));
+    }
+    out.extend(&picture[2..]);
+    out
+}
+
+/// The number of a picture.
+fn number_of(jpeg: &[u8]) -> Option<usize> {
+    let at = jpeg.windows(NUMBER.len()).position(|w| w == NUMBER)? + NUMBER.len();
+    str::from_utf8(jpeg.get(at..at + 9)?).ok()?.parse().ok()
+}
+
+/// A picture as a viewer got it.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    pub number: usize,
+    pub at: Instant,
+}
+
+/// Somebody who watches an edge over TCP, and comes back when it has gone.
+pub struct Viewer {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    connections: mpsc::Receiver<()>,
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Viewer {
+    pub fn start(host: &str, port: u16) -> Self {
+        let address = format!("{host}:{port}");
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let end = Arc::new(AtomicBool::new(false));
+        let (log, ended) = (seen.clone(), end.clone());
+        let (connected, connections) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                match TcpStream::connect(&address) {
+                    Ok(stream) => {
+                        let _ = connected.send(());
+                        watch(stream, &log, &ended);
+                    }
+                    Err(_) => thread::sleep(Duration::from_millis(20)),
+                }
+            }
+        });
+        Self {
+            seen,
+            connections,
+            end,
+            thread: Some(thread),
+        }
+    }
+
+    /// All that it has seen.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// How often it has connected since this was asked last.
+    pub fn connections(&self) -> usize {
+        self.connections.try_iter().count()
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Reads until the edge is gone.
+fn watch(mut stream: TcpStream, log: &Mutex<Vec<Seen>>, end: &AtomicBool) {
+    let patience = Some(Duration::from_millis(100));
+    stream.set_read_timeout(patience).expect("an option");
+    let mut deframer = Deframer::new(Accept::default(), Limits::default());
+    while !end.load(Ordering::Relaxed) {
+        match deframer.read_from(&mut stream) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(err) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&err.kind()) => {}
+            Err(_) => return,
+        }
+        while let Some(frame) = deframer.next() {
+            let frame = frame.expect("a whole frame");
+            let number = number_of(&frame).expect("a number");
+            let at = Instant::now();
+            log.lock().unwrap().push(Seen { number, at });
+        }
+    }
+}
