@@ -3,7 +3,8 @@
 //! What the benches of whole pipelines share.
 #![allow(dead_code, reason = "each bench uses its own part")]
 
-pub mod multipart;
+pub mod launch;
+pub mod parts;
 pub mod process;
 
 use std::{
@@ -246,11 +247,14 @@ pub fn bytes(buffers: &[gst::Buffer]) -> Result<Vec<u8>> {
 }
 
 /// How this program was asked to run.
+#[derive(Clone)]
 pub struct Options {
     pub smoke: bool,
     pub filters: Vec<String>,
     /// How long to look, for a bench that is asked to.
     pub minutes: Option<usize>,
+    /// Where figures are to be written, for other programs.
+    pub json: Option<PathBuf>,
 }
 
 impl Options {
@@ -260,12 +264,16 @@ impl Options {
             smoke: arguments.contains(&"--test") || !arguments.contains(&"--bench"),
             filters: Vec::new(),
             minutes: None,
+            json: None,
         };
         let mut arguments = arguments.iter();
         while let Some(&argument) = arguments.next() {
             if argument == "--minutes" {
                 let minutes = arguments.next().ok_or("--minutes needs a number")?;
                 options.minutes = Some(minutes.parse()?);
+            } else if argument == "--json" {
+                let file = arguments.next().ok_or("--json needs a file")?;
+                options.json = Some(file.into());
             } else if !argument.starts_with('-') {
                 options.filters.push(argument.into());
             }

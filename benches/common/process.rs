@@ -79,11 +79,23 @@ impl Process {
         Ok(self.next()?.ok_or("the child has failed")?)
     }
 
-    /// Has it do what it is told.
-    pub fn tell(&mut self, words: &str) -> Result<()> {
+    /// Where it listens, if that is what it says next.
+    pub fn port(&mut self) -> Result<u16> {
+        let line = self.hear()?;
+        let port = line.strip_prefix("port ");
+        Ok(port.ok_or("it does not say where it listens")?.parse()?)
+    }
+
+    /// What it answers.
+    pub fn ask(&mut self, words: &str) -> Result<String> {
         let input = self.input.as_mut().ok_or("it has no input")?;
         writeln!(input, "{words}")?;
-        self.hear().map(drop)
+        self.hear()
+    }
+
+    /// Has it do what it is told.
+    pub fn tell(&mut self, words: &str) -> Result<()> {
+        self.ask(words).map(drop)
     }
 
     /// What it has used up when it does nothing any more.
@@ -130,4 +142,16 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Waits for a program that does not say when it listens.
+pub fn wait_for_listener(port: u16) -> Result<()> {
+    let listening = format!(":{port:04X} 00000000:0000 0A ");
+    for _ in 0..2000 {
+        if fs::read_to_string("/proc/net/tcp")?.contains(&listening) {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Err("it does not listen".into())
 }

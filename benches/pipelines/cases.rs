@@ -8,7 +8,11 @@ use std::{
 };
 
 use super::programs::*;
-use crate::common::{Result, cpu_time};
+use crate::common::{
+    Result, cpu_time,
+    launch::{script, words},
+    process::wait_for_listener,
+};
 
 /// What counting begins and ends with: nobody pays for starting up or for ending.
 const FIRST: u64 = 30;
@@ -182,7 +186,7 @@ impl Case {
             }
             Some(sender) => {
                 let mut sender = sender.start(clips, None)?;
-                let port = port_of(&mut sender)?;
+                let port = sender.port()?;
                 (Some(sender), self.receiver.start(clips, Some(port))?)
             }
         };

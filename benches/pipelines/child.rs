@@ -3,14 +3,18 @@
 //! What this program does in processes of its own.
 
 use std::{
-    io::{self, BufReader, ErrorKind, Read},
+    io::{self, BufReader, ErrorKind},
     net::{TcpListener, TcpStream},
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use gst::prelude::*;
 
-use crate::common::{self, Result, multipart::next_part};
+use crate::common::{
+    self, Result,
+    launch::{pipeline, start},
+    parts::{next_of_be32, next_part},
+};
 
 pub fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
@@ -24,24 +28,6 @@ pub fn run(arguments: &[&str]) -> Result<()> {
         ["film" | "watch", ..] => super::delay::child(arguments),
         _ => Err("unknown arguments".into()),
     }
-}
-
-pub fn pipeline<S: AsRef<str>>(words: &[S]) -> Result<gst::Pipeline> {
-    let words: Vec<_> = words.iter().map(AsRef::as_ref).collect();
-    let pipeline = gst::parse::launchv(&words)?;
-    Ok(pipeline.downcast().map_err(|_| "one element is none")?)
-}
-
-/// Starts a pipeline, and prints where it listens.
-pub fn start(pipeline: &gst::Pipeline) -> Result<()> {
-    let _ = pipeline.set_state(gst::State::Playing); // the bus says more
-    for element in pipeline.iterate_elements() {
-        let element = element?;
-        if element.find_property("current-port").is_some() {
-            println!("port {}", element.property::<i32>("current-port"));
-        }
-    }
-    Ok(())
 }
 
 /// Plays a pipeline to its end.
@@ -90,14 +76,4 @@ fn read(wire: &str, address: &str) -> Result<()> {
         }
     }
     Ok(())
-}
-
-type Stream = BufReader<TcpStream>;
-
-fn next_of_be32(stream: &mut Stream) -> io::Result<Vec<u8>> {
-    let mut header = [0; 4];
-    stream.read_exact(&mut header)?;
-    let mut body = vec![0; u32::from_be_bytes(header) as usize];
-    stream.read_exact(&mut body)?;
-    Ok(body)
 }

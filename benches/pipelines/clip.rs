@@ -17,7 +17,7 @@ use std::{
 
 use gst::prelude::*;
 
-use crate::common::Result;
+use crate::common::{Result, launch};
 
 const WIDTH: usize = 3200;
 const HEIGHT: usize = 1920;
@@ -111,12 +111,12 @@ pub fn film(frames: u64) -> Result<PathBuf> {
 /// A clip as a camera that makes JPEGs itself would have filmed it.
 pub fn as_jpegs(clip: &Path) -> Result<PathBuf> {
     let jpegs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("leaves.avi");
-    let words = super::programs::words(
+    let words = launch::words(
         "filesrc name=clip ! decodebin ! jfifconvert ! videoscale \
          ! video/x-raw,width=800,pixel-aspect-ratio=1/1 ! jpegenc quality=80 ! avimux \
          ! filesink name=jpegs",
     );
-    let pipeline = super::child::pipeline(&words)?;
+    let pipeline = launch::pipeline(&words)?;
     for (name, path) in [("clip", clip), ("jpegs", &jpegs)] {
         let file = pipeline.by_name(name).ok_or("no such element")?;
         file.set_property("location", path);

@@ -8,19 +8,20 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use gst::prelude::*;
 
-use super::{
-    child,
-    programs::{Clips, Program, port_of, script, words},
+use super::programs::{Clips, Program};
+use crate::common::{
+    Result,
+    launch::{self, script, words},
+    memory,
+    process::Process,
 };
-use crate::common::{Result, memory, process::Process};
 
-const FRAME: gst::ClockTime = gst::ClockTime::from_nseconds(1_000_000_000 / 30);
+const FRAME: Duration = Duration::from_nanos(1_000_000_000 / 30);
 const FILM: usize = 30;
 
 /// A sender that films, and its receiver.
@@ -80,7 +81,7 @@ impl Chain {
         mut tell: impl FnMut(Vec<Ages>, [u64; 2]),
     ) -> Result<()> {
         let mut sender = self.sender.start(clips, None)?;
-        let mut receiver = self.receiver.start(clips, Some(port_of(&mut sender)?))?;
+        let mut receiver = self.receiver.start(clips, Some(sender.port()?))?;
         for window in 0..=windows {
             let mut ages = Vec::new();
             for (program, places) in [&mut sender, &mut receiver].into_iter().zip(self.places) {
@@ -119,7 +120,7 @@ pub fn child(arguments: &[&str]) -> Result<()> {
         ["watch", window, ref words @ ..] => (Vec::new(), window, words),
         _ => return Err("unknown arguments".into()),
     };
-    let pipeline = child::pipeline(words)?;
+    let pipeline = launch::pipeline(words)?;
     let ages = Arc::<Mutex<BTreeMap<&str, Vec<u64>>>>::default();
     for element in pipeline.iterate_elements() {
         let element = element?;
@@ -138,10 +139,13 @@ pub fn child(arguments: &[&str]) -> Result<()> {
             gst::PadProbeReturn::Ok
         });
     }
-    child::start(&pipeline)?;
-    if let Some(camera) = pipeline.by_name("camera").and_downcast::<gst_app::AppSrc>() {
-        thread::spawn(move || shoot(&camera, &film));
-    }
+    launch::start(&pipeline)?;
+    let caps = film.first().and_then(|sample| sample.caps_owned());
+    let frames = film
+        .iter()
+        .filter_map(|sample| sample.buffer_owned())
+        .collect();
+    launch::film(&pipeline, caps, frames, FRAME);
 
     let window = Duration::from_secs_f64(window.parse()?);
     let bus = pipeline.bus().ok_or("there is no bus")?;
@@ -165,7 +169,7 @@ pub fn child(arguments: &[&str]) -> Result<()> {
 
 /// The first frames of a clip.
 fn decode(clip: &str) -> Result<Vec<gst::Sample>> {
-    let pipeline = child::pipeline(&words(
+    let pipeline = launch::pipeline(&words(
         "filesrc name=clip ! decodebin ! appsink name=film sync=false",
     ))?;
     pipeline
@@ -182,24 +186,6 @@ fn decode(clip: &str) -> Result<Vec<gst::Sample>> {
         .collect::<Result<_, _>>();
     pipeline.set_state(gst::State::Null)?;
     Ok(film?)
-}
-
-/// Films until nobody wants any more.
-fn shoot(camera: &gst_app::AppSrc, film: &[gst::Sample]) {
-    let start = Instant::now();
-    camera.set_caps(film[0].caps_owned().as_ref());
-    for (number, sample) in (0..).zip(film.iter().cycle()) {
-        let due = Duration::from(FRAME) * number;
-        thread::sleep(due.saturating_sub(start.elapsed()));
-        let mut buffer = sample.buffer_owned().expect("a frame");
-        let header = buffer.make_mut();
-        header.set_pts(camera.current_running_time());
-        header.set_dts(None);
-        header.set_duration(FRAME);
-        if camera.push_buffer(buffer).is_err() {
-            return;
-        }
-    }
 }
 
 /// How long ago a picture was captured, in microseconds: the receiver is told, the sender

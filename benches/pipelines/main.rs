@@ -162,7 +162,7 @@ fn bench(options: &Options) -> Result<()> {
         .partition::<Vec<_>, _>(|word| Path::new(word).is_file());
     let options = &Options {
         filters,
-        ..*options
+        ..options.clone()
     };
     let clip = match clips.first() {
         Some(clip) => Path::new(clip).canonicalize()?,

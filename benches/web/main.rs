@@ -29,6 +29,7 @@ mod sending;
 mod servers;
 mod serving;
 mod stalled;
+#[allow(dead_code, reason = "the scale bench uses the rest")]
 mod viewer;
 
 use std::process::ExitCode;

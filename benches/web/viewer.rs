@@ -23,7 +23,10 @@ use tokio_tungstenite::tungstenite::{
     Message as Frame, WebSocket, client::client_with_config, protocol::WebSocketConfig,
 };
 
-use crate::common::{Result, multipart::next_part};
+use crate::common::{
+    Result,
+    parts::{next_of_be32, next_part},
+};
 
 /// Nobody waits longer for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -127,9 +130,16 @@ fn connect(address: &str) -> Result<TcpStream> {
 pub enum Viewer {
     SocketIo(Box<Session>),
     Multipart(BufReader<TcpStream>),
+    Tcp(BufReader<TcpStream>),
 }
 
 impl Viewer {
+    /// As TCP programs do, with base64.
+    pub fn connect_tcp(address: &str) -> Result<Self> {
+        let stream = BufReader::with_capacity(READ, connect(address)?);
+        Ok(Self::Tcp(stream))
+    }
+
     pub fn connect(address: &str, door: Door) -> Result<Self> {
         if door != Door::Multipart {
             let session = Session::connect(address, door.path())?;
@@ -150,6 +160,7 @@ impl Viewer {
         let session = match self {
             Self::SocketIo(session) => session,
             Self::Multipart(stream) => return Ok((next_part(stream)?, None)),
+            Self::Tcp(stream) => return Ok((next_of_be32(stream)?, None)),
         };
         let mut seen = None;
         while seen.is_none() {
@@ -173,6 +184,19 @@ impl Viewer {
         Ok(seen.expect("it was waited for"))
     }
 
+    fn answer(&mut self, answer: Option<String>) -> Result<()> {
+        match (self, answer) {
+            (Self::SocketIo(session), Some(answer)) => session.send(answer),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for a picture.
+    pub fn wait(&mut self) -> Result<()> {
+        let (_, answer) = self.next()?;
+        self.answer(answer)
+    }
+
     /// Watches until it is stopped or cut off, and needs so long for each picture.
     pub fn watch(mut self, pause: Duration) -> Watching {
         let stop = Arc::<AtomicBool>::default();
@@ -185,9 +209,7 @@ impl Viewer {
                 if stopped.load(Ordering::Relaxed) {
                     break;
                 }
-                if let (Self::SocketIo(session), Some(answer)) = (&mut self, answer)
-                    && session.send(answer).is_err()
-                {
+                if self.answer(answer).is_err() {
                     break;
                 }
             }

@@ -4,7 +4,7 @@
 
 use std::io::{self, BufRead, ErrorKind};
 
-/// Reads the next one.
+/// Reads the next one of a multipart stream.
 pub fn next_part(stream: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut len = None;
     let mut line = String::new();
@@ -23,4 +23,13 @@ pub fn next_part(stream: &mut impl BufRead) -> io::Result<Vec<u8>> {
             return Ok(body);
         }
     }
+}
+
+/// Reads the next one behind four bytes, or its text.
+pub fn next_of_be32(stream: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut header = [0; 4];
+    stream.read_exact(&mut header)?;
+    let mut body = vec![0; u32::from_be_bytes(header) as usize];
+    stream.read_exact(&mut body)?;
+    Ok(body)
 }
