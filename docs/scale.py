@@ -27,7 +27,7 @@ FILL = 0.7
 # Bytes on an Ethernet for each byte in TCP: 1448 of 1538, with gaps, headers and timestamps.
 WIRE = 1538 / 1448
 # Of the sessions that Zenoh accepts (transport.unicast.max_sessions) each edge takes two.
-EDGES = 1000 // 2
+MOST_EDGES = 1000 // 2
 
 PICTURE = MEASURED["picture"]
 RATE = MEASURED["rate"]
@@ -97,7 +97,7 @@ class Plan:
         self.per_edge = fitting(size, nic)
         # One machine that is origin and edge in one.
         self.edges = 0 if viewers <= self.per_edge else ceil(viewers / self.per_edge)
-        fan_out = min(fitting(PICTURE, nic), EDGES)
+        fan_out = min(fitting(PICTURE, nic), MOST_EDGES)
         self.tiers = []
         below = self.edges
         while below > fan_out:

@@ -193,6 +193,7 @@ saved_terminal=
 ending=   # why it ends, once somebody has asked for it
 failure=  # the first error, as a sentence
 asked_at= # when the children were asked to end
+death=INT # what they are sent when this script dies
 patience=4000 # milliseconds that they have for it
 scratch=  # a temporary directory, if there is one
 
@@ -204,7 +205,7 @@ trap 'request_end "Stopped."' INT TERM HUP
 start() {
     local name=$1 log
     shift
-    exec {log}< <(exec setsid setpriv --pdeathsig INT "$@" 2>&1)
+    exec {log}< <(exec setsid setpriv --pdeathsig "$death" "$@" 2>&1)
     pids[$name]=$!
     logs[$name]=$log
     partial[$name]=
@@ -309,7 +310,10 @@ follow() {
                     line=${partial[$name]}
                     partial[$name]=
                     heard "$name" "$line"
-                elif ((status <= 128)); then # end of file
+                elif ((status > 128)); then
+                    # No line of anybody's is that long.
+                    ((${#partial[$name]} < 1000000)) || partial[$name]=
+                else # end of file
                     exec {log}<&-
                     exit_status[$name]=0
                     wait "${pids[$name]}" || exit_status[$name]=$?

@@ -9,7 +9,7 @@
 tcp=
 web=
 keys=()
-connects=()
+origins=()
 
 usage() {
     cat <<USAGE
@@ -22,7 +22,8 @@ built: some five minutes.
 
   --key [NAME=]K  the camera (default $default_key); may be given again. An expression
                 such as 'cam/*/jpeg' is every camera that an origin.sh sends under such a
-                key, also later. NAME is what the page calls it, by default a part of K.
+                key, also later, up to 64. NAME is what the page calls it, by default a
+                part of K.
   --connect EP  the endpoint of an origin: HOST or HOST:PORT (default localhost:$default_zenoh_port); may
                 be given again if the cameras have several
 $router_option
@@ -50,7 +51,7 @@ set -- "${words[@]}"
 while (($#)); do
     case $1 in
         --key) value_of "$@" && keys+=("$value") && shift 2 ;;
-        --connect) value_of "$@" && connects+=("$value") && shift 2 ;;
+        --connect) value_of "$@" && origins+=("$value") && shift 2 ;;
         --tcp) value_of "$@" && number --tcp "$value" 1 65535 && tcp=$value && shift 2 ;;
         --web) value_of "$@" && number --web "$value" 1 65535 && web=$value && shift 2 ;;
         --host) value_of "$@" && host=$value && shift 2 ;;
@@ -64,7 +65,7 @@ while (($#)); do
         *) usage_error "'$1' is too much: where the pictures come from is said with --connect or --router" ;;
     esac
 done
-((${#connects[@]} == 0 || ${#routers[@]} == 0)) || usage_error 'either --connect or --router'
+((${#origins[@]} == 0 || ${#routers[@]} == 0)) || usage_error 'either --connect or --router'
 [[ -n $tcp$web ]] || { tcp=$default_port && web=$default_web_port; }
 ((${#keys[@]})) || keys=("$default_key")
 guard_page
@@ -76,7 +77,7 @@ if ((${#routers[@]})); then
     peers=("${routers[@]}")
 else
     mode=peer # of every origin
-    peers=("${connects[@]:-localhost}")
+    peers=("${origins[@]:-localhost}")
 fi
 for n in "${!peers[@]}"; do
     peers[n]=$(endpoint "${peers[n]}")
@@ -91,7 +92,8 @@ names=()       # what the page calls them
 expressions=() # what is still looked for
 arrived=()     # when the newest pictures came, or waiting for some began, in milliseconds
 present=()     # whether they come: yes, gone, or nothing yet
-rates=()
+counted=()     # how many pictures of theirs there were when there were some last
+shown=()       # what the last line of the terminal says of each
 declare -A appeared=() # when a camera has begun to say hello, by its key
 declare -A known=() # when a camera has last said hello, by its key
 most_cameras=64
@@ -142,7 +144,7 @@ matches() {
     pattern=${pattern//+/\\+}
     pattern=${pattern//\/\*\*/(\/[^\/]+)@}
     pattern=${pattern//\*/[^\/]+}
-    [[ /$1/ =~ ^${pattern//@/\*}$ ]]
+    [[ /$1/ =~ ^${pattern//@/\*}$ ]] # no key has an @
 }
 
 # ---- serving ----------------------------------------------------------------
@@ -156,6 +158,7 @@ begin() {
     look_at_clock
     for n in "${!cameras[@]}"; do
         arrived[n]=$now
+        counted[n]=0
         gst+=(zenohsrc session-group=edge "config=$written" "$(property key-expr "${cameras[n]}")" apply-buffer-meta=false !
             jpegcheck "name=camera$n" stats-interval=1000000000 ! "${newest[@]}")
         ((doors == 1)) || gst+=(! tee "name=pictures$n")
@@ -195,12 +198,12 @@ heard_door() {
 # come with the key itself is served.
 heard_hello() {
     local expression
-    [[ -n ${known[$1]-} ]] || ((${#known[@]} < 1000)) || return 0
+    [[ -n ${known[$1]-} ]] || has_room || return 0
     is_there "$1" || appeared[$1]=$now
     known[$1]=$now
     [[ " ${cameras[*]} " != *" $1 "* ]] || return 0
     for expression in "${expressions[@]}"; do
-        if matches "$1" "$expression" && ((${#cameras[@]} < most_cameras)); then
+        if matches "$1" "$expression" && may_add "$1"; then
             add_camera "$1"
             added=$now
             return
@@ -208,10 +211,32 @@ heard_hello() {
     done
 }
 
+# Whether there is room for one more camera that says hello.
+has_room() {
+    local key
+    ((${#known[@]} < 1000)) && return
+    for key in "${!known[@]}"; do
+        is_there "$key" || unset "known[$key]" "appeared[$key]"
+    done
+    ((${#known[@]} < 1000))
+}
+
+# may_add CAMERA: whether there is a port for it, too.
+may_add() {
+    local at=$((tcp + ${#cameras[@]}))
+    ((${#cameras[@]} < most_cameras)) && [[ -z $tcp || $at != "$web" ]] && ((at < 65536)) && return
+    [[ -n $full ]] || complain "warning: $1 and what comes after it is not served: there is no port for it, or $most_cameras cameras are."
+    full=yes
+    return 1
+}
+full=
+
 heard_camera() {
     local camera frames rate delay from=''
     heard_check "$1" || return
-    ((frames > 0)) || return 0
+    # It also tells when only others are dropped.
+    ((frames > counted[camera])) || return 0
+    counted[camera]=$frames
     look_at_clock
     case ${present[camera]-} in
         yes) ;;
@@ -223,8 +248,8 @@ heard_camera() {
     if ((${#cameras[@]} == 1)); then
         show_status "$rate frames/s ($frames frames)${delay:+, delay $delay}"
     else
-        rates[camera]="${names[camera]} $rate"
-        show_status "$(listed "${rates[@]}") frames/s"
+        shown[camera]="${names[camera]} $rate"
+        show_status "$(listed "${shown[@]}") frames/s"
     fi
 }
 
@@ -251,7 +276,7 @@ passing() {
             [[ ${present[n]-} != yes ]] || told[.${cameras[n]}]=
             continue
         fi
-        [[ ${present[n]-} != yes ]] || unset "rates[$n]"
+        [[ ${present[n]-} != yes ]] || unset "shown[$n]"
         present[n]=${present[n]-never}
         present[n]=${present[n]/#yes/gone}
         if is_there "${cameras[n]}"; then

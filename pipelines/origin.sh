@@ -86,13 +86,13 @@ origin=$(printf '%s-%04x' "${HOSTNAME%%.*}" $((SRANDOM & 0xffff)))
 
 # A line a second, to whoever is there; to each router for itself, as pictures may take any.
 greet() {
-    local line="hello $key $origin" n written
+    local n written
     [[ -z $config ]] || return 0
-    printf '%s\n' "$line" >"$scratch/line"
+    printf '%s\n' "hello $key $origin" >"$scratch/line"
     for n in "${!ways[@]}"; do
         write_configuration "hello$n" client '' "$(quoted "${ways[n]}")"
         start "hello$n" gst-launch-1.0 -q multifilesrc "location=$scratch/line" loop=true ! \
-            identity "datarate=$((${#line} + 1))" ! \
+            identity "datarate=$(stat --format=%s "$scratch/line")" ! \
             zenohsink "config=$written" "$(property key-expr "$key/$hello")" "${sample[@]}" \
                 priority=7 congestion-control=drop </dev/null
     done
@@ -118,12 +118,12 @@ heard_more() {
 }
 
 invite() {
-    local to=${routers[0]-}
+    local to=${routers[0]-} with="--key $key$certified"
     if [[ -n $to ]]; then
-        say "Sending $input as $key by way of $to; serve it anywhere with: pipelines/edge.sh --router $to --key $key"
+        say "Sending $input as $key by way of $to; serve it anywhere with: pipelines/edge.sh --router $to $with"
         return
     fi
-    say "Sending $input as $key; serve it with: pipelines/edge.sh --connect $(endpoint "$(address "$(reachable)" "$port")") --key $key"
+    say "Sending $input as $key; serve it with: pipelines/edge.sh --connect $(invited_to) $with"
     if only_here; then
         say 'Only this machine can ask for it; --host 0.0.0.0 lets others ask as well.'
     elif ((${#tls[@]} == 0)); then

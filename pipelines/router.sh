@@ -7,7 +7,7 @@
 . "$here/zenoh/common.sh"
 
 needed=(--router)
-connects=()
+others=()
 publishers=
 
 usage() {
@@ -41,7 +41,7 @@ split_options "$@"
 set -- "${words[@]}"
 while (($#)); do
     case $1 in
-        --connect) value_of "$@" && connects+=("$value") && shift 2 ;;
+        --connect) value_of "$@" && others+=("$value") && shift 2 ;;
         --publishers) value_of "$@" && readable_file "$value" && publishers=$value && shift 2 ;;
         --router) usage_error "there is no option $1: another router is told with --connect" ;;
         -?*) network_option "$@" || listening_option "$@" || common_option "$@"; shift "$taken" ;;
@@ -51,8 +51,8 @@ done
 
 [[ -z $publishers ]] || ((${#tls[@]})) || usage_error '--publishers needs --tls: the names are those in the certificates'
 
-for n in "${!connects[@]}"; do
-    connects[n]=$(endpoint "${connects[n]}")
+for n in "${!others[@]}"; do
+    others[n]=$(endpoint "${others[n]}")
 done
 
 # read_publishers FILE: allows what it says.
@@ -77,11 +77,11 @@ if [[ -n $publishers ]]; then
     access=("$(access_control)")
 fi
 write_configuration router router "$(quoted "$(endpoint "$(address "$host" "$port")")")" \
-    "$(quoted "${connects[@]}")" "${access[@]}"
+    "$(quoted "${others[@]}")" "${access[@]}"
 say "$(shell_line "$zenoh_dir/bin/zenohd" --config "$written")"
 [[ -z $dry_run ]] || exit 0
 prepare
-export NO_COLOR=1
+export NO_COLOR=1 RUST_LOG=z=info
 start zenohd "$zenoh_dir/bin/zenohd" --config "$written" </dev/null
 
 heard() {
@@ -113,7 +113,7 @@ invite() {
     local at
     [[ -z $invited ]] || return 0
     invited=yes
-    at=$(endpoint "$(address "$(reachable)" "$port")")
+    at="$(invited_to)$certified"
     say "Routing at $at; meet there with: pipelines/origin.sh --router $at ..., pipelines/edge.sh --router $at"
     ! only_here || say 'Only this machine can reach it; --host 0.0.0.0 lets others in as well.'
 }

@@ -20,7 +20,7 @@ GStreamer find it. Does nothing that is done already. Every script here calls it
 
 Environment:
   B64JPEG_PLUGIN_DIR  a directory with a $plugin_file that is built already:
-                      it is used as it is, nothing is installed or built
+                      it is used as it is, nothing is installed or built for it
   B64JPEG_ZENOH_DIR   where Zenoh is built (default: target/zenoh)
   CARGO_TARGET_DIR    where cargo builds (default: target)
 
@@ -128,7 +128,11 @@ locked() {
 
 # A dependency's dependencies go when they have done their work: they are large.
 build_zenoh() {
-    local scratch=$zenoh_dir/build quiet=()
+    local scratch=$zenoh_dir/build quiet=() lock
+    # Another script may be about it.
+    mkdir -p "$zenoh_dir"
+    exec {lock}>"$zenoh_dir/lock"
+    flock "$lock"
     # Git gives files the time of their checkout.
     ! cmp -s "$zenoh_lock" "$zenoh_dir/Cargo.lock" || return 0
     check_gstreamer
@@ -149,7 +153,7 @@ install_router() {
     [[ $("$zenoh_dir/bin/zenohd" --version 2>/dev/null) != *" v$version"* ]] || return 0
     check_rust
     say "Building Zenoh's router (zenohd $version), once: some five minutes on two cores, and 700 MB
-meanwhile, of which 20 MB stay in $zenoh_dir."
+meanwhile, of which 30 MB stay in $zenoh_dir."
     [[ -t 2 ]] || quiet=(--quiet)
     env -u CARGO_TARGET_DIR cargo install "${quiet[@]}" --locked --root "$zenoh_dir" "zenohd@$version" ||
         die "Zenoh's router could not be built"

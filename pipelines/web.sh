@@ -157,7 +157,7 @@ heard_more() {
     if [[ $1 == loop* ]]; then
         heard_loop "${1#loop }" "$2"
     else
-        heard_server "$2" || heard_viewers "$2"
+        heard_server "$2" || heard_viewers "$2" || :
     fi
 }
 

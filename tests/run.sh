@@ -180,7 +180,7 @@ $quick || step zenoh pipelines/setup.sh --zenoh --router
 step setup pipelines/setup.sh --also "${packages[@]}"
 step components components
 step format format
-step scripts shellcheck -x .ci/run tests/*.sh pipelines/*.sh
+step scripts shellcheck -x .ci/run tests/*.sh pipelines/*.sh pipelines/zenoh/*.sh
 step lints lints
 step documentation documentation
 step tests tests

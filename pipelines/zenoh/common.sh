@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-# shellcheck shell=bash disable=SC2034 # variables used only by those who source it
+# shellcheck shell=bash disable=SC2034,SC2154 # variables that others set, or use
 #
 # What origin.sh, edge.sh and router.sh share. Sourced, after ../common.sh; never run.
 
@@ -7,6 +7,8 @@ export GST_PLUGIN_PATH=$zenoh_dir/gstreamer-1.0:$GST_PLUGIN_PATH
 # An edge that leaves in the middle of a picture would end a whole origin: what Zenoh writes
 # over TLS raises the signal, and gst-launch-1.0 does not ignore it.
 trap '' PIPE
+# A zenohsrc that nothing comes to ends by nothing politer.
+death=TERM
 needed=(--zenoh)
 default_zenoh_port=7447
 default_key=cam/main/jpeg
@@ -15,6 +17,7 @@ default_key=cam/main/jpeg
 hello=@hello
 # Larger samples are refused before they are put together.
 largest_sample=$((64 << 20))
+largest_hello=$((64 << 10))
 # Zenoh's threads, of which it has one for each kind of work. Closing a connection to an edge
 # that is cut off blocks one of both kinds for seconds, while the others shall go on; and each
 # picture that waits for a slow edge blocks one that is made for it, of 50 at most.
@@ -26,10 +29,13 @@ host=127.0.0.1
 port=$default_zenoh_port
 routers=()
 tls=()  # certificate, key, and who has to have signed that of the other side
+certified= # what others have to say, then
 config= # a configuration of the user's own
 network_options="  --tls CERT KEY CA  encrypt, and know each other: with this certificate and its key, to
                 those whose certificate CA has signed; all in PEM format
-  --config F    use this configuration of Zenoh instead of what these options make"
+  --config F    use this configuration of Zenoh instead of what these options make:
+                where to connect, what to encrypt, who may do what. An origin then
+                does not tell edges that it is there, who find it by its exact key"
 router_option="  --router EP   the endpoint of a router, in place of a direct connection; may be given
                 again: when one is gone, the next one is taken"
 
@@ -44,6 +50,7 @@ network_option() {
             pem_file "$2" CERTIFICATE
             pem_file "$3" 'PRIVATE KEY'
             pem_file "$4" CERTIFICATE
+            certified=' --tls CERT KEY CA'
             taken=4
             ;;
         *) return 1 ;;
@@ -70,13 +77,13 @@ listening_option() {
     esac
 }
 
-# is_key KEY: whether Zenoh takes it; a key expression, too, if $2 is 'expression'. Sets
-# `like` to what is one.
+# is_key KEY: whether Zenoh takes it, and nobody else takes it for something more; a key
+# expression, too, if $2 is 'expression'. Sets `like` to what is one.
 is_key() {
-    local chunk='[^/*$?#@]' wild=
-    like="names with / between them, such as $default_key"
+    local name='[[:alnum:]_.:+-]+' wild=
+    like="names of letters, digits, dots and the like with / between them, such as $default_key"
     [[ ${2-} != expression ]] || { wild='|\*\*?' && like+=', or * for any name'; }
-    [[ $1 =~ ^($chunk[^/*\$?#]*$wild)(/($chunk[^/*\$?#]*$wild))*$ ]]
+    [[ $1 =~ ^($name$wild)(/($name$wild))*$ ]]
 }
 
 check_key() {
@@ -124,8 +131,12 @@ quoted() {
 # what is closed by the latter is closed with all that is under way, for which Zenoh waits 10 s
 # before it connects again.
 configuration() {
-    local field mode=$1 tries='timeout_ms: -1, exit_on_failure: false'
-    [[ $mode != knock ]] || { mode=peer && tries='timeout_ms: 0, exit_on_failure: true'; }
+    local field mode=$1 tries='timeout_ms: -1, exit_on_failure: false' largest=$largest_sample
+    if [[ $mode == knock ]]; then
+        mode=peer
+        tries='timeout_ms: 0, exit_on_failure: true'
+        largest=$largest_hello
+    fi
     printf '%s\n' '{' \
         "  mode: \"$mode\"," \
         "  listen: { endpoints: [$2] }," \
@@ -151,7 +162,7 @@ configuration() {
         listen_certificate: $(quoted "${tls[0]}"), listen_private_key: $(quoted "${tls[1]}"),
         connect_certificate: $(quoted "${tls[0]}"), connect_private_key: $(quoted "${tls[1]}"),
       },"
-    printf '%s\n' "      rx: { max_message_size: $largest_sample }," \
+    printf '%s\n' "      rx: { max_message_size: $largest }," \
         '    },' \
         '  },'
     for field in "${@:4}"; do
@@ -167,7 +178,7 @@ write_configuration() {
     elif [[ -n $dry_run ]]; then
         # To be pasted with the line that comes then.
         written=$1.json5
-        say "export $(property ZENOH_RUNTIME "$ZENOH_RUNTIME")"
+        say "export ZENOH_RUNTIME=${ZENOH_RUNTIME@Q}"
         printf '%s\n' "cat >$written <<'END'"
         configuration "${@:2}"
         echo END
@@ -289,7 +300,8 @@ in_turn() {
 heard_knock() {
     case $2 in
         'Setting pipeline to PLAYING'*) states[$1]=open ;;
-        *'session initialization failed: '*) states[$1]=$(why_not "${2#*failed: }") ;;
+        # Who is in hears others, who may say what they like.
+        *'session initialization failed: '*) [[ ${states[$1]} == open ]] || states[$1]=$(why_not "${2#*failed: }") ;;
         'hello '*)
             [[ $2 =~ ^hello\ ([[:print:]]{1,200})\ ([A-Za-z0-9._-]{1,80})$ ]] || return 0
             local key=${BASH_REMATCH[1]} from=${BASH_REMATCH[2]}
@@ -384,6 +396,14 @@ begin_again() {
     [[ -v pids[gst-launch-1.0] ]] || return 0
     again=yes
     kill -KILL "${pids[gst-launch-1.0]}" 2>/dev/null || :
+}
+
+# Our endpoint, for others: certificates are for names.
+invited_to() {
+    local name
+    name=$(reachable)
+    ((${#tls[@]} == 0)) || only_here || name=$HOSTNAME
+    endpoint "$(address "$name" "$port")"
 }
 
 # listed WORD...: as people enumerate.

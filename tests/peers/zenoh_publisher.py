@@ -34,9 +34,14 @@ def sample(what, picture):
             return picture, None
         case "20 MB":
             return picture[:2] + bytes(20 << 20), None
+        case "hello":
+            return b"hello cam/good/jpeg x\n", None
         case "evil":
-            # As a camera's hello.
-            return b"hello cam/$(touch evil)/jpeg x\nhello cam/`touch evil`/jpeg x\n", None
+            # As a camera's hello: for the shell, for gst-launch-1.0, for a terminal.
+            keys = ["$(touch evil)", "`touch evil`", "\\", 'evil" ! evil', "\x1b[31mevil"]
+            lines = [f"hello cam/{key}/jpeg x\n" for key in keys]
+            lines += ["WARNING: session initialization failed: \x1b[31mevil at /x\n"]
+            return "".join(lines).encode(), None
         case "garbage attached":
             return picture, b"\x00\xff" * 100
         case "false caps":

@@ -76,6 +76,7 @@ fn a_file_is_sent_at_its_own_rate_and_ends() {
         let pictures = "videotestsrc num-buffers=75 ! video/x-raw,framerate=25/1 ! jpegenc";
         make_file(&format!("{pictures} ! avimux"), &clip);
         let mut edge = edge(&serving, &["--connect", &home.address()]);
+        edge.0.expect_line("Serving cam/main/jpeg at");
         let mut command = home.script("origin");
         command.args(["--host", "0.0.0.0"]).arg(&clip);
         let said = Program::start(&mut command).finish();

@@ -35,7 +35,12 @@ fn nobody_publishes_by_way_of_an_origin() {
         let [home, serving, elsewhere] = ["home", "serving", "elsewhere"].map(Machine::new);
         let camera = camera();
         let _origin = origin(&home, &camera, &[]);
-        let mut edge = edge(&serving, &["--connect", &home.address()]);
+        let all = ["--key", KEY, "--key", "cam/*/jpeg"];
+        let connect = ["--connect", &home.address()];
+        let mut edge = edge(
+            &serving,
+            &[connect, [all[0], all[1]], [all[2], all[3]]].concat(),
+        );
         let watching = Watching::start(&serving, &camera);
         watching.goes_on();
         let to = endpoint("tcp", &home);
@@ -47,15 +52,18 @@ fn nobody_publishes_by_way_of_an_origin() {
             // One that could be dialled, if the origin told of it.
             &["--mode", "peer", "--listen", &listen],
         ] {
-            for key in [KEY, &hello] {
-                let args = [way, &["--connect", &to, key, "text", "picture"]].concat();
+            for (key, what) in [(KEY, "picture"), (&*hello, "hello")] {
+                let args = [way, &["--connect", &to, key, "text", what]].concat();
                 let said = publisher(&elsewhere, &ZENOH, &args).finish();
-                assert!(said.contains("sent picture"), "{said}");
+                assert!(said.contains(&format!("sent {what}")), "{said}");
             }
         }
         watching.goes_on();
         let said = edge.0.printed();
-        assert!(!said.contains("warning"), "{said}");
+        assert!(
+            !said.contains("warning") && !said.contains("cam/good"),
+            "{said}"
+        );
     });
 }
 
