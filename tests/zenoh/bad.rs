@@ -13,7 +13,6 @@ use super::{
 };
 use crate::common::{
     certificates::{Authority, Certified},
-    guard::wait_until,
     peer::{OLD_ZENOH, ZENOH},
 };
 
@@ -220,7 +219,7 @@ fn an_origin_survives_what_comes_in_at_its_port() {
     network(PATIENCE, || {
         let [home, serving] = ["home", "serving"].map(Machine::new);
         let camera = camera();
-        let mut origin = origin(&home, &camera, &[]);
+        let _origin = origin(&home, &camera, &[]);
         let _edge = edge(&serving, &["--connect", &home.address()]);
         let watching = Watching::start(&serving, &camera);
         watching.goes_on();
