@@ -21,8 +21,7 @@ MEASURED = json.loads((HERE / "scale.json").read_text())
 
 VIEWERS = [10, 1_000, 100_000]
 NICS = [1, 10]  # Gbit/s
-# Of a network interface or a processor: the rest is for bursts, for others, and for the
-# machine beside it that is gone.
+# Of a network interface or a processor: the rest is for bursts, and for others.
 FILL = 0.7
 # Bytes on an Ethernet for each byte in TCP: 1448 of 1538, with gaps, headers and timestamps.
 WIRE = 1538 / 1448
@@ -111,9 +110,10 @@ class Plan:
         self.streams = [ceil(low / high) for high, low in zip(tiers, tiers[1:])]
         self.machines = sum(tiers[:-1])
         sizes = [PICTURE] * (len(self.streams) - 1) + [size]
-        # The programs, and then the link of each tier.
-        self.delays = [delay(min(len(self.tiers), 2))]
-        self.delays += [last(size, streams, nic) for size, streams in zip(sizes, self.streams)]
+        # The programs, and then the link of each tier, in whole ms, so that sums are right.
+        delays = [delay(min(len(self.tiers), 2))]
+        delays += [last(size, streams, nic) for size, streams in zip(sizes, self.streams)]
+        self.delays = [round(delay) for delay in delays]
 
 
 def table(head, lines):
@@ -191,7 +191,7 @@ def plans():
                     f"{count(viewers)}, {nic} Gbit/s, {name}".replace(" ", "\u00a0"),
                     count(plan.machines), routers, count(plan.edges),
                     " → ".join(sends), " → ".join(f"{cores:.1f}" for cores in busy),
-                    " + ".join(f"{delay:.0f}" for delay in plan.delays) + f" = {sum(plan.delays):.0f} ms",
+                    " + ".join(map(str, plan.delays)) + f" = {sum(plan.delays)} ms",
                 ])
     head = ["viewers, network, door", "machines", "routers", "edges"]
     return table([*head, "each sends: origin → … → edge", "cores of each", "last viewer after"], lines)
