@@ -113,8 +113,8 @@ invite() {
     local at
     [[ -z $invited ]] || return 0
     invited=yes
-    at="$(invited_to)$certified"
-    say "Routing at $at; meet there with: pipelines/origin.sh --router $at ..., pipelines/edge.sh --router $at"
+    at=$(invited_to)
+    say "Routing at $at; meet there with: pipelines/origin.sh --router $at$certified ..., pipelines/edge.sh --router $at$certified"
     ! only_here || say 'Only this machine can reach it; --host 0.0.0.0 lets others in as well.'
 }
 follow

@@ -264,6 +264,7 @@ knock() {
 keep_knocking() {
     local n
     look_at_clock
+    [[ -z $ending$failure$over ]] || return 0
     for n in "${!gates[@]}"; do
         if [[ ! -v pids[knock$n] ]]; then
             ((now - knocked[n] < 3000)) || knock "$n"

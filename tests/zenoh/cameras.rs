@@ -83,5 +83,11 @@ fn a_file_is_sent_at_its_own_rate_and_ends() {
         assert!(said.ends_with("The video has ended."), "{said}");
         edge.0.expect_line("cam/main/jpeg comes");
         edge.0.expect_line("no more pictures");
+        // Who knocks at a router does not outlive the video either.
+        let _router = open(&serving, "router", &[]);
+        let mut command = home.script("origin");
+        command.args(["--router", &serving.address()]).arg(&clip);
+        let said = Program::start(&mut command).finish();
+        assert!(said.ends_with("The video has ended."), "{said}");
     });
 }
