@@ -148,7 +148,7 @@ passing() {
         configure
         begin_again
     fi
-    local n why=()
+    local n reasons=()
     for n in "${!gates[@]}"; do
         if [[ -n ${greeted[n]} ]]; then
             [[ -z $obstacle ]] || say "Pictures get through ${gates[n]}."
@@ -159,12 +159,11 @@ passing() {
             '') return 0 ;; # nobody knows yet
             open) ((now - knocked[n] > 4000)) || return 0 ;;
         esac
-        why+=("${gates[n]} ${states[n]/#open/lets us in, but not publish $key: see --publishers there}")
+        reasons+=("${gates[n]} ${states[n]/#open/lets us in, but not publish $key: see --publishers there}")
     done
-    [[ "${why[*]}" != "$obstacle" ]] || return 0
-    obstacle=${why[*]}
-    printf -v why '%s; ' "${why[@]}"
-    say "No picture gets through: ${why}trying again."
+    [[ "${reasons[*]}" != "$obstacle" ]] || return 0
+    obstacle=${reasons[*]}
+    say "No picture gets through: $(printf '%s; ' "${reasons[@]}")trying again."
 }
 obstacle=
 

@@ -126,15 +126,20 @@ locked() {
     grep -A1 -Fx "name = \"$1\"" "$zenoh_lock" | sed -n 's/^version = "\(.*\)"/\1/p'
 }
 
+# Whether what the lock file says is there: git gives files the time of their checkout.
+zenoh_is_built() {
+    cmp -s "$zenoh_lock" "$zenoh_dir/Cargo.lock"
+}
+
 # A dependency's dependencies go when they have done their work: they are large.
 build_zenoh() {
     local scratch=$zenoh_dir/build quiet=() lock
+    ! zenoh_is_built || return 0
     # Another script may be about it.
     mkdir -p "$zenoh_dir"
     exec {lock}>"$zenoh_dir/lock"
     flock "$lock"
-    # Git gives files the time of their checkout.
-    ! cmp -s "$zenoh_lock" "$zenoh_dir/Cargo.lock" || return 0
+    ! zenoh_is_built || return 0
     check_gstreamer
     check_rust
     say "Building the Zenoh plugin (gst-plugin-zenoh $(locked gst-plugin-zenoh), Zenoh $(locked zenoh)), once: some
