@@ -6,7 +6,7 @@ use std::{
     any::type_name_of_val,
     env, fs,
     io::{Write, stderr},
-    process::Command,
+    process::{self, Command},
     time::Duration,
 };
 
@@ -93,4 +93,19 @@ pub fn status(name: &str) -> usize {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
     number.unwrap_or_else(|| panic!("no {name} in {status}"))
+}
+
+/// Has `VmHWM`, the most memory that this process ever took, begin anew.
+#[track_caller]
+pub fn reset_peak() {
+    fs::write("/proc/self/clear_refs", "5").expect("Linux");
+}
+
+/// Lets this process have so many files.
+#[track_caller]
+pub fn allow_files(count: usize) {
+    let mut prlimit = Command::new("prlimit");
+    prlimit.arg(format!("--pid={}", process::id()));
+    let done = prlimit.arg(format!("--nofile={count}:")).status();
+    assert!(done.expect("util-linux").success(), "{count} files");
 }

@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, Shutdown, TcpStream},
-    process::{self, Command},
+    process::Command,
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use socket2::SockRef;
 
 use super::scene::{Answer, Parts, Server, Session, UPGRADE, connect, connect_small, request};
 use crate::common::{
-    alone::{alone, status},
+    alone::{allow_files, alone, status},
     film::number,
     guard::wait_until,
     process::{Program, with_plugin},
@@ -23,14 +23,6 @@ use crate::common::{
 
 fn files() -> usize {
     fs::read_dir("/proc/self/fd").expect("Linux").count()
-}
-
-/// Lets this process have so many files.
-fn allow_files(count: usize) {
-    let mut prlimit = Command::new("prlimit");
-    prlimit.arg(format!("--pid={}", process::id()));
-    let done = prlimit.arg(format!("--nofile={count}:")).status();
-    assert!(done.expect("util-linux").success(), "{count} files");
 }
 
 /// Waits until the server closes a connection, whatever it says before.
@@ -166,7 +158,7 @@ fn viewers_that_stall() {
 #[test]
 fn ten_thousand_come_and_go() {
     alone(|| {
-        let server = Server::start("");
+        let server = Server::start("max-connections-per-address=0");
         let mut viewer = server.watch("/stream.mjpg");
         let mut before = 0;
         let visit = |way: usize| {
@@ -210,7 +202,7 @@ fn a_thousand_connections_are_enough() {
     const MAX: usize = 1000;
     alone(|| {
         allow_files(3 * MAX);
-        let server = Server::start("");
+        let server = Server::start("max-connections-per-address=0");
         server.show(0);
         let viewer = server.watch("/stream.mjpg");
         let pages: Vec<_> = (0..MAX - 1)
@@ -230,7 +222,7 @@ fn a_thousand_connections_are_enough() {
 /// Engine.IO sessions that come to nothing, and ones that say they are somebody else.
 #[test]
 fn sessions_without_a_point() {
-    let server = Server::start("max-clients=1");
+    let server = Server::start("max-clients=1 max-connections-per-address=0");
     let path = "/socket.io/?EIO=4&transport=polling";
     for _ in 0..300 {
         assert_eq!(server.get(path).status, 200);

@@ -5,12 +5,13 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, http::Request};
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Request, header},
 };
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -23,6 +24,9 @@ use tower::ServiceExt;
 use super::{
     Shared,
     line::{Line, Stream},
+    metered::Metered,
+    panic::reported,
+    share::{Share, Shares},
     viewers::{Event, Refusal},
 };
 use crate::tcp::listen::tune;
@@ -46,8 +50,17 @@ pub struct Service {
     pub tls: Option<TlsAcceptor>,
     /// Room for so many.
     pub connections: Arc<Semaphore>,
+    /// And for so many of one address.
+    pub shares: Arc<Shares>,
     /// True when they have to end.
     pub end: watch::Receiver<bool>,
+}
+
+/// What a connection takes of the room that there is, until it is dropped.
+#[derive(Debug)]
+pub struct Room {
+    _permit: OwnedSemaphorePermit,
+    _share: Share,
 }
 
 /// Accepts for ever.
@@ -57,11 +70,13 @@ pub async fn accept(listener: TcpListener, service: Service) -> Infallible {
         match listener.accept().await {
             Ok((tcp, address)) => {
                 told_no_room = false;
-                match service.connections.clone().try_acquire_owned() {
-                    Ok(permit) => {
-                        tokio::spawn(service.clone().serve(tcp, address, permit));
+                match service.room(address) {
+                    Ok(room) => {
+                        let viewers = service.shared.viewers.clone();
+                        let serve = service.clone().serve(tcp, address, room);
+                        tokio::spawn(reported(viewers, "a connection", serve));
                     }
-                    Err(_) => service.shared.viewers.refuse(Refusal::Connections),
+                    Err(refusal) => service.shared.viewers.refuse(refusal),
                 }
             }
             // It was gone before it was there.
@@ -87,15 +102,36 @@ fn is_of_the_other(error: &io::Error) -> bool {
     )
 }
 
+/// Whether a request asks for a websocket.
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let upgrade = headers.get(header::UPGRADE);
+    upgrade.is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
 impl Service {
-    async fn serve(self, tcp: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
+    /// Room for a connection, if there is some.
+    fn room(&self, address: SocketAddr) -> Result<Room, Refusal> {
+        let share = self.shares.take(address.ip()).ok_or(Refusal::Address)?;
+        let permit = self.connections.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| Refusal::Connections)?;
+        Ok(Room {
+            _permit: permit,
+            _share: share,
+        })
+    }
+
+    async fn serve(self, tcp: TcpStream, address: SocketAddr, room: Room) {
         tune(&tcp);
         let line = Line::new(address, self.shared.bytes.clone());
         let mut end = self.end.clone();
+        let cut = line.clone();
         let end = async move {
-            let _ = end.wait_for(|end| *end).await;
+            tokio::select! {
+                _ = end.wait_for(|end| *end) => {}
+                () = cut.is_cut() => {}
+            }
         };
-        let stream = Stream::new(tcp.into(), line.clone(), end, permit);
+        let stream = Stream::new(tcp.into(), line.clone(), end, room);
         let Some(tls) = &self.tls else {
             return self.speak(stream, line).await;
         };
@@ -112,20 +148,23 @@ impl Service {
         line: Arc<Line>,
     ) {
         line.take_heard();
-        let told = line.clone();
-        let router = self
-            .router
-            .map_request(move |mut request: Request<Incoming>| {
-                told.take_heard();
-                request.extensions_mut().insert(told.clone());
-                request.map(Body::new)
-            });
+        let viewers = self.shared.viewers.clone();
+        let stream = Metered::new(stream, line.clone());
+        let of_request = line.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            // At once, and not when the answer is waited for: the stream has to know before
+            // anything behind the head is read.
+            of_request.spend_request(asks_for_websocket(request.headers()));
+            of_request.take_heard();
+            request.extensions_mut().insert(of_request.clone());
+            self.router.clone().oneshot(request.map(Body::new))
+        });
         let spoken = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
             .await;
         // Others have gone away, take nothing, or had nothing to ask for: browsers connect
@@ -133,7 +172,7 @@ impl Service {
         let refused =
             |error: hyper::Error| error.is_parse() || error.is_timeout() && line.take_heard();
         if spoken.is_err_and(refused) {
-            self.shared.viewers.refuse(Refusal::Request);
+            viewers.refuse(Refusal::Request);
         }
     }
 }

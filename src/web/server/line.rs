@@ -3,13 +3,12 @@
 //! A connection: one of so many, and never stuck.
 
 use std::{
-    collections::HashMap,
     io::{self, IoSlice},
     net::{Shutdown, SocketAddr},
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -17,10 +16,14 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::OwnedSemaphorePermit,
+    sync::Notify,
     time::{Instant, Sleep, sleep_until},
 };
 
+use super::{
+    accept::Room,
+    budget::{Allowance, Budget},
+};
 use crate::web::socket::Socket;
 
 /// Whoever has taken nothing for so long, although there was something, is cut off.
@@ -28,10 +31,17 @@ use crate::web::socket::Socket;
 /// Nothing else would do it: engineioxide waits for as long as the connection is there.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A session that polls asks more often than this, to say that it is there.
-const SESSION: Duration = Duration::from_secs(60);
-/// Those that poll need no connection, so that they are counted by themselves.
-const MAX_SESSIONS: usize = 2000;
+/// What a connection may send: 64 KiB at once, then 32 KiB a second. A browser that polls
+/// because it has no websocket sends the most, some 1.5 KB for each picture.
+const INCOMING: Allowance = Allowance {
+    burst: 64 << 10,
+    interval: Duration::from_nanos(1_000_000_000 / (32 << 10)),
+};
+/// What a request and a packet cost at least, in bytes.
+const REQUEST_COST: u32 = 512;
+const PACKET_COST: u32 = 64;
+/// A peer that is refused more often than this on one connection is cut off.
+const MAX_REFUSALS: u32 = 4;
 
 /// What is known of a connection.
 #[derive(Debug)]
@@ -43,6 +53,13 @@ pub struct Line {
     heard: AtomicBool,
     /// Bytes that were sent, over all connections.
     bytes: Arc<AtomicU64>,
+    /// What the peer may send.
+    budget: Mutex<Budget>,
+    /// Whether the frames of a websocket follow the last request.
+    websocket: AtomicBool,
+    refusals: AtomicU32,
+    /// Ends the connection.
+    cut: Notify,
 }
 
 impl Line {
@@ -52,6 +69,10 @@ impl Line {
             busy: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             bytes,
+            budget: Mutex::new(Budget::new(INCOMING, Instant::now())),
+            websocket: AtomicBool::new(false),
+            refusals: AtomicU32::new(0),
+            cut: Notify::new(),
         })
     }
 
@@ -59,67 +80,58 @@ impl Line {
     pub fn take_heard(&self) -> bool {
         self.heard.swap(false, Ordering::Relaxed)
     }
-}
 
-/// Engine.IO sessions, and which connection each of them has now: it may begin with
-/// polling, and go on with a websocket.
-#[derive(Debug, Default)]
-pub struct Sessions(Mutex<HashMap<String, Session>>);
-
-#[derive(Debug)]
-struct Session {
-    line: Weak<Line>,
-    asked: Instant,
-}
-
-impl Sessions {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Session>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether what was to be sent last is still to be.
+    pub fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed)
     }
 
-    /// There is a new one.
-    pub fn add(&self, session: &str, line: &Arc<Line>) {
-        let line = Arc::downgrade(line);
-        let asked = Instant::now();
-        self.lock().insert(session.into(), Session { line, asked });
+    /// What the peer may send.
+    pub fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One of them, if it is, asks for something over a connection.
-    pub fn asks(&self, session: &str, line: &Arc<Line>) {
-        if let Some(session) = self.lock().get_mut(session) {
-            session.line = Arc::downgrade(line);
-            session.asked = Instant::now();
+    /// Counts bytes that the peer has sent.
+    pub fn spend(&self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.budget().spend(bytes, Instant::now());
+    }
+
+    /// Counts packets whose bytes were counted.
+    pub fn spend_packets(&self, packets: u32) {
+        if packets > 0 {
+            let cost = packets.saturating_mul(PACKET_COST);
+            self.budget().spend(cost, Instant::now());
         }
     }
 
-    /// Whether there are as many as there may be.
-    pub fn is_full(&self) -> bool {
-        let mut sessions = self.lock();
-        if sessions.len() < MAX_SESSIONS {
-            return false;
+    /// Counts a request whose bytes were counted. To be called before anything behind its
+    /// head is read.
+    pub fn spend_request(&self, asks_for_websocket: bool) {
+        self.budget().spend(REQUEST_COST, Instant::now());
+        self.websocket.store(asks_for_websocket, Ordering::Relaxed);
+    }
+
+    /// Whether the frames of a websocket follow the last request.
+    pub fn is_websocket(&self) -> bool {
+        self.websocket.load(Ordering::Relaxed)
+    }
+
+    /// Counts that the peer was not let in, and ends the connection if it does not stop trying.
+    pub fn count_refusal(&self) {
+        if self.refusals.fetch_add(1, Ordering::Relaxed) >= MAX_REFUSALS {
+            self.cut();
         }
-        sessions.retain(|_, session| {
-            session.line.strong_count() > 0 || session.asked.elapsed() < SESSION
-        });
-        sessions.len() >= MAX_SESSIONS
     }
 
-    pub fn has(&self, session: &str) -> bool {
-        self.lock().contains_key(session)
+    /// Ends the connection.
+    pub fn cut(&self) {
+        self.cut.notify_one();
     }
 
-    /// Whether what was to be sent to it last is still to be.
-    pub fn is_busy(&self, session: &str) -> bool {
-        let line = self
-            .lock()
-            .get(session)
-            .and_then(|session| session.line.upgrade());
-        line.is_some_and(|line| line.busy.load(Ordering::Relaxed))
-    }
-
-    /// All that may be there.
-    pub fn all(&self) -> Vec<String> {
-        self.lock().keys().cloned().collect()
+    /// Returns when the connection is to be ended.
+    pub async fn is_cut(&self) {
+        self.cut.notified().await;
     }
 }
 
@@ -129,10 +141,10 @@ pub struct Stream {
     line: Arc<Line>,
     /// When it is too late for what is to be sent. The timer stays from one wait to the next.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// Ready when the server stops.
+    /// Ready when the connection has to end.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// It goes with the connection, into whatever that is upgraded to.
-    _permit: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 impl Stream {
@@ -140,14 +152,14 @@ impl Stream {
         tcp: Socket,
         line: Arc<Line>,
         end: impl Future<Output = ()> + Send + 'static,
-        permit: OwnedSemaphorePermit,
+        room: Room,
     ) -> Self {
         Self {
             tcp,
             line,
             deadline: None,
             end: Some(Box::pin(end)),
-            _permit: permit,
+            _room: room,
         }
     }
 
@@ -174,7 +186,7 @@ impl Stream {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Whether the server stops.
+    /// Whether the connection has to end.
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
         if let Some(end) = &mut self.end {
             if end.as_mut().poll(cx).is_pending() {

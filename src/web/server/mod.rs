@@ -14,13 +14,19 @@
 //! it is ready for one, and the camera only puts it there.
 
 mod accept;
+mod brake;
+mod budget;
 mod cameras;
 mod guard;
 mod line;
+mod metered;
 mod multipart;
 mod page;
+mod panic;
 mod registry;
 mod routes;
+mod sessions;
+mod share;
 mod socketio;
 mod viewers;
 
@@ -50,7 +56,10 @@ use tokio_rustls::TlsAcceptor;
 use self::{
     cameras::{Cameras, Clash},
     guard::Guard,
-    line::Sessions,
+    panic::reported,
+    sessions::Sessions,
+    share::Shares,
+    socketio::Newcomers,
     viewers::Viewers,
 };
 use super::{runtime::Runtime, tls};
@@ -76,6 +85,7 @@ pub struct Config {
     pub tls_certificate: String,
     pub tls_key: String,
     pub max_clients: u32,
+    pub max_connections_per_address: u32,
     pub allowed_origins: String,
 }
 
@@ -89,6 +99,10 @@ impl Config {
                 ("tls-certificate", config.tls_certificate.clone()),
                 ("tls-key", config.tls_key.clone()),
                 ("max-clients", config.max_clients.to_string()),
+                (
+                    "max-connections-per-address",
+                    config.max_connections_per_address.to_string(),
+                ),
                 ("allowed-origins", config.allowed_origins.clone()),
             ]
         };
@@ -102,6 +116,7 @@ struct Shared {
     event: String,
     cameras: Cameras,
     viewers: Arc<Viewers>,
+    newcomers: Newcomers,
     sessions: Sessions,
     guard: Guard,
     /// Sent in all.
@@ -116,6 +131,7 @@ impl Shared {
             ("cameras".into(), self.cameras.report().into()),
             ("viewers".into(), self.viewers.report().into()),
             ("refused".into(), self.viewers.report_refused().into()),
+            ("sessions".into(), self.sessions.len().into()),
             ("bytes-served".into(), bytes.into()),
         ])
     }
@@ -178,12 +194,17 @@ impl Server {
             ));
         }
 
-        let max_clients = usize::try_from(config.max_clients).unwrap_or(usize::MAX);
+        let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        let max_per_address = size(config.max_connections_per_address);
+        let viewers = Viewers::new(size(config.max_clients));
+        #[cfg(test)]
+        let viewers = viewers.with_panic_in(config.event.trim_start_matches("panic in "));
         let shared = Arc::new(Shared {
             event: config.event.clone(),
             cameras: Cameras::default(),
-            viewers: Arc::new(Viewers::new(max_clients)),
-            sessions: Sessions::default(),
+            viewers: Arc::new(viewers),
+            newcomers: Newcomers::default(),
+            sessions: Sessions::new(max_per_address),
             guard: Guard::new(config, local),
             bytes: Arc::default(),
         });
@@ -197,14 +218,24 @@ impl Server {
             router: routes::router(shared.clone(), socket_io.clone()),
             tls,
             connections: connections.clone(),
+            shares: Shares::new(max_per_address),
             end: end.subscribe(),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(socketio::serve(io.clone(), &shared));
+        let viewers = &shared.viewers;
+        let broadcast = socketio::serve(io.clone(), &shared);
+        tasks.spawn(reported(viewers.clone(), "the sender of events", broadcast));
+        let end_idle = socketio::end_idle(shared.clone(), socket_io.clone());
+        tasks.spawn(reported(
+            viewers.clone(),
+            "the end of idle sessions",
+            end_idle,
+        ));
         for socket in sockets {
             let listener = tokio::net::TcpListener::from_std(socket).map_err(failed)?;
             let accept = accept::accept(listener, service.clone());
-            tasks.spawn(async { match accept.await {} });
+            let accept = async { match accept.await {} };
+            tasks.spawn(reported(viewers.clone(), "accepting connections", accept));
         }
         drop(entered);
         Ok(Self {
@@ -275,7 +306,8 @@ impl Server {
         async move {
             // Nobody comes in any more, and the port is free.
             tasks.shutdown().await;
-            socketio::close(&io, shared.sessions.all(), &socket_io).await;
+            let close = socketio::close(&io, shared.sessions.all(), &socket_io);
+            let _ = timeout(STOP, close).await;
             // Who takes what is sent has the end of it, too.
             let _ = timeout(STOP, shared.viewers.are_gone()).await;
             end.send_replace(true);

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -46,6 +46,8 @@ pub enum Refusal {
     Origin,
     /// There are too many connections.
     Connections,
+    /// There are too many connections of one address.
+    Address,
     /// It does not speak TLS, or not in time.
     Tls,
     /// It does not speak HTTP, too much of it, or too slowly.
@@ -53,11 +55,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Full,
         Self::Token,
         Self::Origin,
         Self::Connections,
+        Self::Address,
         Self::Tls,
         Self::Request,
     ];
@@ -68,6 +71,7 @@ impl Refusal {
             Self::Token => "token",
             Self::Origin => "origin",
             Self::Connections => "connections",
+            Self::Address => "address",
             Self::Tls => "tls",
             Self::Request => "request",
         }
@@ -81,6 +85,8 @@ pub enum Event {
     Removed(Arc<Viewer>, usize),
     /// There is no room for another connection; it is tried again from time to time.
     NoRoom(String),
+    /// A part of the server has panicked, which is a bug of ours.
+    Panicked(String),
 }
 
 /// Somebody who is told, from a thread of the server; and whether as the first one.
@@ -94,11 +100,23 @@ pub struct Viewer {
     pub address: SocketAddr,
     /// Of Socket.IO; empty without it.
     pub session: String,
+    /// Whether it gets what comes, having got what was there.
+    follows: AtomicBool,
     frames: AtomicU64,
     dropped: AtomicU64,
 }
 
 impl Viewer {
+    /// From now on it gets what comes.
+    pub fn follow(&self) {
+        self.follows.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it gets what comes.
+    pub fn follows(&self) -> bool {
+        self.follows.load(Ordering::Relaxed)
+    }
+
     pub fn sent(&self, frames: u64) {
         self.frames.fetch_add(frames, Ordering::Relaxed);
     }
@@ -134,6 +152,9 @@ pub struct Viewers {
     observers: Mutex<Vec<(u64, Observer)>>,
     /// As many as were given, but for those whose end was told.
     seats: watch::Sender<usize>,
+    /// The part of the server in which a test wants a panic.
+    #[cfg(test)]
+    pub panic_in: String,
 }
 
 impl Viewers {
@@ -145,7 +166,15 @@ impl Viewers {
             refused: Default::default(),
             observers: Mutex::default(),
             seats: watch::Sender::new(0),
+            #[cfg(test)]
+            panic_in: String::new(),
         }
+    }
+
+    #[cfg(test)]
+    pub fn with_panic_in(mut self, part: &str) -> Self {
+        self.panic_in = part.into();
+        self
     }
 
     fn list(&self) -> MutexGuard<'_, Vec<Arc<Viewer>>> {
@@ -198,6 +227,7 @@ impl Viewers {
                 kind,
                 address,
                 session,
+                follows: AtomicBool::new(false),
                 frames: AtomicU64::new(0),
                 dropped: AtomicU64::new(0),
             });
@@ -265,6 +295,7 @@ impl Drop for Seat {
             list.len()
         };
         self.viewers.tell(&Event::Removed(viewer.clone(), viewers));
+        self.viewers.seats.send_modify(|seats| *seats -= 1);
     }
 }
 
@@ -290,6 +321,7 @@ mod tests {
         assert_eq!(viewers.report_refused()["full"], 1);
         drop(seats);
         assert_eq!(viewers.len(), 0);
+        assert_eq!(*viewers.seats.borrow(), 0);
         viewers.forget(first);
         let told = told.lock().unwrap();
         let counts: Vec<_> = told

@@ -26,6 +26,15 @@
 //! `allowed-origins` say otherwise. With one it goes along as `Authorization: Bearer TOKEN`,
 //! as `?token=TOKEN`, or in the `auth` of Socket.IO, `{token: TOKEN}`; the page asks for it.
 //!
+//! Where no token guards it, the server answers only to names that no foreign page can use: an
+//! IP address, `localhost`, and, with a `host` that others reach, the machine's own name and
+//! names of local networks (`camera`, `camera.local`). Pages of other sites cannot embed what is
+//! served, unless `allowed-origins` lists them. Whoever guesses tokens has to wait, after 20.
+//!
+//! A peer may send 64 KiB at once and then 32 KiB a second, more than any viewer has to say;
+//! whoever sends more is read more slowly. An address has `max-connections-per-address`, a
+//! session that watches nothing is ended after 10 s, and who was refused is counted in `stats`.
+//!
 //! ## Example
 //!
 //! ```bash
@@ -68,6 +77,8 @@ const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 8080;
 const DEFAULT_EVENT: &str = "stream";
 const DEFAULT_MAX_CLIENTS: u32 = 0;
+/// A quarter of all that a server takes.
+const DEFAULT_MAX_CONNECTIONS_PER_ADDRESS: u32 = 250;
 
 #[derive(Debug, Clone)]
 struct Settings {
@@ -83,6 +94,7 @@ impl Default for Settings {
                 port: DEFAULT_PORT,
                 event: DEFAULT_EVENT.into(),
                 max_clients: DEFAULT_MAX_CLIENTS,
+                max_connections_per_address: DEFAULT_MAX_CONNECTIONS_PER_ADDRESS,
                 ..Config::default()
             },
             camera: String::new(),
@@ -170,6 +182,15 @@ impl B64JpegSocketIoServerSink {
                         ("There is no room for another connection: {error}; trying again until there is")
                     );
                 }
+                return;
+            }
+            // Each of the elements that share the server ends its own pipeline.
+            Event::Panicked(text) => {
+                gst::element_imp_error!(
+                    self,
+                    gst::LibraryError::Failed,
+                    ("Internal error in {text}; this is a bug of the plugin, please report it")
+                );
                 return;
             }
         };
@@ -370,11 +391,21 @@ impl ObjectImpl for B64JpegSocketIoServerSink {
                     .default_value(DEFAULT_MAX_CLIENTS)
                     .mutable_ready()
                     .build(),
+                glib::ParamSpecUInt::builder("max-connections-per-address")
+                    .nick("Maximum connections per address")
+                    .blurb(
+                        "Connections from one address at the same time, and Socket.IO sessions \
+                         that poll; one more is refused (0 = any number, as behind a proxy, from \
+                         whose address everybody comes). An IPv6 address counts by its first 64 bits",
+                    )
+                    .default_value(DEFAULT_MAX_CONNECTIONS_PER_ADDRESS)
+                    .mutable_ready()
+                    .build(),
                 text_property(
                     "allowed-origins",
                     "Allowed origins",
-                    "Sites whose pages may use this server, besides its own, as \
-                     https://example.org, with commas between them (* = all)",
+                    "Sites whose pages may use this server and embed what it serves, besides its \
+                     own, as https://example.org, with commas between them (* = all)",
                     "",
                 ),
                 glib::ParamSpecUInt::builder("viewers")
@@ -407,6 +438,9 @@ impl ObjectImpl for B64JpegSocketIoServerSink {
             "tls-certificate" => config.tls_certificate = text(""),
             "tls-key" => config.tls_key = text(""),
             "max-clients" => config.max_clients = value.get().expect(OF_TYPE),
+            "max-connections-per-address" => {
+                config.max_connections_per_address = value.get().expect(OF_TYPE);
+            }
             "allowed-origins" => config.allowed_origins = text(""),
             name => unreachable!("no writable property {name}"),
         }
@@ -428,6 +462,7 @@ impl ObjectImpl for B64JpegSocketIoServerSink {
             "tls-certificate" => config.tls_certificate.to_value(),
             "tls-key" => config.tls_key.to_value(),
             "max-clients" => config.max_clients.to_value(),
+            "max-connections-per-address" => config.max_connections_per_address.to_value(),
             "allowed-origins" => config.allowed_origins.to_value(),
             "viewers" => {
                 let viewers = self.member().map_or(0, |member| member.viewers());

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Attacks on `socketioserversink`, most of them without its token.
+//!
+//! The attackers have addresses of their own, 127.0.0.2 and up, as many as the attack needs;
+//! the viewer who must notice nothing has 127.0.0.1.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::{
+    common::{
+        alone::{allow_files, alone, reset_peak, status},
+        guard::wait_until,
+        process::PATIENCE,
+    },
+    scene::{Answer, Server, Session, UPGRADE, request},
+};
+
+/// A flood ends after this time, however little the server takes.
+const FLOOD: Duration = Duration::from_secs(4);
+/// Where a browser would go on to a websocket.
+const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
+const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
+
+/// One of the attackers' addresses.
+pub fn attacker(number: usize) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 0, 2 + u8::try_from(number).expect("a few"))
+}
+
+/// Connects from an address of this machine.
+#[track_caller]
+pub fn connect_from(address: Ipv4Addr, server: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let local = SocketAddr::from((address, 0));
+    socket.bind(&local.into()).expect("an address of loopback");
+    socket.connect(&server.into()).expect("it listens");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+}
+
+/// A websocket frame from a client. Its mask is zero, so that it reads as it is written.
+fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let len = payload.len();
+    let mut frame = vec![0x80 | opcode];
+    match len {
+        0..126 => frame.push(0x80 | len as u8),
+        126..0x1_0000 => {
+            frame.push(0x80 | 126);
+            frame.extend((len as u16).to_be_bytes());
+        }
+        _ => panic!("longer than any attack needs"),
+    }
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
+}
+
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const PING: u8 = 9;
+
+/// A websocket on which nothing was said yet, or none if the server does not take it.
+fn websocket(address: Ipv4Addr, server: SocketAddr) -> Option<TcpStream> {
+    let mut stream = connect_from(address, server);
+    let head = ["GET ", WEBSOCKET, " HTTP/1.1\r\nHost: localhost\r\n"].concat();
+    let head = head + &UPGRADE.join("\r\n") + "\r\n\r\n";
+    stream.write_all(head.as_bytes()).ok()?;
+    // The answer, and the first packet of Engine.IO, which begins with 0{.
+    let mut answer = Vec::new();
+    let mut piece = [0; 1024];
+    while !answer.windows(2).any(|window: &[u8]| window == b"0{") {
+        match stream.read(&mut piece) {
+            Ok(len @ 1..) => answer.extend(&piece[..len]),
+            _ => return None,
+        }
+    }
+    Some(stream)
+}
+
+/// Waits until the server closes a connection, whatever it says before.
+#[track_caller]
+fn expect_end(mut stream: TcpStream) {
+    stream.set_nonblocking(false).expect("a flag");
+    let end = stream.read_to_end(&mut Vec::new());
+    let kind = end.err().map(|error| error.kind());
+    assert!(
+        matches!(kind, None | Some(ErrorKind::ConnectionReset)),
+        "{kind:?}"
+    );
+}
+
+/// Websockets from some addresses, as many as the server takes.
+fn websockets(count: usize, addresses: usize, server: SocketAddr) -> Vec<TcpStream> {
+    let streams = (0..count).map(|number| websocket(attacker(number % addresses), server));
+    streams.flatten().collect()
+}
+
+/// Sends `message` over and over on all of them at once, up to so many bytes each, and reads
+/// nothing. Returns the bytes that were taken, and leaves out those that were closed.
+fn flood(streams: &mut Vec<TcpStream>, message: &[u8], bytes_each: usize) -> usize {
+    let piece = message.repeat((64 << 10) / message.len() + 1);
+    for stream in &*streams {
+        stream.set_nonblocking(true).expect("a flag");
+    }
+    let mut flooding: Vec<_> = streams.drain(..).map(|stream| (stream, 0_usize)).collect();
+    let end = Instant::now() + FLOOD;
+    let mut taken = 0;
+    while Instant::now() < end && flooding.iter().any(|(_, sent)| *sent < bytes_each) {
+        let mut blocked = true;
+        flooding.retain_mut(|(stream, sent)| {
+            if *sent >= bytes_each {
+                return true;
+            }
+            // On a frame boundary whenever a whole number of messages was taken.
+            match stream.write(&piece[*sent % message.len()..]) {
+                Ok(len) => {
+                    *sent += len;
+                    taken += len;
+                    blocked = false;
+                    true
+                }
+                Err(error) => error.kind() == ErrorKind::WouldBlock,
+            }
+        });
+        if blocked {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    streams.extend(flooding.into_iter().map(|(stream, _)| stream));
+    taken
+}
+
+/// What an attack came to.
+struct Outcome<T> {
+    /// What the attack returned.
+    result: T,
+    /// The most memory that this process took, beyond what it had before, in MB.
+    memory: usize,
+}
+
+/// Runs an attack while pictures come 50 times a second and somebody watches them, who must
+/// go on seeing new ones. Prints what the attack cost.
+#[track_caller]
+fn attack<T>(name: &str, server: &Server, token: &str, attack: impl FnOnce() -> T) -> Outcome<T> {
+    let mut viewer = server.watch(&format!("/stream.mjpg?token={token}"));
+    let (over, seen) = (AtomicBool::new(false), AtomicBool::new(false));
+    let before = status("VmRSS");
+    reset_peak();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0.. {
+                if seen.load(Ordering::Relaxed) {
+                    break;
+                }
+                server.push(number..number + 1);
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let watching = scope.spawn(|| {
+            viewer.next();
+            let (mut longest, mut last) = (Duration::ZERO, Instant::now());
+            while !over.load(Ordering::Relaxed) {
+                viewer.next();
+                longest = longest.max(last.elapsed());
+                last = Instant::now();
+            }
+            // A last one, now that the attack is over.
+            viewer.next();
+            seen.store(true, Ordering::Relaxed);
+            longest
+        });
+        let result = attack();
+        let asked = Instant::now();
+        assert_eq!(server.get(&format!("/stats?token={token}")).status, 200);
+        let answered = asked.elapsed();
+        over.store(true, Ordering::Relaxed);
+        let gap = watching.join().expect("it sees pictures to the end");
+        let memory = status("VmHWM").saturating_sub(before) / 1000;
+        println!(
+            "{name}: {memory} MB more memory, no new picture for {} ms at most, an answer after {} ms",
+            gap.as_millis(),
+            answered.as_millis()
+        );
+        Outcome { result, memory }
+    })
+}
+
+/// A packet that announces thousands of attachments, and then attachments without an end.
+#[test]
+fn attachments_without_token_cost_no_memory() {
+    alone(|| {
+        allow_files(2000);
+        let server = Server::start("token=geheim");
+        let outcome = attack("attachments", &server, "geheim", || {
+            let mut streams = websockets(300, 4, server.address());
+            assert_eq!(streams.len(), 300);
+            let announced = br#"459999-["x",{"_placeholder":true,"num":0}]"#;
+            for stream in &mut streams {
+                stream.write_all(&frame(TEXT, announced)).expect("it reads");
+            }
+            flood(&mut streams, &frame(BINARY, &[7; 60_000]), 6_000_000)
+        });
+        assert!(outcome.memory < 100, "{} MB", outcome.memory);
+    });
+}
+
+/// Requests for a namespace with a token that is wrong, thousands on each connection.
+#[test]
+fn connects_without_token_cost_no_memory() {
+    alone(|| {
+        let server = Server::start("token=geheim");
+        let outcome = attack("connects", &server, "geheim", || {
+            let mut streams = websockets(8, 2, server.address());
+            let connect = frame(TEXT, br#"40/view,{"token":"falsch"}"#);
+            flood(&mut streams, &connect, 6_000_000);
+            streams
+        });
+        assert!(outcome.memory < 50, "{} MB", outcome.memory);
+        outcome.result.into_iter().for_each(expect_end);
+        wait_until("only the healthy viewer was let in", || {
+            server.viewers() == 0
+        });
+    });
+}
+
+/// The same with the right token: a session watches once, however often it asks.
+#[test]
+fn connects_with_token_make_one_viewer() {
+    alone(|| {
+        let server = Server::start("token=geheim");
+        let outcome = attack("connects with the token", &server, "geheim", || {
+            let mut streams = websockets(8, 2, server.address());
+            let again = br#"40/view,{"token":"geheim"}"#;
+            flood(&mut streams, &frame(TEXT, again), 1_000_000);
+            let viewers = server.viewers();
+            drop(streams);
+            viewers
+        });
+        assert!(outcome.memory < 50, "{} MB", outcome.memory);
+        assert!(outcome.result <= 8 + 1, "{} viewers", outcome.result);
+        server.wait_for_viewers(0);
+    });
+}
+
+/// A viewer who is let in and asks for the time, and nothing else, as fast as it can.
+#[test]
+fn events_of_one_viewer_leave_the_others_alone() {
+    alone(|| {
+        let server = Server::start("token=geheim");
+        let outcome = attack("events", &server, "geheim", || {
+            let stream = connect_from(attacker(0), server.address());
+            let session = Session::join(stream, "/view", r#"{"token":"geheim"}"#);
+            let session = session.expect("it has the token");
+            let stream = session.stream().try_clone().expect("a descriptor");
+            flood(
+                &mut vec![stream],
+                &frame(TEXT, br#"42/view,1["time"]"#),
+                7_000_000,
+            )
+        });
+        assert!(outcome.memory < 50, "{} MB", outcome.memory);
+    });
+}
+
+/// Pings of the websocket, whose answers nobody reads.
+#[test]
+fn pings_whose_pongs_nobody_reads_cost_no_memory() {
+    alone(|| {
+        let server = Server::start("token=geheim");
+        let outcome = attack("pings", &server, "geheim", || {
+            let mut streams = websockets(16, 2, server.address());
+            flood(&mut streams, &frame(PING, &[7; 125]), 32_000_000)
+        });
+        assert!(outcome.memory < 50, "{} MB", outcome.memory);
+    });
+}
+
+/// Requests over HTTP on open connections, each before the answer to the one before.
+#[test]
+fn requests_without_token_leave_the_others_alone() {
+    alone(|| {
+        let server = Server::start("token=geheim");
+        let outcome = attack("requests", &server, "geheim", || {
+            let connect = |number: usize| connect_from(attacker(number % 2), server.address());
+            let mut streams: Vec<_> = (0..20).map(connect).collect();
+            flood(
+                &mut streams,
+                b"GET /stats HTTP/1.1\r\nHost: a\r\n\r\n",
+                50_000_000,
+            )
+        });
+        assert!(outcome.memory < 50, "{} MB", outcome.memory);
+    });
+}
+
+/// Opens a session of Engine.IO that polls; its answer.
+#[track_caller]
+fn open_session(address: Ipv4Addr, server: &Server) -> Answer {
+    let mut stream = connect_from(address, server.address());
+    let request = request("GET", POLLING, &[]);
+    stream.write_all(request.as_bytes()).expect("it listens");
+    Answer::read(stream, false)
+}
+
+/// Sessions that poll need no connection, and thousands of them were enough to keep everybody
+/// else who polls out.
+#[test]
+fn polling_sessions_of_one_address_keep_no_other_out() {
+    alone(|| {
+        let server = Server::start("");
+        let outcome = attack("sessions", &server, "", || {
+            let open = |_| open_session(attacker(0), &server).status == 200;
+            (0..2100).filter(|number| open(*number)).count()
+        });
+        assert!(outcome.memory < 50, "{} MB", outcome.memory);
+        assert_eq!(outcome.result, 250);
+        assert_eq!(open_session(Ipv4Addr::LOCALHOST, &server).status, 200);
+        assert_eq!(open_session(attacker(0), &server).status, 503);
+        // None of them has come to the point; the server ends them after a while.
+        wait_until("they are over", || server.count("sessions") == 0);
+        assert_eq!(open_session(attacker(0), &server).status, 200);
+    });
+}
+
+#[test]
+fn sessions_of_viewers_who_left_are_forgotten() {
+    let server = Server::start("");
+    for namespace in ["/", "/view"].repeat(50) {
+        let session = server.join(namespace, "").expect("it is let in");
+        assert!(server.count("sessions") > 0);
+        drop(session);
+    }
+    server.wait_for_viewers(0);
+    wait_until("they are forgotten", || server.count("sessions") == 0);
+    server.expect_silence();
+}
+
+#[test]
+fn connections_of_one_address_are_a_share_of_all() {
+    alone(|| {
+        allow_files(3000);
+        let server = Server::start("");
+        server.show(0);
+        let connections: Vec<_> = (0..1100)
+            .map(|_| connect_from(attacker(0), server.address()))
+            .collect();
+        wait_until("it has had enough", || server.refused("address") == 850);
+        let mut viewer = server.watch("/stream.mjpg");
+        assert_eq!(viewer.next(), 0);
+        assert_eq!(server.refused("connections"), 0);
+        drop(connections);
+        wait_until("its share is free again", || {
+            websocket(attacker(0), server.address()).is_some()
+        });
+    });
+}
+
+/// One address may be everybody's: that of a proxy.
+#[test]
+fn share_of_an_address_can_be_lifted() {
+    alone(|| {
+        allow_files(3000);
+        let server = Server::start("max-connections-per-address=0");
+        let connections: Vec<_> = (0..600)
+            .map(|_| connect_from(attacker(0), server.address()))
+            .collect();
+        assert!(websocket(attacker(0), server.address()).is_some());
+        assert_eq!(server.refused("address"), 0);
+        drop(connections);
+    });
+}
+
+/// A body of one request can hold thousands of packets.
+#[test]
+fn packets_of_one_request_are_limited() {
+    let server = Server::start("");
+    let open = open_session(Ipv4Addr::LOCALHOST, &server);
+    let open: serde_json::Value = serde_json::from_str(&open.text()[1..]).expect("JSON");
+    let path = format!("{POLLING}&sid={}", open["sid"].as_str().expect("a session"));
+    assert_eq!(
+        server
+            .post(&path, &["40/view,"; 20_000].join("\u{1e}"))
+            .status,
+        413
+    );
+    assert_eq!(server.viewers(), 0);
+    // A few are as good as ever.
+    assert_eq!(
+        server.post(&path, &["40/view,"; 3].join("\u{1e}")).status,
+        200
+    );
+    server.wait_for_viewers(1);
+    server.expect_silence();
+}
+
+/// A request for a websocket with a body, behind which frames might hide.
+#[test]
+fn websocket_request_with_body_is_refused() {
+    let server = Server::start("");
+    let headers = [&UPGRADE[..], &["Content-Length: 5"]].concat();
+    let mut stream = connect_from(attacker(0), server.address());
+    let head = request("GET", WEBSOCKET, &headers);
+    let head = head.replace("Connection: close\r\n", "");
+    stream
+        .write_all((head + "12345").as_bytes())
+        .expect("it listens");
+    assert_eq!(Answer::read(stream, false).status, 400);
+}
