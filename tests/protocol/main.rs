@@ -357,10 +357,14 @@ fn cases() -> impl Strategy<Value = Value> {
 
 /// Packets of Engine.IO that may come in between.
 fn engine() -> impl Strategy<Value = Value> {
-    let probes = (select(&["ping", "pong"][..]), texts()).prop_map(|(kind, text)| match &*text {
-        "" => json!({"engine": kind}),
-        text => json!({"engine": kind, "data": text}),
-    });
+    let probes = (
+        select(&["ping", "pong"][..]),
+        texts().prop_filter("a long ping", |t| t.len() <= 125),
+    )
+        .prop_map(|(kind, text)| match &*text {
+            "" => json!({"engine": kind}),
+            text => json!({"engine": kind, "data": text}),
+        });
     let others = select(&["close", "upgrade", "noop"][..]).prop_map(|kind| json!({"engine": kind}));
     prop_oneof![probes, others]
 }
@@ -676,6 +680,26 @@ fn limits_are_what_they_say() {
 }
 
 #[test]
+fn ping_of_more_than_a_websockets_is_refused() {
+    let limits = Limits::default();
+    for len in [0, 5, 125] {
+        let text = "x".repeat(len);
+        let mut decoder = Decoder::new(limits);
+        let ping = decoder
+            .text(&["2", &text].concat())
+            .map(|packet| packet.map(|p| p.encode()));
+        assert_eq!(ping, Ok(Some(format!("2{text}"))));
+    }
+    for len in [126, 1 << 20] {
+        let ping = format!("2{}", "x".repeat(len));
+        let too_long = ProtocolError::PingTooLong { len, max: 125 };
+        assert_eq!(error(limits, &[&ping]), Some(too_long));
+    }
+    // Nobody answers a pong.
+    assert_eq!(error(limits, &[&format!("3{}", "x".repeat(126))]), None);
+}
+
+#[test]
 fn nesting_has_an_end() {
     let nested = |depth| format!("42{}{}", "[".repeat(depth), "]".repeat(depth));
     let missing = ProtocolError::Missing { what: "name" };
@@ -716,6 +740,10 @@ fn errors_say_what_is_wrong() {
         (
             &["4<html>"],
             r#"at byte 1 there is not a Socket.IO packet but 3c 68 74 6d 6c 3e ("<html>")"#,
+        ),
+        (
+            &[&*format!("2{}", "x".repeat(126))],
+            "its ping has 126 bytes of text, over the limit of 125",
         ),
         (&["0{}"], "it has no sid"),
         (

@@ -166,6 +166,7 @@ impl Decoder {
                 }
                 json!({"engine": "open", "data": data})
             }
+            2 if rest.len() > 125 => return Err("PingTooLong"),
             2 | 3 if !rest.is_empty() => json!({"engine": ENGINE[kind as usize], "data": rest}),
             4 => return self.message(rest, text.len()),
             _ => json!({"engine": ENGINE[kind as usize]}),

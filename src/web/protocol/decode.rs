@@ -6,7 +6,7 @@ use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Args, Body, Json, Message, Open, Packet, ProtocolError, ROOT};
+use super::{Args, Body, Json, MAX_PING, Message, Open, Packet, ProtocolError, ROOT};
 use crate::wire::Glimpse;
 
 /// What a packet may cost.
@@ -101,7 +101,7 @@ impl Decoder {
         let packet = match cursor.kind("an Engine.IO packet")? {
             b'0' => Packet::Open(self.open(cursor)?),
             b'1' => Packet::Close,
-            b'2' => Packet::Ping(cursor.rest().into()),
+            b'2' => Packet::Ping(cursor.ping()?.into()),
             b'3' => Packet::Pong(cursor.rest().into()),
             b'4' => return Ok(self.message(cursor)?.map(Packet::Message)),
             b'5' => Packet::Upgrade,
@@ -244,6 +244,15 @@ struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     fn rest(&self) -> &'a str {
         &self.text[self.at..]
+    }
+
+    /// The text of a ping. The answer repeats it, so it has a limit of its own.
+    fn ping(&self) -> Result<&'a str, ProtocolError> {
+        let (text, max) = (self.rest(), MAX_PING);
+        match text.len() {
+            len if len > max => Err(ProtocolError::PingTooLong { len, max }),
+            _ => Ok(text),
+        }
     }
 
     fn expected(&self, offset: usize, what: &'static str) -> ProtocolError {

@@ -14,6 +14,8 @@ use crate::wire::Glimpse;
 pub enum ProtocolError {
     /// The message, or the event with its attachments, is longer than the limit.
     TooLong { len: usize, max: usize },
+    /// The text of the ping is longer than the limit.
+    PingTooLong { len: usize, max: usize },
     /// The event has more attachments than the limit.
     Attachments { count: u64, max: usize },
     /// The JSON has more values, keys among them, than the limit.
@@ -46,6 +48,10 @@ impl fmt::Display for ProtocolError {
             Self::TooLong { len, max } => {
                 write!(f, "its length of {len} bytes is over the limit of {max}")
             }
+            Self::PingTooLong { len, max } => write!(
+                f,
+                "its ping has {len} bytes of text, over the limit of {max}"
+            ),
             Self::Attachments { count, max } => {
                 write!(f, "its {count} attachments are over the limit of {max}")
             }

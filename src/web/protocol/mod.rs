@@ -41,6 +41,10 @@ pub use encode::PictureEvent;
 pub use error::ProtocolError;
 pub use json::Json;
 
+/// Longest text of a ping, in bytes: that of a websocket's own pings. Servers send none, or
+/// `probe`.
+pub const MAX_PING: usize = 125;
+
 /// The namespace that everybody has.
 pub const ROOT: &str = "/";
 
@@ -51,7 +55,8 @@ pub enum Packet<'a> {
     Open(Open),
     /// The sender is about to go.
     Close,
-    /// To be answered by a [`Pong`](Self::Pong) with the same text, mostly none.
+    /// To be answered by a [`Pong`](Self::Pong) with the same text, mostly none, and never
+    /// more than [`MAX_PING`] bytes.
     Ping(Cow<'a, str>),
     /// The answer to a [`Ping`](Self::Ping).
     Pong(Cow<'a, str>),
