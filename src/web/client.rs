@@ -42,8 +42,12 @@ use crate::wire::Glimpse;
 
 /// Room in a message for what stands round a picture, such as the name of the event.
 const AROUND: usize = 64 << 10;
-/// So many messages wait to be sent, such as answers to pings; then nothing more is read.
-const MAX_WAITING: usize = 256;
+/// Nothing is read while more answers than this wait to be sent, such as pongs.
+const MAX_ANSWERS: usize = 256;
+/// Nothing is read while the waiting answers have more bytes than this.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+/// Bytes of a websocket frame besides its payload, at most, when a client sends it.
+const FRAME_OVERHEAD: usize = 14;
 /// A server cannot promise to be silent for longer.
 const MAX_SILENCE: Duration = Duration::from_secs(24 * 3600);
 /// As much is read at once.
@@ -127,8 +131,8 @@ pub struct Incoming<'a> {
 pub enum Turn {
     /// Everything was sent.
     Sent,
-    /// An event came that was of use.
-    Taken,
+    /// An event came; whether it was of use.
+    Received { useful: bool },
 }
 
 /// Something to send.
@@ -146,9 +150,12 @@ pub struct Connection {
     /// How long the server may be silent, and since when it is.
     silence: Duration,
     heard: Instant,
-    /// Messages that are not sent yet, what the system has taken so far, and since when it
-    /// has taken nothing.
-    waiting: usize,
+    /// Whether there is something that is not sent yet.
+    sending: bool,
+    /// Answers in it, and their bytes. The server causes those, so they are limited.
+    answers: usize,
+    answer_bytes: usize,
+    /// What the system has taken so far, and since when it has taken nothing.
     written: u64,
     stalled: Instant,
 }
@@ -203,7 +210,8 @@ impl Connection {
         let longest = target.max_picture.saturating_add(AROUND);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
-            // What is written goes out at once.
+            // What is written goes out at once. The buffer needs no limit of its own: `poll`
+            // limits the answers in it, and of pictures there is one.
             .write_buffer_size(0)
             .max_message_size(Some(longest))
             .max_frame_size(Some(longest));
@@ -227,7 +235,9 @@ impl Connection {
             // Until it says something else.
             silence: MAX_SILENCE,
             heard: Instant::now(),
-            waiting: 0,
+            sending: false,
+            answers: 0,
+            answer_bytes: 0,
             written: 0,
             stalled: Instant::now(),
         };
@@ -243,6 +253,7 @@ impl Connection {
             ))
         };
         let gone = |lost: Lost| Error::Unreachable(lost.cause);
+        let mut opened = false;
         loop {
             let text = match self.receive().await.map_err(gone)? {
                 Message::Text(text) => text,
@@ -256,7 +267,12 @@ impl Connection {
             };
             let packet = self.decoder.text(&text);
             match packet.map_err(|error| not_ours(error.to_string()))? {
+                // Each would be answered with `auth`.
+                Some(Packet::Open(_)) if opened => {
+                    return Err(not_ours("a second open packet".into()));
+                }
                 Some(Packet::Open(open)) => {
+                    opened = true;
                     let silence = open.ping_interval.saturating_add(open.ping_timeout);
                     self.silence = silence.min(MAX_SILENCE);
                     self.max_payload = open.max_payload;
@@ -266,7 +282,7 @@ impl Connection {
                 }
                 Some(Packet::Ping(data)) => {
                     let pong = Packet::Pong(data).encode();
-                    self.push(pong.into()).map_err(gone)?;
+                    self.answer([pong.into()]).map_err(gone)?;
                 }
                 Some(Packet::Message(message)) if message.namespace == target.namespace => {
                     match message.body {
@@ -303,6 +319,14 @@ impl Connection {
             .try_for_each(|message| self.push(message))
     }
 
+    /// Sends answers to what has come. Nothing more is read while too many of them wait.
+    pub fn answer(&mut self, messages: impl IntoIterator<Item = Message>) -> Result<(), Lost> {
+        messages.into_iter().try_for_each(|message| {
+            self.count_answer(message.len());
+            self.push(message)
+        })
+    }
+
     /// Returns when something was done. `listen` is given the events that come, and tells
     /// whether they are of use. To be dropped and called again at any time.
     pub async fn turn(
@@ -310,12 +334,12 @@ impl Connection {
         mut listen: impl FnMut(Incoming<'_>) -> bool,
     ) -> Result<Turn, Lost> {
         loop {
-            let was_sending = self.waiting > 0;
+            let was_sending = self.sending;
             let message = match self.receive_or_sent(was_sending).await? {
                 None => return Ok(Turn::Sent),
                 Some(message) => message,
             };
-            let taken = match message {
+            let received = match message {
                 Message::Text(text) if self.listens || !is_event(&text) => {
                     let packet = self.decoder.text(&text).map_err(bad_message)?;
                     match packet {
@@ -323,49 +347,49 @@ impl Connection {
                             let bytes = Bytes::from(text.clone());
                             self.take(packet, &bytes, &mut listen)?
                         }
-                        None => false,
+                        None => None,
                     }
                 }
                 Message::Binary(data) if self.listens => {
                     match self.decoder.binary(data).map_err(bad_message)? {
                         Some(packet) => self.take(packet, &Bytes::new(), &mut listen)?,
-                        None => false,
+                        None => None,
                     }
                 }
-                _ => false,
+                _ => None,
             };
-            if taken {
-                return Ok(Turn::Taken);
+            if let Some(useful) = received {
+                return Ok(Turn::Received { useful });
             }
         }
     }
 
-    /// Does what a packet wants; tells whether it was an event that is of use.
+    /// Does what a packet wants; of an event, whether it was of use.
     fn take(
         &mut self,
         packet: Packet<'_>,
         text: &Bytes,
         listen: &mut impl FnMut(Incoming<'_>) -> bool,
-    ) -> Result<bool, Lost> {
+    ) -> Result<Option<bool>, Lost> {
         match packet {
             Packet::Ping(data) => {
-                self.push(Packet::Pong(data).encode().into())?;
-                Ok(false)
+                self.answer([Packet::Pong(data).encode().into()])?;
+                Ok(None)
             }
             Packet::Close => Err(Lost::closed("the server closed the connection")),
             Packet::Message(message) if message.namespace == self.namespace => {
                 match &message.body {
-                    Body::Event { name, args, .. } => Ok(listen(Incoming {
+                    Body::Event { name, args, .. } => Ok(Some(listen(Incoming {
                         name,
                         args,
                         answer: message.answer(Args::default()).map(|a| a.encode()),
                         text,
-                    })),
+                    }))),
                     Body::Disconnect => Err(Lost::closed("the server disconnected us")),
-                    _ => Ok(false),
+                    _ => Ok(None),
                 }
             }
-            _ => Ok(false),
+            _ => Ok(None),
         }
     }
 
@@ -378,13 +402,23 @@ impl Connection {
 
     /// Puts a message behind what is on its way.
     fn push(&mut self, message: Message) -> Result<(), Lost> {
-        if self.waiting == 0 {
-            self.stalled = Instant::now();
-        }
-        self.waiting += 1;
+        self.begin_sending();
         Pin::new(&mut self.socket)
             .start_send(message)
             .map_err(broken)
+    }
+
+    fn begin_sending(&mut self) {
+        if !std::mem::replace(&mut self.sending, true) {
+            self.stalled = Instant::now();
+        }
+    }
+
+    /// Counts an answer with a payload of that many bytes until everything is sent.
+    fn count_answer(&mut self, len: usize) {
+        self.begin_sending();
+        self.answers += 1;
+        self.answer_bytes += len + FRAME_OVERHEAD;
     }
 
     /// The next message, while others are sent.
@@ -410,7 +444,7 @@ impl Connection {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, sent: bool) -> Poll<Result<Option<Message>, Lost>> {
-        if self.waiting > 0 {
+        if self.sending {
             let flushed = Pin::new(&mut self.socket).poll_flush(cx).map_err(broken)?;
             let written = self.socket.get_ref().written;
             if written != self.written {
@@ -418,13 +452,15 @@ impl Connection {
                 self.stalled = Instant::now();
             }
             if flushed.is_ready() {
-                self.waiting = 0;
+                self.sending = false;
+                self.answers = 0;
+                self.answer_bytes = 0;
                 if sent {
                     return Poll::Ready(Ok(None));
                 }
             }
         }
-        if self.waiting > MAX_WAITING {
+        if self.answers > MAX_ANSWERS || self.answer_bytes > MAX_ANSWER_BYTES {
             return Poll::Pending;
         }
         let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
@@ -439,6 +475,10 @@ impl Connection {
             None => return Poll::Ready(Err(Lost::torn("the connection ended"))),
         };
         self.heard = Instant::now();
+        if let Message::Ping(data) = &message {
+            // tungstenite queues the pong by itself, however many wait already.
+            self.count_answer(data.len());
+        }
         Poll::Ready(Ok(Some(message)))
     }
 
@@ -446,14 +486,14 @@ impl Connection {
     fn deadline(&self) -> Instant {
         let silent = self.heard + self.silence;
         match self.timeout {
-            Some(timeout) if self.waiting > 0 => silent.min(self.stalled + timeout),
+            Some(timeout) if self.sending => silent.min(self.stalled + timeout),
             _ => silent,
         }
     }
 
     fn check_patience(&self) -> Result<(), Lost> {
         let now = Instant::now();
-        if let Some(timeout) = self.timeout.filter(|_| self.waiting > 0)
+        if let Some(timeout) = self.timeout.filter(|_| self.sending)
             && now >= self.stalled + timeout
         {
             let time = timeout.as_secs_f64();

@@ -220,10 +220,17 @@ pub trait Client: ObjectSubclass<Type: IsA<gst::Element> + Send + Sync> {
     fn reconnects(&self) -> bool;
     /// There is a connection, or none any more.
     fn on_connection(&self, connection: Option<&Connection>);
-    /// What is to be sent now, if anything.
-    fn next(&self) -> Option<Vec<Message>>;
+    /// The picture to send now, if there is one.
+    fn next(&self) -> Option<Vec<Message>> {
+        None
+    }
     /// All of that was sent.
-    fn sent(&self);
+    fn sent(&self) {}
+    /// Answers to events, to be sent now. They do not wait until a picture is sent: the
+    /// connection counts them, and reads nothing more while there are too many.
+    fn answers(&self) -> Vec<Message> {
+        Vec::new()
+    }
     /// An event came; whether it is of use.
     fn take(&self, event: &Incoming<'_>) -> bool;
     /// The connection was lost because of what came.
@@ -281,7 +288,7 @@ impl Line {
         })
     }
 
-    /// Has [`Client::next`] be asked.
+    /// Has [`Client::next`] and [`Client::answers`] be asked.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
@@ -378,6 +385,10 @@ impl<C: Client> Session<C> {
 
         let mut sending = false;
         let lost = loop {
+            let answers = with(&self.element, C::answers).unwrap_or_default();
+            if let Err(lost) = connection.answer(answers) {
+                break lost;
+            }
             if !sending && let Some(messages) = with(&self.element, C::next).flatten() {
                 sending = true;
                 if let Err(lost) = connection.send(messages) {
@@ -404,14 +415,14 @@ impl<C: Client> Session<C> {
                             with(element, C::sent);
                             C::SENDS
                         }
-                        Ok(turn) => turn == Turn::Taken,
+                        Ok(turn) => turn == Turn::Received { useful: true },
                         Err(lost) => break lost,
                     };
                     if works && !std::mem::replace(&mut worked, true) {
                         self.tell_well();
                     }
                 }
-                () = self.wake.notified(), if !sending => {}
+                () = self.wake.notified() => {}
             }
         };
         with(&self.element, |client: &C| client.on_connection(None));

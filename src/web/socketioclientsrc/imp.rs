@@ -429,12 +429,9 @@ impl Client for SocketIoClientSrc {
         }
     }
 
-    fn next(&self) -> Option<Vec<Message>> {
-        let answers = std::mem::take(&mut self.inbox().answered);
-        (!answers.is_empty()).then_some(answers)
+    fn answers(&self) -> Vec<Message> {
+        std::mem::take(&mut self.inbox().answered)
     }
-
-    fn sent(&self) {}
 
     fn take(&self, event: &Incoming<'_>) -> bool {
         let (name, camera) = {
