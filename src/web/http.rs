@@ -166,14 +166,18 @@ pub fn gist(body: &str) -> String {
 
 /// On one line, without what terminals obey, and not too long.
 pub fn printable(text: &str) -> String {
-    let words: Vec<_> = text.split_whitespace().collect();
-    let mut text = words.join(" ");
-    text.retain(|c| !c.is_control());
-    if let Some((end, _)) = text.char_indices().nth(MAX_TOLD) {
-        text.truncate(end);
-        text.push('…');
+    // Whoever sends it decides how long it is: no more is copied than is shown.
+    let words = text.split_whitespace().enumerate();
+    let spaced = words.flat_map(|(n, word)| {
+        let space = (n > 0).then_some(' ');
+        space.into_iter().chain(word.chars())
+    });
+    let mut chars = spaced.filter(|c| !c.is_control());
+    let mut shown: String = chars.by_ref().take(MAX_TOLD).collect();
+    if chars.next().is_some() {
+        shown.push('…');
     }
-    text
+    shown
 }
 
 #[cfg(test)]

@@ -71,6 +71,8 @@ const DEFAULT_RECONNECT: bool = true;
 
 /// What every JPEG begins with in base64.
 const BASE64_JPEG: &[u8] = b"/9j/";
+/// How many cameras a warning names, at most.
+const MAX_NAMES: usize = 20;
 /// So many events wait for their answer; more of them are answered before their time.
 const MAX_ANSWERS: usize = 64;
 
@@ -444,7 +446,7 @@ impl Client for SocketIoClientSrc {
             if self.inbox().pictures == 0 && other.is_some_and(|found| found.is_jpeg()) {
                 self.tell_other(&format!(
                     "There are pictures in the event {:?}, and `event` is {name:?}",
-                    event.name
+                    http::printable(event.name)
                 ));
             }
             return false;
@@ -496,7 +498,8 @@ fn without_picture(event: &str, args: &Args<'_>, camera: Option<&str>) -> (Strin
         (Some(object @ Json::Object(entries)), Some(camera)) if object.get(camera).is_none() => {
             let names: Vec<_> = entries
                 .iter()
-                .map(|(name, _)| format!("{name:?}"))
+                .take(MAX_NAMES)
+                .map(|(name, _)| format!("{:?}", http::printable(name)))
                 .collect();
             let names = http::printable(&names.join(", "));
             (
