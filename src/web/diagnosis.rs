@@ -139,6 +139,17 @@ pub async fn no_http(target: &Target, error: http::Error) -> Error {
             };
             Error::Wrong(what)
         }
+        http::Error::HeadTooLong => Error::Wrong(format!(
+            "the head of its HTTP answer is too long: it does not end within {} bytes, the \
+             limit; is there a proxy that adds headers, such as cookies?",
+            http::MAX_HEAD
+        )),
+        http::Error::HeadCut { len } => Error::Unreachable(format!(
+            "it closed the connection inside the head of its HTTP answer, after {len} bytes"
+        )),
+        http::Error::NoStatus(line) => Error::Wrong(format!(
+            "its HTTP answer has no status: it begins with {line:?}"
+        )),
     }
 }
 

@@ -14,12 +14,15 @@ use tokio::{
 use super::client::Target;
 
 /// The longest head of an answer.
-const MAX_HEAD: usize = 16 << 10;
+pub const MAX_HEAD: usize = 16 << 10;
 /// As much of a body as is looked at, and as long as is waited for it.
 const MAX_BODY: usize = 4 << 10;
 const BODY_PATIENCE: Duration = Duration::from_secs(2);
 /// As much of it as is told.
 const MAX_TOLD: usize = 160;
+
+/// What an answer begins with.
+const START: &[u8] = b"HTTP/1.";
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -29,6 +32,14 @@ pub enum Error {
     Closed,
     /// The answer is none of HTTP; its first bytes.
     Foreign(Vec<u8>),
+    /// The head of the answer does not end within [`MAX_HEAD`] bytes.
+    HeadTooLong,
+    /// The other side closed the connection after that many bytes of a head.
+    HeadCut {
+        len: usize,
+    },
+    /// The status line has no status; what it has.
+    NoStatus(String),
 }
 
 impl From<io::Error> for Error {
@@ -61,10 +72,10 @@ impl Answer {
             }
             let room = (MAX_HEAD - bytes.len()) as u64;
             if stream.take(room).read_buf(&mut bytes).await? == 0 {
-                return Err(if bytes.is_empty() {
-                    Error::Closed
-                } else {
-                    Error::Foreign(bytes)
+                return Err(match bytes.len() {
+                    0 => Error::Closed,
+                    len if len >= START.len() => Error::HeadCut { len },
+                    _ => Error::Foreign(bytes),
                 });
             }
         }
@@ -72,21 +83,20 @@ impl Answer {
 
     /// Takes what is there, as soon as it has the whole head.
     fn parse(bytes: &mut Vec<u8>) -> Result<Option<Self>, Error> {
-        const START: &[u8] = b"HTTP/1.";
-        let foreign = |bytes: &[u8]| Err(Error::Foreign(bytes.into()));
         let some = bytes.len().min(START.len());
         if bytes[..some] != START[..some] {
-            return foreign(bytes);
+            return Err(Error::Foreign(bytes.clone()));
         }
         let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
             return match bytes.len() {
-                MAX_HEAD => foreign(bytes),
+                len if len >= MAX_HEAD => Err(Error::HeadTooLong),
                 _ => Ok(None),
             };
         };
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
         let Some(status) = head.get(9..12).and_then(|status| status.parse().ok()) else {
-            return foreign(bytes);
+            let line = head.lines().next().unwrap_or_default();
+            return Err(Error::NoStatus(printable(line)));
         };
         let rest = bytes.split_off(end + 4);
         Ok(Some(Self { status, head, rest }))
@@ -231,13 +241,7 @@ mod tests {
     #[test]
     fn what_is_no_answer() {
         run(async {
-            let long = [b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![b'x'; MAX_HEAD]].concat();
-            for bytes in [
-                &b"SSH-2.0"[..],
-                b"\x15\x03\x01\0\x02\x02\x46",
-                b"HTTP/1.1 ok\r\n\r\n",
-                &long,
-            ] {
+            for bytes in [&b"SSH-2.0"[..], b"\x15\x03\x01\0\x02\x02\x46", b"HTTP"] {
                 let error = answer(&[bytes]).await.expect_err("it is none");
                 assert!(matches!(error, Error::Foreign(_)), "{error:?}");
             }
@@ -249,6 +253,53 @@ mod tests {
                 .expect("an answer");
             assert!(body.len() <= MAX_HEAD);
         });
+    }
+
+    #[test]
+    fn head_without_end_or_status_is_named() {
+        run(async {
+            let head = |tail: usize| [b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![0; tail]].concat();
+            for tail in [MAX_HEAD, 2 * MAX_HEAD] {
+                let error = answer(&[&head(tail)]).await.expect_err("too long");
+                assert!(matches!(error, Error::HeadTooLong), "{error:?}");
+            }
+            let cut = head(100);
+            let error = answer(&[&cut]).await.expect_err("it is cut off");
+            assert!(matches!(error, Error::HeadCut { len } if len == cut.len()));
+
+            for line in ["HTTP/1.1 ok", "HTTP/1.", "HTTP/1.1 \u{1f600}"] {
+                let head = format!("{line}\r\n\r\n");
+                let error = answer(&[head.as_bytes()]).await.expect_err("no status");
+                assert!(
+                    matches!(&error, Error::NoStatus(text) if text == line),
+                    "{error:?}"
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn length_of_a_body_is_never_trusted() {
+        run(async {
+            let flood = vec![b'x'; 1 << 18];
+            for length in [
+                "Content-Length: 1000000000000000000000000000000",
+                "Content-Length: -1",
+                "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff",
+            ] {
+                let head = format!("HTTP/1.1 200 OK\r\n{length}\r\n\r\n");
+                let answer = answer(&[head.as_bytes(), &flood]).await.expect("an answer");
+                assert!(answer.1.len() <= MAX_HEAD, "{length}: {}", answer.1.len());
+            }
+        });
+    }
+
+    #[test]
+    fn printable_text_is_short_whatever_comes() {
+        let words = "a \0".repeat(1 << 20);
+        assert_eq!(printable(&words).chars().count(), MAX_TOLD + 1);
+        assert_eq!(printable(&"x".repeat(MAX_TOLD)).len(), MAX_TOLD);
+        assert_eq!(printable(" \n "), "");
     }
 
     #[test]
