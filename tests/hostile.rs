@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Attacks: peers that send what no honest program would, as much of it as they can.
+//! Hostile peers and bad luck: nothing crashes, and nothing takes memory without limit.
 //!
-//! Each test attacks a real server or receiver over loopback, bounded in time and bytes, and
-//! asserts what the others notice (nothing) and what it costs (little memory). With
+//! Each test attacks a real server, receiver or script over loopback, bounded in time and
+//! bytes, and asserts what the others notice (nothing) and what it costs (little memory). With
 //! `--nocapture` the attacks print their figures.
 
 mod common;
@@ -17,6 +17,8 @@ mod common;
 mod scene;
 
 mod hostile {
+    #[cfg(feature = "web")]
+    mod relay;
     #[cfg(feature = "web")]
     mod web;
     #[cfg(feature = "web")]
