@@ -192,6 +192,7 @@ declare -A pids=() logs=() partial=() exit_status=()
 saved_terminal=
 ending=   # why it ends, once somebody has asked for it
 failure=  # the first error, as a sentence
+disk_full= # whether that is what it says
 asked_at= # when the children were asked to end
 death=INT # what they are sent when this script dies
 patience=4000 # milliseconds that they have for it
@@ -338,9 +339,28 @@ ended() { conclude "$1"; }
 conclude() {
     speaker=${speakers[ERROR]-}
     [[ -z ${messages[ERROR]-} ]] || fail "${messages[ERROR]}" ''
-    if ((exit_status[$1])) && [[ -z $ending$failure ]]; then
-        failure="$1 failed with status ${exit_status[$1]}; it last said: $last_line"
-    fi
+    # A crash counts also when the end was asked for already.
+    ((exit_status[$1])) && [[ -z $failure ]] || return 0
+    describe_end "$1"
+    [[ -n $ending && -z $crash ]] || failure="$text; it last said: $last_line"
+    [[ -z $crash ]] || ending=
+}
+
+# describe_end NAME: sets `text` to how a child failed, and `crash` to the signal if a fault
+# of its own killed it.
+describe_end() {
+    local status=${exit_status[$1]} signal=
+    ((status <= 128)) || signal=$(kill -l "$status" 2>/dev/null) || :
+    text="$1 failed with status $status${signal:+ (SIG$signal)}"
+    crash=
+    case $signal in
+        SEGV | ABRT | BUS | ILL | FPE | TRAP | SYS)
+            crash=$signal
+            text+=": it crashed, which is a bug. For a backtrace put 'gdb -batch -ex run -ex bt --args' before gst-launch-1.0 in the line printed above"
+            ;;
+        KILL) text+=": it was killed; when memory runs out the system does that, and 'dmesg' names it" ;;
+        XFSZ) text+=': a file has reached the size limit (ulimit -f)' ;;
+    esac
 }
 
 # ---- display ----------------------------------------------------------------
@@ -356,7 +376,7 @@ have_display() {
         no_display='there is no display (DISPLAY and WAYLAND_DISPLAY are not set)'
         return 1
     fi
-    start display gst-launch-1.0 ximagesrc endx=1 endy=1 ! 'video/x-raw,framerate=1/1' ! fakesink
+    start display gst-launch-1.0 -f ximagesrc endx=1 endy=1 ! 'video/x-raw,framerate=1/1' ! fakesink
     log=${logs[display]}
     unset 'logs[display]' # nobody needs to follow it
     # A display behind a dead connection never answers.
@@ -397,7 +417,8 @@ shell_line() {
 launch() {
     say "GST_PLUGIN_PATH=$(shell_line "$GST_PLUGIN_PATH") $(shell_line gst-launch-1.0 "${gst[@]}")"
     [[ -z $dry_run ]] || exit 0
-    start gst-launch-1.0 gst-launch-1.0 "${gst[@]}" </dev/null
+    # -f: its own handler would catch a crash and spin for ever.
+    start gst-launch-1.0 gst-launch-1.0 -f "${gst[@]}" </dev/null
     ! own_keyboard || say 'q or Ctrl-C ends it.'
 }
 
@@ -539,6 +560,9 @@ explain() {
             failure="GStreamer does not find our plugin in $plugin_dir; run pipelines/setup.sh" ;;
         *'no element '*)
             failure="GStreamer has $message here; run pipelines/setup.sh" ;;
+        *'No space left on the resource'*)
+            disk_full=yes
+            failure='the disk is full' ;;
         *'is busy'* | *'Device or resource busy'*)
             failure="$input is in use by another program; close that one first" ;;
         *'Could not determine type of stream'* | *'no playable streams'* | *'Stream contains no data'* | \

@@ -88,10 +88,10 @@ origin=$(printf '%s-%04x' "${HOSTNAME%%.*}" $((SRANDOM & 0xffff)))
 greet() {
     local n written
     [[ -z $config ]] || return 0
-    printf '%s\n' "hello $key $origin" >"$scratch/line"
+    printf '%s\n' "hello $key $origin" >"$scratch/line" || die "'$scratch/line' cannot be written: is the disk full?"
     for n in "${!ways[@]}"; do
         write_configuration "hello$n" client '' "$(quoted "${ways[n]}")"
-        start "hello$n" gst-launch-1.0 -q multifilesrc "location=$scratch/line" loop=true ! \
+        start "hello$n" gst-launch-1.0 -f -q multifilesrc "location=$scratch/line" loop=true ! \
             identity "datarate=$(stat --format=%s "$scratch/line")" ! \
             zenohsink "config=$written" "$(property key-expr "$key/$hello")" "${sample[@]}" \
                 priority=7 congestion-control=drop </dev/null

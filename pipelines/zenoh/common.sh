@@ -185,7 +185,7 @@ write_configuration() {
     else
         a_scratch
         written=$scratch/$1.json5
-        configuration "${@:2}" >"$written"
+        configuration "${@:2}" >"$written" || die "'$written' cannot be written: is the disk full?"
     fi
 }
 
@@ -256,7 +256,7 @@ knock() {
     greeted[$1]=
     look_at_clock
     knocked[$1]=$now
-    start "knock$1" gst-launch-1.0 zenohsrc "config=$written" "$(property key-expr "$said_at")" \
+    start "knock$1" gst-launch-1.0 -f zenohsrc "config=$written" "$(property key-expr "$said_at")" \
         apply-buffer-meta=false ! fdsink </dev/null
 }
 
@@ -375,7 +375,10 @@ cannot_start() {
 again= # whether it is to begin again then
 over=  # whether it has ended for good
 ended() {
-    [[ $1 == gst-launch-1.0 ]] || return 0
+    if [[ $1 != gst-launch-1.0 ]]; then
+        ended_beside "$1"
+        return
+    fi
     if [[ -n $again && -z $ending$failure ]]; then
         again=
         begin
@@ -384,6 +387,18 @@ ended() {
         conclude "$1"
         signal_children TERM
     fi
+}
+
+# ended_beside NAME: of those who knock or say hello, a crash is reported. Who knocks is
+# started again after some seconds.
+ended_beside() {
+    local text crash
+    ((exit_status[$1])) && [[ -z $ending$failure$over ]] || return 0
+    describe_end "$1"
+    case $1 in
+        knock*) [[ -z $crash ]] || states[${1#knock}]="cannot be asked: gst-launch-1.0 crashed there (SIG$crash)" ;;
+        hello*) complain "warning: $text. Edges that look for cameras do not find $key any more" ;;
+    esac
 }
 
 # Somebody will knock again.

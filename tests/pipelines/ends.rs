@@ -5,7 +5,7 @@
 use std::{fs, io::Write, path::Path};
 
 use super::{
-    script::{Display, processes, script},
+    script::{Display, Running, processes, script},
     video::{clip, frames, fresh, size},
 };
 use crate::common::sender::{Port, eventually};
@@ -130,6 +130,43 @@ fn a_signal_ends_it_and_leaves_nothing() {
     }
     server.signal("TERM");
     server.finish();
+}
+
+/// gst-launch-1.0 has a handler of its own that catches a crash and spins.
+#[test]
+fn crashed_pipeline_is_reported_with_its_signal() {
+    let crash = |mut running: Running, signal: &str| {
+        running.expect("frames/s");
+        running.signal_pipeline(signal);
+        expect_crash(running, signal);
+    };
+    for signal in ["SEGV", "ABRT", "BUS"] {
+        let mut server = script("serve", &["--port", "0", "test"]).start();
+        let watcher = script("watch", &["--no-display", &server.address()]).start();
+        crash(watcher, signal);
+        crash(server, signal);
+    }
+}
+
+#[test]
+fn crash_while_the_script_ends_is_reported() {
+    let mut server = script("serve", &["--port", "0", "test"]).start();
+    server.expect("frames/s");
+    // It cannot end before the crash.
+    server.signal_pipeline("STOP");
+    server.signal("TERM");
+    server.signal_pipeline("SEGV");
+    server.signal_pipeline("CONT");
+    expect_crash(server, "SEGV");
+}
+
+#[track_caller]
+fn expect_crash(running: Running, signal: &str) {
+    let (status, output) = running.wait();
+    assert_eq!(status.code(), Some(1), "{output}");
+    for part in [&format!("(SIG{signal}): it crashed"), "gdb -batch"] {
+        assert!(output.contains(part), "{part}: {output}");
+    }
 }
 
 /// Even the signal that a script cannot answer ends what it has started.

@@ -134,12 +134,18 @@ impl Running {
     /// Ends the pipeline that the script runs, as the kernel does when memory is short.
     #[track_caller]
     pub fn kill_pipeline(&self) {
+        self.signal_pipeline("KILL");
+    }
+
+    /// Sends a signal to the one pipeline that the script runs.
+    #[track_caller]
+    pub fn signal_pipeline(&self, signal: &str) {
         let mut pipelines = processes(&self.mark);
         pipelines.retain(|(_, line)| line.starts_with("gst-launch-1.0 "));
         let [(id, _)] = pipelines[..] else {
             panic!("one pipeline: {pipelines:?}");
         };
-        kill(id, "KILL");
+        kill(id, signal);
     }
 
     /// How it has ended, which leaves nothing running, and its whole output.
