@@ -14,8 +14,9 @@ Usage: pipelines/$me [OPTION...] [HOST[:PORT]] [FILE]
 Records the stream that HOST serves (default localhost:$default_port) into FILE (default:
 named by date and time, .b64jpeg). Waits for a server that is not there yet, or has
 gone, and then goes on in the same file. No picture is encoded again, and only whole
-frames are written, in the default framing, so the file always plays: with
-pipelines/replay.sh, or any GStreamer player that has the plugin.
+frames are kept, in the default framing, so the file always plays: with
+pipelines/replay.sh, or any GStreamer player that has the plugin. When the disk is full
+it ends, and what there is of the last frame is cut off.
 
   --force       write over FILE if it exists
 $receiver_options
@@ -54,9 +55,42 @@ hello="Recording $input to '$file'."
 heard_more() { heard_connection "$2" || :; }
 launch
 follow
-if [[ -s $file ]]; then
-    say "'$file' has $(stat -c %s -- "$file") bytes; play it with pipelines/replay.sh."
-elif [[ -z $force ]]; then
-    rm -f -- "$file"
+
+# Cuts off the last frame of the file if it is not whole. Sets `whole` to what is left, in
+# words, or to nothing if that could not be found out.
+torn=() # the number of the torn frame, and where it begins
+cut_torn_frame() {
+    local cause=$failure end=$ending
+    failure='' ending='' asked_at='' torn=() whole=''
+    heard() {
+        [[ ! $2 =~ rame\ ([0-9]+)\ at\ byte\ ([0-9]+):\ the\ stream\ ended\ inside ]] || torn=("${BASH_REMATCH[@]:1}")
+    }
+    ended() { :; }
+    start check gst-launch-1.0 -f -m filesrc "$(property location "$file")" ! \
+        b64jpegdepay header=be32 payload=base64 ! fakesink </dev/null
+    follow
+    if ((exit_status[check] == 0)) && [[ -z $ending ]]; then
+        if ((${#torn[@]} == 0)); then
+            whole='whole frames'
+        elif truncate -s "${torn[1]}" -- "$file"; then
+            whole="${torn[0]} whole frames"
+        fi
+    fi
+    failure=$cause ending=$end
+}
+
+whole='whole frames'
+if [[ -s $file ]] && { [[ -n $failure ]] || ((exit_status[gst-launch-1.0])); }; then
+    cut_torn_frame
+    [[ -n $whole ]] || complain "warning: the last frame of '$file' may be cut off; players skip it"
 fi
+contents=
+[[ ! -s $file ]] || contents="'$file' has ${whole:-frames} in $(stat -c %s -- "$file") bytes; play it with pipelines/replay.sh"
+if [[ -z $contents ]]; then
+    [[ -n $force ]] || rm -f -- "$file"
+    contents="'$file' is empty"
+elif [[ -z $disk_full ]]; then
+    say "$contents."
+fi
+[[ -z $disk_full ]] || failure="the disk is full: $contents"
 received

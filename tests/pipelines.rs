@@ -6,6 +6,7 @@
 mod common;
 
 mod pipelines {
+    mod disk;
     mod ends;
     mod script;
     mod streams;
