@@ -854,6 +854,19 @@ heard_clients() {
 
 unset token    # who watches has to know it; there may be an empty one
 certificate=() # and its key, if what is served is to be encrypted
+per_address=   # connections that one address may have
+
+guard_options="  --per-address N  let one address have no more than N connections at a time (default
+                250); 0 for any number, as behind a proxy, from whose address all come"
+
+# guard_option WORD...: takes an option that limits who watches; fails if the first word is
+# none. `taken` is how many words it was.
+guard_option() {
+    case $1 in
+        --per-address) value_of "$@" && number --per-address "$value" 0 4294967295 && per_address=$value ;;
+        *) return 1 ;;
+    esac
+}
 
 # Sets `guards`, properties of a server, to what these say, and `scheme` and `query` for
 # its URLs.
@@ -867,6 +880,7 @@ guard_page() {
         guards+=("$(property token "$token")")
         query=token=$(percent_encode "$token")
     fi
+    [[ -z $per_address ]] || guards+=("max-connections-per-address=$per_address")
     if ((${#certificate[@]})); then
         readable_file "${certificate[0]}"
         readable_file "${certificate[1]}"

@@ -33,8 +33,10 @@ $router_option
   --host H      the address to serve at: 127.0.0.1 (default), only this machine;
                 0.0.0.0 or ::, every address it has
   --token T     who watches in a browser has to know it. With --host a random one is made
-                unless one is given; '' lets everybody in.
+                unless one is given; '' lets everybody in who opens the page by an IP
+                address or a local name such as edge.local.
   --web-tls CERT KEY  encrypt the page, with this certificate chain and its key
+$guard_options
 $network_options
 $common_options
 
@@ -61,7 +63,7 @@ while (($#)); do
             certificate=("$2" "$3")
             shift 3
             ;;
-        -?*) network_option "$@" || common_option "$@"; shift "$taken" ;;
+        -?*) network_option "$@" || guard_option "$@" || common_option "$@"; shift "$taken" ;;
         *) usage_error "'$1' is too much: where the pictures come from is said with --connect or --router" ;;
     esac
 done

@@ -26,9 +26,11 @@ $source_options
                 0.0.0.0 or ::, every address it has
   --port P      the port (default $default_web_port); with one source, 0 picks a free one
   --token T     who watches has to know it. With --host a random one is made unless one
-                is given; '' lets everybody in. Whoever has an account on this machine
+                is given; '' lets everybody in who opens the page by an IP address or a
+                local name such as camera.local. Whoever has an account on this machine
                 can see it among the processes.
   --tls CERT KEY  encrypt, with this certificate chain and its key, in PEM format
+$guard_options
 $listen_options
 $common_options
 
@@ -51,7 +53,7 @@ while (($#)); do
             certificate=("$2" "$3")
             shift 3
             ;;
-        -?*) source_option "$@" || listen_option "$@" || common_option "$@"; shift "$taken" ;;
+        -?*) source_option "$@" || guard_option "$@" || listen_option "$@" || common_option "$@"; shift "$taken" ;;
         *) sources+=("$1") && shift ;;
     esac
 done

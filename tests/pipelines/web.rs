@@ -25,6 +25,7 @@ fn get(url: &str, options: &[&str]) -> (u16, Vec<u8>) {
     curl.args(["--silent", "--write-out", "%{stderr}%{http_code}"]);
     curl.args(["--max-time", &PATIENCE.as_secs().to_string()]);
     let output = curl.args(options).arg(url).output().expect("curl");
+    // 000 if there is no answer at all.
     let status = String::from_utf8(output.stderr).expect("UTF-8");
     (status.parse().expect("a status"), output.stdout)
 }
@@ -104,6 +105,24 @@ fn a_page_and_what_is_beside_it() {
     curl.kill().expect("it runs");
     curl.wait().expect("it ends");
     web.expect("left (0 viewers)");
+    assert!(web.interrupt().contains("Stopped."));
+}
+
+#[test]
+fn web_per_address_refuses_one_connection_more() {
+    let mut web = script("web", &["--port", "0", "--per-address", "1", "test"]).start();
+    let (address, _) = web.page();
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--output", "/dev/null"]);
+    let curl = curl.arg(format!("{address}/stream.mjpg")).spawn();
+    let mut curl = curl.expect("curl");
+    web.expect("watches stream.mjpg (1 viewer)");
+    let status = || get(&format!("{address}/snapshot.jpg"), &[]).0;
+    assert_eq!(status(), 0, "no answer");
+    curl.kill().expect("it runs");
+    curl.wait().expect("it ends");
+    web.expect("left (0 viewers)");
+    eventually("there is room again", || (status() == 200).then_some(()));
     assert!(web.interrupt().contains("Stopped."));
 }
 
