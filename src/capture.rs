@@ -5,17 +5,23 @@
 
 use std::{
     collections::VecDeque,
+    ops::ControlFlow,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use gst::prelude::*;
 use once_cell::sync::Lazy;
 
-use crate::clock;
+use crate::{clock, wire::jpeg};
 
 /// Caps of a time since 1970, for [`gst::ReferenceTimestampMeta`].
 static UNIX_TIME_CAPS: Lazy<gst::Caps> =
     Lazy::new(|| gst::Caps::new_empty_simple("timestamp/x-unix"));
+
+/// 2000-01-01 00:00 UTC in nanoseconds since 1970.
+const YEAR_2000: u64 = 946_684_800 * 1_000_000_000;
+/// How far the clock of a sender may be ahead of ours.
+const MAX_AHEAD: u64 = 24 * 3600 * 1_000_000_000;
 
 /// Nanoseconds since 1970 on this machine's clock.
 pub fn now() -> u64 {
@@ -26,25 +32,66 @@ pub fn now() -> u64 {
         .unwrap_or(0)
 }
 
-/// When a picture that `element` has received was captured, in nanoseconds since 1970:
-/// what it says itself, or its running time on the wall clock, or now.
+/// When a picture was captured, in nanoseconds since 1970.
+///
+/// A time that somebody else wrote, in a picture or in a meta, becomes one only by
+/// [`received`](Self::received), which refuses what cannot be right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CaptureTime(u64);
+
+impl CaptureTime {
+    /// Takes a time that was received, unless it is before 2000 or more than a day in the
+    /// future.
+    pub fn received(unix_ns: u64) -> Option<Self> {
+        Self::check(unix_ns, now())
+    }
+
+    fn check(unix_ns: u64, now: u64) -> Option<Self> {
+        let latest = now.saturating_add(MAX_AHEAD);
+        let plausible = YEAR_2000..=latest.min(gst::ClockTime::MAX.nseconds());
+        plausible.contains(&unix_ns).then_some(Self(unix_ns))
+    }
+
+    /// So long ago by this machine's clock.
+    fn ago(age: u64) -> Self {
+        let latest = gst::ClockTime::MAX.nseconds();
+        Self(now().saturating_sub(age).min(latest))
+    }
+
+    /// Nanoseconds since 1970.
+    pub fn unix_ns(self) -> u64 {
+        self.0
+    }
+}
+
+/// When a picture that `element` has received was captured: what its meta says, or its
+/// running time on the wall clock, or now.
 pub fn time_of(
     element: &impl IsA<gst::Element>,
     segment: &gst::Segment,
     buffer: &gst::BufferRef,
-) -> u64 {
+) -> CaptureTime {
     meta(buffer).unwrap_or_else(|| {
         let age = age(element, segment, buffer).map_or(0, gst::ClockTime::nseconds);
-        now().saturating_sub(age)
+        CaptureTime::ago(age)
     })
 }
 
-/// What the picture says itself.
-fn meta(buffer: &gst::BufferRef) -> Option<u64> {
+/// The first plausible time in the buffer's metas.
+fn meta(buffer: &gst::BufferRef) -> Option<CaptureTime> {
     buffer
         .iter_meta::<gst::ReferenceTimestampMeta>()
-        .find(|meta| meta.reference().can_intersect(&UNIX_TIME_CAPS))
-        .map(|meta| meta.timestamp().nseconds())
+        .filter(|meta| is_unix_time(meta))
+        .find_map(|meta| {
+            // `meta.timestamp()` panics if the element that wrote it left it undefined.
+            // SAFETY: the pointer is valid for as long as `meta` is.
+            let unix_ns = unsafe { (*meta.as_ptr()).timestamp };
+            CaptureTime::received(unix_ns)
+        })
+}
+
+fn is_unix_time(meta: &gst::ReferenceTimestampMeta) -> bool {
+    meta.reference().can_intersect(&UNIX_TIME_CAPS)
 }
 
 /// How long ago a picture was due; nothing if it is due later, as when a file is read
@@ -60,43 +107,69 @@ fn age(
     now.checked_sub(due)
 }
 
-/// Tells downstream when a picture was captured, in nanoseconds since 1970, unless that is
-/// told already.
-pub fn add_meta(buffer: &mut gst::BufferRef, time: u64) {
+/// Adds a meta with the capture time, unless there is one with a plausible time already.
+/// One with an implausible time is replaced.
+pub fn add_meta(buffer: &mut gst::BufferRef, time: CaptureTime) {
     if meta(buffer).is_some() {
         return;
     }
-    let time = gst::ClockTime::from_nseconds(time);
+    buffer.foreach_meta_mut(|mut meta| {
+        let implausible = meta
+            .downcast_ref::<gst::ReferenceTimestampMeta>()
+            .is_some_and(|meta| is_unix_time(meta));
+        ControlFlow::Continue(match implausible {
+            true => gst::buffer::BufferMetaForeachAction::Remove,
+            false => gst::buffer::BufferMetaForeachAction::Keep,
+        })
+    });
+    // Never the value that is no time: see the check.
+    let time = gst::ClockTime::from_nseconds(time.0);
     gst::ReferenceTimestampMeta::add(buffer, &UNIX_TIME_CAPS, time, None);
 }
 
-/// How long the newest pictures took from their capture to their arrival.
+/// How long the newest pictures took from their capture to their arrival, and how many
+/// capture times were ignored.
 ///
-/// The first is told by the sender's clock and the second by ours: between machines whose
+/// The capture is timed by the sender's clock and the arrival by ours: between machines whose
 /// clocks differ, every delay is wrong by that difference, and may be negative.
 #[derive(Debug, Default, Clone)]
-pub struct Delays(VecDeque<i64>);
+pub struct Delays {
+    newest: VecDeque<i64>,
+    ignored: u64,
+}
 
 impl Delays {
     /// So many are kept: ten seconds of most cameras.
     const NEWEST: usize = 256;
 
-    /// Counts a picture that was captured at `captured` and has arrived at `arrived`,
-    /// both in nanoseconds since 1970.
-    pub fn add(&mut self, captured: u64, arrived: u64) {
-        if self.0.len() == Self::NEWEST {
-            self.0.pop_front();
+    /// The capture time in a received picture, if it is plausible. Counts one that is not, or
+    /// is no number: it is ignored.
+    pub fn judge(&mut self, info: &jpeg::Info) -> Option<CaptureTime> {
+        let time = info.capture_time.and_then(CaptureTime::received);
+        if time.is_none() && (info.capture_time.is_some() || info.bad_capture_time) {
+            self.ignored += 1;
         }
-        self.0.push_back(arrived.wrapping_sub(captured) as i64);
+        time
     }
 
-    /// Adds what there is to tell, in nanoseconds, to what `stats` tells.
+    /// Adds the delay of a picture that has arrived at `arrived`, in nanoseconds since 1970.
+    pub fn add(&mut self, captured: CaptureTime, arrived: u64) {
+        if self.newest.len() == Self::NEWEST {
+            self.newest.pop_front();
+        }
+        let delay = arrived.wrapping_sub(captured.0) as i64;
+        self.newest.push_back(delay);
+    }
+
+    /// Adds the delays, in nanoseconds and if there are any, and the count of ignored capture
+    /// times to `stats`.
     pub fn tell(&self, stats: &mut gst::StructureRef) {
-        let Some(&last) = self.0.back() else {
+        stats.set("capture-times-ignored", self.ignored);
+        let mut sorted: Vec<_> = self.newest.iter().copied().collect();
+        sorted.sort_unstable();
+        let Some(last) = self.newest.back() else {
             return;
         };
-        let mut sorted: Vec<_> = self.0.iter().copied().collect();
-        sorted.sort_unstable();
         stats.set("delay-last", last);
         stats.set("delay-median", sorted[sorted.len() / 2]);
         stats.set("delay-p99", sorted[sorted.len() * 99 / 100]);
@@ -123,10 +196,10 @@ mod tests {
         gst::init().expect("GStreamer starts");
         let mut delays = Delays::default();
         assert_eq!(told(&delays), None);
-        delays.add(1_000, 1_007);
+        delays.add(CaptureTime(1_000), 1_007);
         assert_eq!(told(&delays), Some([7, 7, 7]));
         for delay in (0..1_000).rev() {
-            delays.add(5_000, 5_000 + delay);
+            delays.add(CaptureTime(5_000), 5_000 + delay);
         }
         assert_eq!(told(&delays), Some([0, 128, 253]));
     }
@@ -135,9 +208,97 @@ mod tests {
     fn a_clock_that_is_ahead() {
         gst::init().expect("GStreamer starts");
         let mut delays = Delays::default();
-        delays.add(2_000, 500);
+        delays.add(CaptureTime(2_000), 500);
         assert_eq!(told(&delays), Some([-1_500; 3]));
-        delays.add(u64::MAX, 0);
+        delays.add(CaptureTime(u64::MAX), 0);
         assert_eq!(told(&delays), Some([1, 1, 1]));
+    }
+
+    const DAY: u64 = 24 * 3600 * 1_000_000_000;
+
+    #[test]
+    fn received_time_before_2000_or_a_day_ahead_is_refused() {
+        let now = now();
+        assert!(now > YEAR_2000, "the clock of this machine is wrong");
+        for time in [YEAR_2000, now - DAY, now, now + DAY] {
+            assert_eq!(CaptureTime::check(time, now), Some(CaptureTime(time)));
+        }
+        for time in [
+            0,
+            YEAR_2000 - 1,
+            now + DAY + 1,
+            i64::MAX as u64,
+            9_999_999_999_999_999_999,
+            u64::MAX - 1,
+            u64::MAX,
+        ] {
+            assert_eq!(CaptureTime::check(time, now), None, "{time}");
+        }
+        assert_eq!(
+            CaptureTime::check(u64::MAX, u64::MAX),
+            None,
+            "it is no time to GStreamer"
+        );
+    }
+
+    #[test]
+    fn implausible_or_unreadable_stamps_are_counted() {
+        gst::init().expect("GStreamer starts");
+        let mut delays = Delays::default();
+        let mut judge = |capture_time, bad_capture_time| {
+            let time = delays.judge(&jpeg::Info {
+                capture_time,
+                bad_capture_time,
+                ..Default::default()
+            });
+            let mut stats = gst::Structure::new_empty("stats");
+            delays.tell(&mut stats);
+            assert!(!stats.has_field("delay-last"));
+            (
+                time,
+                stats.get::<u64>("capture-times-ignored").expect("a count"),
+            )
+        };
+        let good = now();
+        assert_eq!(judge(None, false), (None, 0));
+        assert_eq!(judge(Some(good), false), (Some(CaptureTime(good)), 0));
+        assert_eq!(judge(Some(u64::MAX), false), (None, 1));
+        assert_eq!(judge(None, true), (None, 2));
+        assert_eq!(judge(Some(0), true), (None, 3), "one picture counts once");
+        assert_eq!(judge(Some(good), true), (Some(CaptureTime(good)), 3));
+    }
+
+    /// The times in the metas of a buffer, after a capture time was added.
+    fn metas_after_adding(time: CaptureTime, before: &[(&str, u64)]) -> Vec<u64> {
+        gst::init().expect("GStreamer starts");
+        let mut buffer = gst::Buffer::new();
+        let buffer = buffer.get_mut().expect("the only reference");
+        for (caps, time) in before {
+            let caps: gst::Caps = caps.parse().expect("caps");
+            let time = gst::ClockTime::from_nseconds(*time);
+            gst::ReferenceTimestampMeta::add(buffer, &caps, time, None);
+        }
+        add_meta(buffer, time);
+        let metas = buffer.iter_meta::<gst::ReferenceTimestampMeta>();
+        metas.map(|meta| meta.timestamp().nseconds()).collect()
+    }
+
+    #[test]
+    fn meta_with_implausible_time_is_replaced() {
+        let (time, other) = (CaptureTime(now()), now() - 1);
+        assert_eq!(metas_after_adding(time, &[]), [time.0]);
+        let unix = "timestamp/x-unix";
+        for bad in [0, u64::MAX - 1] {
+            assert_eq!(metas_after_adding(time, &[(unix, bad)]), [time.0]);
+            let both = [(unix, bad), (unix, other)];
+            assert_eq!(
+                metas_after_adding(time, &both),
+                [bad, other],
+                "the good one is kept"
+            );
+        }
+        assert_eq!(metas_after_adding(time, &[(unix, other)]), [other]);
+        let ntp = [("timestamp/x-ntp", 7)];
+        assert_eq!(metas_after_adding(time, &ntp), [7, time.0], "another clock");
     }
 }

@@ -17,6 +17,10 @@ mod common;
 mod scene;
 
 mod hostile {
+    use crate::common::wire;
+
+    mod pictures;
+    mod receivers;
     #[cfg(feature = "web")]
     mod relay;
     #[cfg(feature = "web")]

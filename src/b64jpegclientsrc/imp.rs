@@ -394,16 +394,14 @@ impl B64JpegClientSrc {
         if std::mem::take(&mut session.discont) {
             output.set_flags(gst::BufferFlags::DISCONT);
         }
-        if let Some(time) = info.capture_time {
-            capture::add_meta(output, time);
-        }
         {
             let counts = &mut *self.counts();
-            // What came in was counted when it was read.
-            counts.stats.frame(0, output.size());
-            if let Some(time) = info.capture_time {
+            if let Some(time) = counts.delays.judge(&info) {
+                capture::add_meta(output, time);
                 counts.delays.add(time, capture::now());
             }
+            // What came in was counted when it was read.
+            counts.stats.frame(0, output.size());
             self.follow(session, counts);
         }
         session.backoff.reset();

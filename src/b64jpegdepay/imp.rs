@@ -311,7 +311,7 @@ fn take(
     info: jpeg::Info,
 ) -> Outcome {
     let output = buffer.get_mut().expect("nobody else has it yet");
-    if let Some(time) = info.capture_time {
+    if let Some(time) = state.delays.judge(&info) {
         capture::add_meta(output, time);
         if state.live == Some(true) {
             state.delays.add(time, capture::now());

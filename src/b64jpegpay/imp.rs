@@ -83,7 +83,7 @@ impl B64JpegPay {
         if capture_time {
             let obj = self.obj();
             let time = capture::time_of(&*obj, &obj.segment(), input);
-            picture = picture.captured_at(time);
+            picture = picture.captured_at(time.unix_ns());
         }
 
         let mut output = gst::Buffer::with_size(picture.wire_len(framing)?)

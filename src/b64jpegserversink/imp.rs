@@ -420,7 +420,7 @@ impl B64JpegServerSink {
         if capture_time {
             let obj = self.obj();
             let time = capture::time_of(&*obj, &obj.segment(), input);
-            picture = picture.captured_at(time);
+            picture = picture.captured_at(time.unix_ns());
         }
         let len = picture.wire_len(framing)?;
         if server.clients() > 0 {

@@ -11,7 +11,9 @@
 //! With `capture-time` and `origin` it stamps the pictures that go out with the time of
 //! their capture and with who sends them, in JPEG comments that decoders skip. On arrival it
 //! tells the time downstream (`GstReferenceTimestampMeta`), and in `stats` whose pictures
-//! come and how old they are.
+//! come and how old they are. A time before 2000 or more than a day in the future is counted
+//! (`capture-times-ignored`) and ignored: with `capture-time` such a picture is stamped anew, in
+//! front of the old stamp, as one without a stamp is.
 //!
 //! Where two senders use one stream, only the pictures of the one pass who came first, until
 //! nothing of it has come for `origin-timeout`. A warning names both. Pictures without a name
@@ -44,7 +46,7 @@ use once_cell::sync::Lazy;
 
 use super::turn::{Stranger, Turn};
 use crate::{
-    capture::{self, Delays},
+    capture::{self, CaptureTime, Delays},
     clock, picture,
     sender::{self, DEFAULT_CAPTURE_TIME},
     stats::{self, Stats},
@@ -222,35 +224,39 @@ impl JpegCheck {
     /// A picture as it goes out.
     fn take(&self, input: gst::Buffer, info: jpeg::Info) -> gst::Buffer {
         self.announce(info.size);
-        let (capture_time, origin, discont) = {
+        let (captured, capture_time, origin, discont) = {
             let state = &mut *self.state();
+            let captured = state.delays.judge(&info);
+            if let Some(time) = captured {
+                state.delays.add(time, capture::now());
+            }
             let discont = std::mem::take(&mut state.discont);
-            (state.capture_time, state.origin.clone(), discont)
+            (captured, state.capture_time, state.origin.clone(), discont)
         };
         let len = input.size();
         // When it was captured is known best to who stamped it first.
-        let stamp = (capture_time && info.capture_time.is_none()).then(|| {
+        let stamp = (capture_time && captured.is_none()).then(|| {
             let segment = self.sink_pad.sticky_event::<gst::event::Segment>(0);
             let segment = segment.map_or_else(gst::Segment::new, |event| event.segment().clone());
             capture::time_of(&*self.obj(), &segment, &input)
         });
         let mut buffer = match (stamp, &origin) {
             (None, None) => input,
-            _ => picture::stamped(&input, jpeg::stamps(stamp, origin.as_ref())),
+            _ => {
+                let time = stamp.map(CaptureTime::unix_ns);
+                picture::stamped(&input, jpeg::stamps(time, origin.as_ref()))
+            }
         };
         if discont {
             buffer.make_mut().set_flags(gst::BufferFlags::DISCONT);
         }
-        if let Some(time) = info.capture_time.or(stamp) {
+        if let Some(time) = captured.or(stamp) {
             capture::add_meta(buffer.make_mut(), time);
         }
         gst::log!(CAT, imp = self, "{buffer:?}");
 
         let state = &mut *self.state();
         state.stats.frame(len, buffer.size());
-        if let Some(time) = info.capture_time {
-            state.delays.add(time, capture::now());
-        }
         buffer
     }
 

@@ -89,8 +89,14 @@ pub struct Info {
     /// Width and height in pixels.
     pub size: Option<(u16, u16)>,
     /// The time of capture in nanoseconds since 1970, if the sender stamped the picture:
-    /// a comment segment, `b64jpeg capture-time-unix-ns=` and 19 digits.
+    /// a comment segment, `b64jpeg capture-time-unix-ns=` and 1 to 19 digits. The first such
+    /// comment counts.
+    ///
+    /// It is any number that the sender chose: check it against a clock before use.
     pub capture_time: Option<u64>,
+    /// Whether a capture-time comment before that one holds something other than 1 to 19
+    /// digits.
+    pub bad_capture_time: bool,
 }
 
 impl Info {
@@ -112,7 +118,12 @@ impl Info {
                     let height = u16::from_be_bytes([h1, h0]);
                     info.size = Some((width, height)).filter(|_| width > 0 && height > 0);
                 }
-                text if marker == COM => info.capture_time = info.capture_time.or(stamped(text)),
+                text if marker == COM && info.capture_time.is_none() => {
+                    if let Some(digits) = text.strip_prefix(STAMP_KEY) {
+                        info.capture_time = decimal(digits);
+                        info.bad_capture_time |= info.capture_time.is_none();
+                    }
+                }
                 _ => {}
             }
         }
@@ -202,10 +213,15 @@ pub(super) fn stamp(unix_ns: u64) -> [u8; STAMP_LEN] {
     stamp
 }
 
-/// The time in a capture-time comment.
-fn stamped(text: &[u8]) -> Option<u64> {
-    let digits = text.strip_prefix(STAMP_KEY)?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+/// The number that 1 to 19 ASCII digits say. 19 digits always fit into a `u64`.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if !(1..=STAMP_DIGITS).contains(&digits.len()) {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, byte| {
+        let digit = char::from(*byte).to_digit(10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
 }
 
 /// The text of an origin comment, before the name.
@@ -437,5 +453,51 @@ mod tests {
             Info::of(&stamp(u64::MAX)).capture_time,
             Some(9_999_999_999_999_999_999)
         );
+    }
+
+    #[test]
+    fn capture_time_other_than_1_to_19_digits_is_not_read() {
+        let commented = |text: &[u8]| {
+            let text = [STAMP_KEY, text].concat();
+            let len = (text.len() as u16 + 2).to_be_bytes();
+            [b"\xff\xd8\xff\xfe", &len[..], &text].concat()
+        };
+        let read = |text: &[u8]| {
+            let info = Info::of(&[&commented(text), &JPEG[2..]].concat());
+            assert_eq!(info.size, Some((800, 450)));
+            (info.capture_time, info.bad_capture_time)
+        };
+        assert_eq!(read(b"5"), (Some(5), false));
+        assert_eq!(
+            read(b"9999999999999999999"),
+            (Some(9_999_999_999_999_999_999), false)
+        );
+        for text in [
+            &b""[..],
+            b"+5",
+            b"-5",
+            b" 5",
+            b"5 ",
+            b"5\n",
+            b"5\0",
+            b"0x5",
+            b"5.0",
+            b"18446744073709551615",
+            b"00000000000000000005",
+            b"\xff\xfe5",
+            "\u{665}".as_bytes(),
+        ] {
+            assert_eq!(read(text), (None, true), "{}", text.escape_ascii());
+        }
+
+        // A number behind it is read all the same; what follows a number does not matter.
+        let both = |first, second| {
+            let jpeg = [&commented(first), &commented(second)[2..], &JPEG[2..]].concat();
+            let info = Info::of(&jpeg);
+            (info.capture_time, info.bad_capture_time)
+        };
+        assert_eq!(both(b"+5", b"7"), (Some(7), true));
+        assert_eq!(both(b"7", b"+5"), (Some(7), false));
+        assert_eq!(both(b"7", b"8"), (Some(7), false));
     }
 }

@@ -28,7 +28,13 @@ fn capture_times_come_with_the_pictures() {
         let server = Sender::new();
         let mut viewer = Viewer::of(&server, "");
         let mut peer = server.accept();
-        let times = [0, 1, 1_700_000_000 * SECOND + 123_456_789, u64::MAX >> 1];
+        // From 2000 up to a day ahead.
+        let times = [
+            946_684_800 * SECOND,
+            1_234_567_890 * SECOND,
+            1_700_000_000 * SECOND + 123_456_789,
+            now() + 86_000 * SECOND,
+        ];
         let jpegs: Vec<_> = times
             .iter()
             .zip(pictures(4))

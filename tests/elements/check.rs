@@ -482,11 +482,11 @@ fn capture_time_is_not_when_it_comes() {
     assert!((before - age..=after - age).contains(&time));
 
     let unix: gst::Caps = "timestamp/x-unix".parse().unwrap();
-    gst::ReferenceTimestampMeta::add(picture.make_mut(), &unix, s(1_000), None);
+    gst::ReferenceTimestampMeta::add(picture.make_mut(), &unix, s(1_000_000_000), None);
     scenario.push(picture);
     let output = scenario.buffers().remove(0);
     let (texts, _) = comments(bytes(&output));
-    assert_eq!(texts, ["b64jpeg capture-time-unix-ns=0000001000000000000"]);
+    assert_eq!(texts, ["b64jpeg capture-time-unix-ns=1000000000000000000"]);
     assert_eq!(output.iter_meta::<gst::ReferenceTimestampMeta>().count(), 1);
 }
 

@@ -272,7 +272,8 @@ impl SocketIoClientSink {
         };
         if capture_time {
             let obj = self.obj();
-            picture = picture.captured_at(capture::time_of(&*obj, &obj.segment(), buffer));
+            let time = capture::time_of(&*obj, &obj.segment(), buffer);
+            picture = picture.captured_at(time.unix_ns());
         }
         let frame = Frame::new(&picture, &event, payload, buffer.size());
         let too_long = {

@@ -342,16 +342,14 @@ impl SocketIoClientSrc {
             }
         }
         let output = buffer.get_mut().expect("nobody else has it yet");
-        if let Some(time) = info.capture_time {
-            capture::add_meta(output, time);
-        }
         let first = {
             let inbox = &mut *self.inbox();
             if std::mem::take(&mut inbox.discont) {
                 output.set_flags(gst::BufferFlags::DISCONT);
             }
             inbox.stats.frame(len, output.size());
-            if let Some(time) = info.capture_time {
+            if let Some(time) = inbox.delays.judge(&info) {
+                capture::add_meta(output, time);
                 inbox.delays.add(time, capture::now());
             }
             std::mem::take(&mut inbox.first)

@@ -56,7 +56,7 @@ use once_cell::sync::Lazy;
 use serde_json::Value;
 
 use crate::{
-    capture,
+    capture::{self, CaptureTime},
     framing::{self, JPEG_CAPS},
     sender::Refused,
     stats::{self, Stats},
@@ -254,11 +254,13 @@ impl B64JpegSocketIoServerSink {
         match Picture::new(&jpeg) {
             Ok(picture) => {
                 let obj = self.obj();
-                let stamped = jpeg::Info::of(&jpeg).capture_time;
-                let captured =
-                    stamped.unwrap_or_else(|| capture::time_of(&*obj, &obj.segment(), buffer));
+                let stamp = jpeg::Info::of(&jpeg).capture_time;
+                let captured = stamp
+                    .and_then(CaptureTime::received)
+                    .unwrap_or_else(|| capture::time_of(&*obj, &obj.segment(), buffer));
                 // Copied: cameras have few buffers, and want them back.
-                camera.show(Bytes::copy_from_slice(picture.jpeg()), captured);
+                let jpeg = Bytes::copy_from_slice(picture.jpeg());
+                camera.show(jpeg, captured.unix_ns());
                 gst::log!(CAT, imp = self, "{buffer:?} is shown");
                 Ok(())
             }

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Pictures and metas that say what no camera would say.
+
+use std::iter;
+
+use gst::{glib::translate::IntoGlib, prelude::*};
+
+use super::{
+    receivers::{Kind, Receiver},
+    wire::{bytes, now, pictures, stamped, told},
+};
+use crate::common::{door::Door, process::PATIENCE, viewer::Viewer};
+
+const DAY: u64 = 24 * 3600 * 1_000_000_000;
+/// 1999-12-31 23:59:59.
+const YEAR_1999: u64 = 946_684_799_000_000_000;
+const STAMP: &[u8] = b"b64jpeg capture-time-unix-ns=";
+
+/// A picture with any comment in front.
+fn with_comment(jpeg: &[u8], comment: &[u8]) -> Vec<u8> {
+    let len = (comment.len() as u16 + 2).to_be_bytes();
+    [&jpeg[..2], b"\xff\xfe", &len, comment, &jpeg[2..]].concat()
+}
+
+/// What stands behind `capture-time-unix-ns=` in pictures of hostile senders.
+fn hostile_stamps() -> Vec<Vec<u8>> {
+    let numbers = [
+        0,
+        YEAR_1999,
+        now() + DAY + DAY / 24,
+        i64::MAX as u64,
+        9_999_999_999_999_999_999,
+        u64::MAX - 1,
+        u64::MAX,
+    ];
+    let numbers = numbers.map(|number| number.to_string().into_bytes());
+    let time = now().to_string();
+    let texts = [
+        b"".to_vec(),
+        b"99999999999999999999".to_vec(),
+        format!("0{time}").into_bytes(),
+        format!("+{time}").into_bytes(),
+        format!("-{time}").into_bytes(),
+        format!(" {time}").into_bytes(),
+        format!("{time} ").into_bytes(),
+        format!("{time}\0").into_bytes(),
+        b"\xff\xfe\xfd".to_vec(),
+        vec![b'9'; 60_000],
+    ];
+    numbers.into_iter().chain(texts).collect()
+}
+
+#[test]
+fn hostile_stamp_is_counted_and_ignored_by_every_receiver() {
+    for &kind in Kind::ALL {
+        let mut receiver = Receiver::new(kind, "");
+        let mut jpegs = pictures(250).iter();
+        let mut next = || jpegs.next().expect("there are enough").as_slice();
+        let stamps = hostile_stamps();
+        for (ignored, stamp) in (1_u64..).zip(&stamps) {
+            let what = format!("{kind:?}: {}", stamp[..stamp.len().min(30)].escape_ascii());
+            let time = now();
+            let before = receiver.pass(&stamped(next(), time));
+            assert_eq!(told(&before), Some(time), "{what}");
+            let hostile = with_comment(next(), &[STAMP, stamp].concat());
+            assert_eq!(told(&receiver.pass(&hostile)), None, "{what}");
+            let time = now();
+            let after = receiver.pass(&stamped(next(), time));
+            assert_eq!(told(&after), Some(time), "{what}");
+            receiver.door.expect_stats(&[
+                ("capture-times-ignored", ignored),
+                ("frames", 3 * ignored),
+                ("errors", 0),
+            ]);
+        }
+        // None of them is in the delays.
+        let stats = receiver.door.stats();
+        for name in ["delay-last", "delay-median", "delay-p99"] {
+            let delay: i64 = stats.get(name).expect("a delay");
+            assert!((0..PATIENCE.as_nanos() as i64).contains(&delay), "{stats}");
+        }
+    }
+}
+
+#[test]
+fn check_stamps_pictures_with_hostile_stamps_anew() {
+    let start = now();
+    let mut receiver = Receiver::new(Kind::Check, "capture-time=true");
+    for (jpeg, stamp) in pictures(250).iter().zip(hostile_stamps()) {
+        let hostile = with_comment(jpeg, &[STAMP, &stamp].concat());
+        receiver.send(&hostile);
+        let output = receiver.door.next(1).remove(0).buffer;
+        let time = told(&output).expect("a time");
+        assert!((start..=now()).contains(&time), "{time}");
+        assert_eq!(bytes(&output), stamped(&hostile, time));
+    }
+}
+
+/// What a picture's own stamp says, if it is in front.
+fn stamp_of(jpeg: &[u8]) -> u64 {
+    let text = jpeg[6..].strip_prefix(STAMP).expect("a stamp in front");
+    let digits = std::str::from_utf8(&text[..19]).expect("digits");
+    digits.parse().expect("a number")
+}
+
+/// A picture with metas that another element wrote.
+fn with_metas(jpeg: &[u8], times: &[u64]) -> gst::Buffer {
+    let unix: gst::Caps = "timestamp/x-unix".parse().expect("caps");
+    let mut buffer = gst::Buffer::from_slice(jpeg.to_vec());
+    let output = buffer.get_mut().expect("the only reference");
+    for time in times {
+        let any = gst::ClockTime::ZERO;
+        let mut meta = gst::ReferenceTimestampMeta::add(output, &unix, any, None);
+        // SAFETY: the meta is ours and nobody else looks at it.
+        unsafe { (*meta.as_mut_ptr()).timestamp = *time };
+    }
+    buffer
+}
+
+/// What other elements may write into `GstReferenceTimestampMeta`.
+fn hostile_metas() -> [u64; 6] {
+    let none = gst::ClockTime::NONE.into_glib();
+    [
+        0,
+        YEAR_1999,
+        now() + DAY + DAY / 24,
+        i64::MAX as u64,
+        none - 1,
+        none,
+    ]
+}
+
+/// A pipeline into which the test pushes buffers.
+#[track_caller]
+fn sender(elements: &str) -> Door {
+    let line = format!("appsrc name=feed is-live=true format=time caps=image/jpeg ! {elements}");
+    let door = Door::launch(&line, "none");
+    door.pipeline.play();
+    door
+}
+
+#[track_caller]
+fn push(door: &Door, buffer: gst::Buffer) {
+    let feed = door.pipeline.element::<gst_app::AppSrc>("feed");
+    feed.push_buffer(buffer).expect("it plays");
+}
+
+#[test]
+fn hostile_meta_is_not_written_into_pictures() {
+    let start = now();
+    let sink = "fakesink name=sink sync=false";
+    for element in ["b64jpegpay header=none payload=jpeg", "jpegcheck"] {
+        let mut door = sender(&format!("{element} name=door capture-time=true ! {sink}"));
+        for (jpeg, hostile) in pictures(6).iter().zip(hostile_metas()) {
+            let time = now() - DAY;
+            for (metas, expected) in [(&[hostile][..], None), (&[hostile, time], Some(time))] {
+                push(&door, with_metas(jpeg, metas));
+                let output = door.next(1).remove(0).buffer;
+                let stamp = stamp_of(&bytes(&output));
+                match expected {
+                    Some(time) => assert_eq!(stamp, time, "{element} {hostile}"),
+                    None => assert!((start..=now()).contains(&stamp), "{element} {hostile}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_meta_is_not_sent_to_tcp_clients() {
+    let start = now();
+    let door =
+        sender("b64jpegserversink name=door port=0 sync=false async=false capture-time=true");
+    let port = door.element.property::<i32>("current-port") as u16;
+    let mut viewer = Viewer::connect((std::net::Ipv4Addr::LOCALHOST, port).into());
+    crate::common::sender::eventually("the client is there", || {
+        (door.element.property::<u32>("clients") == 1).then_some(())
+    });
+    for (jpeg, hostile) in pictures(6).iter().zip(hostile_metas()) {
+        push(&door, with_metas(jpeg, &[hostile]));
+        let stamp = stamp_of(&viewer.next().expect("a picture"));
+        assert!((start..=now()).contains(&stamp), "{hostile}: {stamp}");
+    }
+}
+
+/// The capture time that the server tells with its newest picture, in nanoseconds.
+#[cfg(feature = "web")]
+#[track_caller]
+fn snapshot_time(port: i32) -> u64 {
+    use std::io::{Read, Write};
+
+    let address = format!("127.0.0.1:{port}");
+    let mut stream = std::net::TcpStream::connect(&address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    write!(
+        stream,
+        "GET /snapshot.jpg HTTP/1.0\r\nHost: {address}\r\n\r\n"
+    )
+    .expect("it reads");
+    let mut answer = vec![];
+    stream.read_to_end(&mut answer).expect("an answer");
+    let answer = String::from_utf8_lossy(&answer).to_lowercase();
+    let line = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("x-timestamp: "));
+    let (seconds, micros) = line.and_then(|line| line.split_once('.')).expect("a time");
+    let number = |digits: &str| digits.parse::<u64>().expect("a number");
+    (number(seconds) * 1_000_000 + number(micros)) * 1_000
+}
+
+#[cfg(feature = "web")]
+#[test]
+fn hostile_time_is_not_told_on_the_web() {
+    let start = now();
+    let door = sender("socketioserversink name=door port=0 sync=false async=false");
+    let port = door.element.property::<i32>("current-port");
+    let mut jpegs = pictures(250).iter();
+    let mut next = || jpegs.next().expect("there are enough").as_slice();
+    let metas = hostile_metas();
+    let metas = metas.iter().map(|time| with_metas(next(), &[*time]));
+    let metas: Vec<_> = metas.collect();
+    let stamps = hostile_stamps();
+    let stamps = stamps.iter().map(|stamp| {
+        let jpeg = with_comment(next(), &[STAMP, stamp].concat());
+        with_metas(&jpeg, &[])
+    });
+    for (number, buffer) in iter::zip(1.., metas.into_iter().chain(stamps)) {
+        push(&door, buffer);
+        crate::common::sender::eventually("it is shown", || {
+            (door.stat("frames") == number).then_some(())
+        });
+        let time = snapshot_time(port);
+        assert!((start - 1_000..=now()).contains(&time), "{number}: {time}");
+    }
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Every element that receives pictures, with a test as its sender.
+
+use gst::prelude::*;
+
+use super::wire::{DEFAULT, Framing};
+use crate::common::{
+    door::Door,
+    sender::{Peer, Sender, eventually},
+};
+
+/// The elements that receive pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Depay,
+    ClientSrc,
+    #[cfg(feature = "web")]
+    SocketIoClientSrc,
+    Check,
+}
+
+impl Kind {
+    pub const ALL: &[Self] = &[
+        Self::Depay,
+        Self::ClientSrc,
+        #[cfg(feature = "web")]
+        Self::SocketIoClientSrc,
+        Self::Check,
+    ];
+
+    pub fn factory(self) -> &'static str {
+        match self {
+            Self::Depay => "b64jpegdepay",
+            Self::ClientSrc => "b64jpegclientsrc",
+            #[cfg(feature = "web")]
+            Self::SocketIoClientSrc => "socketioclientsrc",
+            Self::Check => "jpegcheck",
+        }
+    }
+}
+
+/// One of them in a pipeline that plays.
+pub struct Receiver {
+    pub door: Door,
+    framing: Framing,
+    source: Source,
+}
+
+enum Source {
+    /// The source `feed` in the pipeline, which frames the pictures or not.
+    Feed {
+        framed: bool,
+    },
+    Tcp(Peer),
+    /// A pipeline with the source `feed` and a server.
+    Web(Door),
+}
+
+impl Receiver {
+    #[track_caller]
+    pub fn new(kind: Kind, properties: &str) -> Self {
+        Self::of_framing(kind, DEFAULT, properties)
+    }
+
+    /// One to which pictures come in a framing, unless they come without any.
+    #[track_caller]
+    pub fn of_framing(kind: Kind, framing: Framing, properties: &str) -> Self {
+        let sink = "fakesink name=sink sync=false";
+        let element = format!("{} name=door {properties}", kind.factory());
+        let feed = |caps: &str| {
+            let line =
+                format!("appsrc name=feed is-live=true format=time {caps} ! {element} ! {sink}");
+            let door = Door::launch(&line, "none");
+            door.pipeline.play();
+            door
+        };
+        let (door, source) = match kind {
+            Kind::Depay => (
+                feed("caps=application/x-b64jpeg"),
+                Source::Feed { framed: true },
+            ),
+            Kind::Check => (feed(""), Source::Feed { framed: false }),
+            Kind::ClientSrc => {
+                let server = Sender::new();
+                let line = format!("{element} host=127.0.0.1 port={} ! {sink}", server.port());
+                let door = Door::launch(&line, "none");
+                door.pipeline.play();
+                (door, Source::Tcp(server.accept()))
+            }
+            #[cfg(feature = "web")]
+            Kind::SocketIoClientSrc => {
+                let line = "appsrc name=feed is-live=true format=time caps=image/jpeg
+                    ! socketioserversink name=door port=0 sync=false async=false";
+                let server = Door::launch(line, "none");
+                server.pipeline.play();
+                let url: String = server.element.property("url");
+                let line = format!("{element} url={url} ! {sink}");
+                let mut door = Door::launch(&line, "socketio-connection");
+                door.pipeline.play();
+                door.expect_states(&["connecting", "connected"]);
+                eventually("the viewer is registered", || {
+                    (server.element.property::<u32>("viewers") == 1).then_some(())
+                });
+                (door, Source::Web(server))
+            }
+        };
+        Self {
+            door,
+            framing,
+            source,
+        }
+    }
+
+    /// Sends a picture, or what is none.
+    #[track_caller]
+    pub fn send(&mut self, jpeg: &[u8]) {
+        match &mut self.source {
+            Source::Feed { framed: true } => self.door.push(&self.framing.frame(jpeg)),
+            Source::Feed { framed: false } => self.door.push(jpeg),
+            Source::Tcp(peer) => {
+                peer.send(self.framing.frame(jpeg));
+            }
+            Source::Web(server) => server.push(jpeg),
+        }
+    }
+
+    /// Sends a picture and expects it to come out; returns its buffer.
+    #[track_caller]
+    pub fn pass(&mut self, jpeg: &[u8]) -> gst::Buffer {
+        self.send(jpeg);
+        let picture = self.door.expect_frames(&[jpeg.to_vec()]).remove(0);
+        picture.buffer
+    }
+}
