@@ -9,6 +9,9 @@ use crate::wire::{Fault, WireError};
 /// So many in a row are told one by one; of more only those whose number has doubled.
 const TOLD: u32 = 1000;
 
+/// What to do about a picture with too many pixels.
+pub const RAISE_MAX_PIXELS: &str = "; if it is right, raise max-pixels";
+
 /// A bad frame, which tells where it is and what is wrong with it.
 pub trait Bad: fmt::Display {
     /// What is wrong with it.
@@ -74,6 +77,7 @@ impl Faults {
         } else {
             let advice = match fault.error() {
                 WireError::TooLong { .. } => "; if it is right, raise max-frame-size",
+                WireError::TooManyPixels { .. } => RAISE_MAX_PIXELS,
                 WireError::Truncated { .. } => "; everything before it was delivered",
                 _ => "; going on with the next good frame",
             };

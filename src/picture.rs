@@ -4,7 +4,7 @@
 
 use once_cell::sync::Lazy;
 
-use crate::wire::{Payload, WireError, jpeg};
+use crate::wire::{Limits, Payload, WireError, jpeg};
 
 /// Caps of the pad that they come out of.
 pub static CAPS: Lazy<gst::Caps> = Lazy::new(|| {
@@ -30,14 +30,22 @@ pub fn caps(size: Option<(u16, u16)>, framerate: Option<gst::Fraction>) -> gst::
 }
 
 /// A buffer with the JPEG that `payload` says, and what the JPEG tells about itself.
-pub fn decode(kind: Payload, payload: &[u8]) -> Result<(gst::Buffer, jpeg::Info), WireError> {
+///
+/// # Errors
+///
+/// [`WireError::Base64`], and those of [`jpeg::Info::received`].
+pub fn decode(
+    kind: Payload,
+    payload: &[u8],
+    limits: &Limits,
+) -> Result<(gst::Buffer, jpeg::Info), WireError> {
     let mut buffer = gst::Buffer::with_size(kind.decoded_capacity(payload.len()))
         .expect("GStreamer aborts when memory runs out");
     let output = buffer.get_mut().expect("nobody else has it yet");
     let (len, info) = {
         let mut bytes = output.map_writable().expect("system memory is writable");
         let len = kind.decode(payload, &mut bytes)?;
-        (len, jpeg::Info::of(&bytes[..len]))
+        (len, jpeg::Info::received(&bytes[..len], limits)?)
     };
     output.set_size(len);
     Ok((buffer, info))

@@ -10,12 +10,36 @@ use crate::{
 };
 
 const DEFAULT_MAX_FRAME_SIZE: u32 = Limits::DEFAULT_MAX_FRAME as u32;
+pub const DEFAULT_MAX_PIXELS: u32 = Limits::DEFAULT_MAX_PIXELS as u32;
 const DEFAULT_MAX_ERRORS: i32 = 10;
+
+/// The property `max-pixels`, the same for every element that has it.
+pub fn max_pixels_property() -> glib::ParamSpec {
+    glib::ParamSpecUInt::builder("max-pixels")
+        .nick("Maximum pixels")
+        .blurb(
+            "Most pixels, width times height, that the header of a picture may say; one with \
+             more is a bad frame and is dropped, because a decoder would take memory for them \
+             all (0 = any number)",
+        )
+        .default_value(DEFAULT_MAX_PIXELS)
+        .mutable_ready()
+        .build()
+}
+
+/// The limit that a value of that property means.
+pub fn max_pixels(value: u32) -> u64 {
+    match value {
+        0 => u64::MAX,
+        value => value.into(),
+    }
+}
 
 /// What is put up with: the properties that say so.
 #[derive(Debug, Clone)]
 pub struct Tolerance {
     max_frame_size: u32,
+    max_pixels: u32,
     /// Bad frames in a row that are forgiven; any number if it is negative.
     pub max_errors: i32,
 }
@@ -24,6 +48,7 @@ impl Default for Tolerance {
     fn default() -> Self {
         Self {
             max_frame_size: DEFAULT_MAX_FRAME_SIZE,
+            max_pixels: DEFAULT_MAX_PIXELS,
             max_errors: DEFAULT_MAX_ERRORS,
         }
     }
@@ -31,7 +56,7 @@ impl Default for Tolerance {
 
 impl Tolerance {
     /// What a longer frame is, and what one more error does.
-    pub fn properties(longer: &str, max_errors: &str) -> [glib::ParamSpec; 2] {
+    pub fn properties(longer: &str, max_errors: &str) -> [glib::ParamSpec; 3] {
         [
             glib::ParamSpecUInt::builder("max-frame-size")
                 .nick("Maximum frame size")
@@ -45,6 +70,7 @@ impl Tolerance {
                 .default_value(DEFAULT_MAX_FRAME_SIZE)
                 .mutable_ready()
                 .build(),
+            max_pixels_property(),
             glib::ParamSpecInt::builder("max-errors")
                 .nick("Maximum errors")
                 .blurb(&format!(
@@ -62,6 +88,7 @@ impl Tolerance {
         const OF_TYPE: &str = "GObject checks the type";
         match name {
             "max-frame-size" => self.max_frame_size = value.get().expect(OF_TYPE),
+            "max-pixels" => self.max_pixels = value.get().expect(OF_TYPE),
             "max-errors" => self.max_errors = value.get().expect(OF_TYPE),
             name => unreachable!("no writable property {name}"),
         }
@@ -71,6 +98,7 @@ impl Tolerance {
     pub fn get(&self, name: &str) -> glib::Value {
         match name {
             "max-frame-size" => self.max_frame_size.to_value(),
+            "max-pixels" => self.max_pixels.to_value(),
             "max-errors" => self.max_errors.to_value(),
             name => unreachable!("no property {name}"),
         }
@@ -79,6 +107,7 @@ impl Tolerance {
     pub fn limits(&self) -> Limits {
         Limits {
             max_frame: self.max_frame_size as usize,
+            max_pixels: max_pixels(self.max_pixels),
         }
     }
 }

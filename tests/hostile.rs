@@ -20,6 +20,7 @@ mod hostile {
     use crate::common::wire;
 
     mod pictures;
+    mod pixels;
     mod receivers;
     #[cfg(feature = "web")]
     mod relay;

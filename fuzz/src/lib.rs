@@ -7,7 +7,10 @@ use gstb64jpeg::wire::{Accept, Deframer, Fault, Framing, Limits};
 pub type Received = Vec<Result<Vec<u8>, Fault>>;
 
 /// Small, so that inputs of some kilobytes meet it.
-pub const LIMITS: Limits = Limits { max_frame: 2000 };
+pub const LIMITS: Limits = Limits {
+    max_frame: 2000,
+    max_pixels: 1_000_000,
+};
 
 /// The last byte says what the receiver knows about the framing: all of it or, most
 /// often, nothing. That leaves the golden files nearly whole as streams.

@@ -275,7 +275,8 @@ impl B64JpegClientSrc {
                 self.connect(session)?;
                 continue;
             };
-            match deframer.next_with(picture::decode) {
+            let decode = |kind, payload: &[u8]| picture::decode(kind, payload, &session.limits);
+            match deframer.next_with(decode) {
                 Some(Ok((buffer, info))) => return Ok(self.take(session, buffer, info)),
                 Some(Err(fault)) => self.report(session, fault)?,
                 None => match session.end.take() {

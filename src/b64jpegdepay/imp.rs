@@ -34,7 +34,7 @@ use crate::{
     quit::{self, Quit},
     receiver::Format,
     stats::{self, Stats},
-    wire::{Accept, Fault, Frame, Payload, Step, Stream, WireError, jpeg},
+    wire::{Accept, Fault, Frame, Limits, Payload, Step, Stream, WireError, jpeg},
 };
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -69,6 +69,7 @@ impl Default for Settings {
 
 struct State {
     stream: Stream,
+    limits: Limits,
     /// The framing that caps told.
     caps: Accept,
     /// The frame rate that caps told, or, for a file, the property.
@@ -93,11 +94,10 @@ struct State {
 
 impl State {
     fn new(settings: &Settings) -> Self {
+        let limits = settings.format.tolerance.limits();
         Self {
-            stream: Stream::new(
-                settings.format.accept(Accept::default()),
-                settings.format.tolerance.limits(),
-            ),
+            stream: Stream::new(settings.format.accept(Accept::default()), limits),
+            limits,
             caps: Accept::default(),
             framerate: None,
             live: None,
@@ -147,6 +147,8 @@ enum Outcome {
         caps: Option<gst::Caps>,
     },
     Bad(Fault),
+    /// A whole frame, of so many bytes, whose picture is refused.
+    Refused(Fault, usize),
 }
 
 impl B64JpegDepay {
@@ -160,7 +162,7 @@ impl B64JpegDepay {
 
     /// Takes a look at the bytes that are there, which stand at `offset` in the stream.
     fn look(&self, input: &gst::BufferRef, data: &[u8], offset: u64, end: bool) -> Outcome {
-        let (frame, framing) = {
+        let (frame, framing, limits) = {
             let state = &mut *self.state();
             if state.stream.offset() != offset {
                 gst::debug!(CAT, imp = self, "Going on at byte {offset}");
@@ -181,12 +183,16 @@ impl B64JpegDepay {
                     return Outcome::Skip(len);
                 }
                 Step::Bad(fault) => return Outcome::Bad(fault),
-                Step::Frame(frame) => (frame, framing.expect("a frame has one")),
+                Step::Frame(frame) => (frame, framing.expect("a frame has one"), state.limits),
             }
         };
         // Without the lock: it may take a while.
-        match picture(input, data, &frame, framing.payload()) {
+        match picture(input, data, &frame, framing.payload(), &limits) {
             Ok((buffer, info)) => take(&mut self.state(), input, frame, buffer, info),
+            Err(error) if error.is_of_picture() => {
+                let fault = self.state().stream.refuse(&frame, error);
+                Outcome::Refused(fault, frame.len)
+            }
             Err(error) => Outcome::Bad(self.state().stream.reject(error)),
         }
     }
@@ -346,15 +352,17 @@ fn picture(
     data: &[u8],
     frame: &Frame,
     payload: Payload,
+    limits: &Limits,
 ) -> Result<(gst::Buffer, jpeg::Info), WireError> {
     let text = &data[frame.payload.clone()];
     if payload == Payload::Jpeg {
+        let info = jpeg::Info::received(text, limits)?;
         let buffer = input
             .copy_region(gst::BufferCopyFlags::MEMORY, frame.payload.clone())
             .expect("the frame is inside the input");
-        return Ok((buffer, jpeg::Info::of(text)));
+        return Ok((buffer, info));
     }
-    picture::decode(payload, text)
+    picture::decode(payload, text, limits)
 }
 
 #[glib::object_subclass]
@@ -583,6 +591,14 @@ impl BaseParseImpl for B64JpegDepay {
                     return Ok((gst::FlowSuccess::Ok, len as u32));
                 }
                 Outcome::Bad(fault) => self.report(&fault)?,
+                Outcome::Refused(fault, len) => {
+                    self.report(&fault)?;
+                    if end && len == input.size() {
+                        self.conclude()?;
+                    }
+                    obj.set_min_frame_size(1);
+                    return Ok((gst::FlowSuccess::Ok, len as u32));
+                }
                 Outcome::Picture {
                     frame: found,
                     buffer,

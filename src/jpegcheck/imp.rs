@@ -6,7 +6,8 @@
 //! the bytes, not at the caps, which may be missing or wrong where pictures come from other
 //! machines. What is no JPEG is dropped with a warning, the first one, the second, the
 //! fourth and so on, and never ends the stream. As everywhere, a JPEG is known by how it
-//! begins; one that was cut off passes, as much as there is of it.
+//! begins; one that was cut off passes, as much as there is of it. One whose header says more
+//! than `max-pixels` is dropped, because a decoder would take memory for all of them.
 //!
 //! With `capture-time` and `origin` it stamps the pictures that go out with the time of
 //! their capture and with who sends them, in JPEG comments that decoders skip. On arrival it
@@ -47,10 +48,16 @@ use once_cell::sync::Lazy;
 use super::turn::{Stranger, Turn};
 use crate::{
     capture::{self, CaptureTime, Delays},
-    clock, picture,
+    clock,
+    faults::RAISE_MAX_PIXELS,
+    picture,
+    receiver::{self, DEFAULT_MAX_PIXELS},
     sender::{self, DEFAULT_CAPTURE_TIME},
     stats::{self, Stats},
-    wire::jpeg::{self, Origin},
+    wire::{
+        Limits, WireError,
+        jpeg::{self, Origin},
+    },
 };
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -68,6 +75,7 @@ struct Settings {
     capture_time: bool,
     origin: String,
     origin_timeout: gst::ClockTime,
+    max_pixels: u32,
     stats_interval: gst::ClockTime,
 }
 
@@ -77,6 +85,7 @@ impl Default for Settings {
             capture_time: DEFAULT_CAPTURE_TIME,
             origin: String::new(),
             origin_timeout: DEFAULT_ORIGIN_TIMEOUT,
+            max_pixels: DEFAULT_MAX_PIXELS,
             stats_interval: stats::DEFAULT_INTERVAL,
         }
     }
@@ -105,6 +114,7 @@ impl Settings {
 /// From start to stop.
 #[derive(Debug, Default)]
 struct State {
+    limits: Limits,
     capture_time: bool,
     origin: Option<Origin>,
     turn: Turn,
@@ -150,6 +160,10 @@ impl JpegCheck {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings().clone();
         *self.state() = State {
+            limits: Limits {
+                max_pixels: receiver::max_pixels(settings.max_pixels),
+                ..Limits::default()
+            },
             capture_time: settings.capture_time,
             origin: settings.origin()?,
             ..State::default()
@@ -181,12 +195,12 @@ impl JpegCheck {
         let warning = {
             let state = &mut *self.state();
             let number = state.stats.frames + state.stats.dropped;
-            let warning = match jpeg::check(&bytes) {
-                Ok(()) => {
+            let warning = match jpeg::Info::received(&bytes, &state.limits) {
+                Ok(info) => {
                     let origin = Origin::of(&bytes).unwrap_or_default();
                     let now = Instant::now();
                     match state.turn.take(origin, now, origin_timeout.into()) {
-                        Ok(()) => return Ok(Some(jpeg::Info::of(&bytes))),
+                        Ok(()) => return Ok(Some(info)),
                         Err(Stranger(warning)) => {
                             state.strangers += 1;
                             warning
@@ -202,9 +216,13 @@ impl JpegCheck {
                             Some(caps) => format!("as {:.200}", caps.to_string()),
                             None => "without caps".into(),
                         };
+                        let advice = match &error {
+                            WireError::TooManyPixels { .. } => RAISE_MAX_PIXELS,
+                            _ => "; whoever sends it has to send one JPEG at a time",
+                        };
                         format!(
-                            "Picture {number} is dropped: {error}; it came {caps}; whoever sends \
-                             it has to send one JPEG at a time; bad ones so far: {bad}"
+                            "Picture {number} is dropped: {error}; it came {caps}{advice}; \
+                             bad ones so far: {bad}"
                         )
                     })
                 }
@@ -373,6 +391,7 @@ impl ObjectImpl for JpegCheck {
                     DEFAULT_ORIGIN_TIMEOUT,
                     gst::ClockTime::ZERO,
                 ),
+                receiver::max_pixels_property(),
                 stats::property(),
                 stats::interval_property(),
             ]
@@ -390,6 +409,7 @@ impl ObjectImpl for JpegCheck {
                 settings.origin = value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default();
             }
             "origin-timeout" => settings.origin_timeout = time(),
+            "max-pixels" => settings.max_pixels = value.get().expect(OF_TYPE),
             "stats-interval" => settings.stats_interval = time(),
             name => unreachable!("no writable property {name}"),
         }
@@ -400,6 +420,7 @@ impl ObjectImpl for JpegCheck {
             "capture-time" => self.settings().capture_time.to_value(),
             "origin" => self.settings().origin.to_value(),
             "origin-timeout" => self.settings().origin_timeout.nseconds().to_value(),
+            "max-pixels" => self.settings().max_pixels.to_value(),
             "stats" => self.state().structure().to_value(),
             "stats-interval" => self.settings().stats_interval.nseconds().to_value(),
             name => unreachable!("no property {name}"),

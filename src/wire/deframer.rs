@@ -9,6 +9,7 @@ use super::{
     detect::Accept,
     error::{Fault, WireError},
     header::Payload,
+    jpeg,
     parse::Limits,
     stream::{Step, Stream},
 };
@@ -68,6 +69,7 @@ const READ: usize = 256 << 10;
 #[derive(Debug, Clone)]
 pub struct Deframer {
     stream: Stream,
+    limits: Limits,
     /// Room that stays: what is held stands at `start..end`, the rest is of no meaning.
     room: Vec<u8>,
     start: usize,
@@ -83,6 +85,7 @@ impl Deframer {
     pub fn new(accept: Accept, limits: Limits) -> Self {
         Self {
             stream: Stream::new(accept, limits),
+            limits,
             room: Vec::new(),
             start: 0,
             end: 0,
@@ -157,10 +160,12 @@ impl Deframer {
         reason = "an iterator would end at the first None"
     )]
     pub fn next(&mut self) -> Option<Result<Vec<u8>, Fault>> {
+        let limits = self.limits;
         self.next_with(|kind, payload| {
             let mut jpeg = vec![0; kind.decoded_capacity(payload.len())];
             let len = kind.decode(payload, &mut jpeg)?;
             jpeg.truncate(len);
+            jpeg::Info::received(&jpeg, &limits)?;
             Ok(jpeg)
         })
     }
@@ -195,6 +200,10 @@ impl Deframer {
                             self.consume(frame.len);
                             self.lately -= self.lately / 16;
                             Ok(jpeg)
+                        }
+                        Err(error) if error.is_of_picture() => {
+                            self.consume(frame.len);
+                            Err(self.stream.refuse(&frame, error))
                         }
                         Err(error) => Err(self.stream.reject(error)),
                     });

@@ -126,6 +126,8 @@ pub enum WireError {
     /// The payload does not end like a JPEG, and no frame follows it: its length is wrong,
     /// or it was cut off.
     NoEnd,
+    /// The header of the picture says more pixels than the limit.
+    TooManyPixels { width: u16, height: u16, max: u64 },
     /// A marker where a JPEG without a length cannot have one.
     Marker { offset: usize, byte: u8 },
     /// The stream ended inside a frame: bytes of it there are, and ought to be, if known.
@@ -142,6 +144,12 @@ impl WireError {
     /// Whether the stream will never make sense, whatever follows.
     pub const fn is_fatal(&self) -> bool {
         matches!(self, Self::Foreign(_))
+    }
+
+    /// Whether the frame is whole, and only its picture is refused: the next frame stands
+    /// behind it.
+    pub const fn is_of_picture(&self) -> bool {
+        matches!(self, Self::TooManyPixels { .. })
     }
 }
 
@@ -171,6 +179,11 @@ impl fmt::Display for WireError {
                 write!(f, "it does not begin like a JPEG but with {first}")
             }
             Self::NoEnd => f.write_str("its JPEG has no end, and no frame follows it"),
+            Self::TooManyPixels { width, height, max } => write!(
+                f,
+                "its {width} x {height} = {} pixels are over the limit of {max}",
+                u64::from(*width) * u64::from(*height)
+            ),
             Self::Marker { offset, byte } => write!(
                 f,
                 "byte {offset} of the JPEG is 0x{byte:02x}, where no such marker can stand"

@@ -9,7 +9,10 @@
 
 use std::borrow::Cow;
 
-use super::error::{Glimpse, WireError};
+use super::{
+    error::{Glimpse, WireError},
+    parse::Limits,
+};
 
 const SOF0: u8 = 0xc0;
 const DHT: u8 = 0xc4;
@@ -60,22 +63,33 @@ const fn is_sof(marker: u8) -> bool {
 }
 
 /// The segments between SOI and the first scan, as offset, marker and contents.
+///
+/// As decoders do, it skips bytes between segments that are no marker, and a scan in front
+/// of the frame header: what a decoder finds is found here, too.
 fn segments(jpeg: &[u8]) -> impl Iterator<Item = (usize, u8, &[u8])> {
     let mut rest = if is_jpeg(jpeg) { &jpeg[2..] } else { &[] };
+    let mut frame_begun = false;
     std::iter::from_fn(move || {
         loop {
-            let [0xff, marker, tail @ ..] = rest else {
+            rest = &rest[memchr::memchr(0xff, rest)?..];
+            let [_, marker, tail @ ..] = rest else {
                 return None;
             };
             match *marker {
                 0xff => rest = &rest[1..], // fill byte
+                0 => rest = tail,          // no marker
                 marker if stands_alone(marker) => rest = tail,
                 SOI | EOI => return None,
                 marker => {
                     let len = usize::from(u16::from_be_bytes(*tail.first_chunk()?));
                     let contents = tail.get(2..len)?;
                     let at = jpeg.len() - rest.len();
-                    rest = if marker == SOS { &[] } else { &tail[len..] };
+                    frame_begun |= is_sof(marker);
+                    rest = if marker == SOS && frame_begun {
+                        &[]
+                    } else {
+                        &tail[len..]
+                    };
                     return Some((at, marker, contents));
                 }
             }
@@ -86,7 +100,7 @@ fn segments(jpeg: &[u8]) -> impl Iterator<Item = (usize, u8, &[u8])> {
 /// What a JPEG tells about itself before its first scan.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Info {
-    /// Width and height in pixels.
+    /// Width and height in pixels, by the first frame header.
     pub size: Option<(u16, u16)>,
     /// The time of capture in nanoseconds since 1970, if the sender stamped the picture:
     /// a comment segment, `b64jpeg capture-time-unix-ns=` and 1 to 19 digits. The first such
@@ -109,14 +123,39 @@ impl Info {
     /// assert_eq!(Info::of(jpeg).size, Some((800, 450)));
     /// ```
     pub fn of(jpeg: &[u8]) -> Self {
+        Self::within(jpeg, u64::MAX).unwrap_or_default()
+    }
+
+    /// Reads it from a JPEG that was received.
+    ///
+    /// Decoders take memory for as many pixels as the header says, however short the picture
+    /// is. libjpeg, and with it most of them, goes by the first frame header and refuses a
+    /// second one; others go by the last. So none before the first scan may say too much. A
+    /// height of zero, to be told behind the scan by DNL, is refused by them all.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`], and [`WireError::TooManyPixels`].
+    pub fn received(jpeg: &[u8], limits: &Limits) -> Result<Self, WireError> {
+        check(jpeg)?;
+        Self::within(jpeg, limits.max_pixels)
+    }
+
+    fn within(jpeg: &[u8], max: u64) -> Result<Self, WireError> {
         let mut info = Self::default();
+        let mut first = true;
         for (_, marker, contents) in segments(jpeg) {
             match contents {
-                // Sample precision, lines, samples per line. Zero lines are told later, by DNL.
+                // Sample precision, lines, samples per line.
                 &[_, h1, h0, w1, w0, ..] if is_sof(marker) => {
                     let width = u16::from_be_bytes([w1, w0]);
                     let height = u16::from_be_bytes([h1, h0]);
-                    info.size = Some((width, height)).filter(|_| width > 0 && height > 0);
+                    if u64::from(width) * u64::from(height) > max {
+                        return Err(WireError::TooManyPixels { width, height, max });
+                    }
+                    if std::mem::take(&mut first) {
+                        info.size = Some((width, height)).filter(|_| width > 0 && height > 0);
+                    }
                 }
                 text if marker == COM && info.capture_time.is_none() => {
                     if let Some(digits) = text.strip_prefix(STAMP_KEY) {
@@ -127,7 +166,7 @@ impl Info {
                 _ => {}
             }
         }
-        info
+        Ok(info)
     }
 }
 
@@ -363,6 +402,53 @@ mod tests {
         assert_eq!(Info::of(JPEG).size, Some((800, 450)));
         for cut in 0..24 {
             assert_eq!(Info::of(&JPEG[..cut]).size, None, "cut to {cut}");
+        }
+    }
+
+    /// SOI, and frame headers of these sizes.
+    fn frame_headers(sizes: &[(u16, u16)]) -> Vec<u8> {
+        let mut jpeg = b"\xff\xd8".to_vec();
+        for (width, height) in sizes {
+            let [h, w] = [height.to_be_bytes(), width.to_be_bytes()];
+            jpeg.extend(b"\xff\xc0\0\x0b\x08");
+            jpeg.extend([h[0], h[1], w[0], w[1], 1, 1, 0x11, 0]);
+        }
+        jpeg
+    }
+
+    #[test]
+    fn pixels_over_the_limit_are_refused() {
+        let scan = &JPEG[25..];
+        let received = |header: &[u8], max_pixels| {
+            let limits = Limits {
+                max_pixels,
+                ..Limits::default()
+            };
+            Info::received(&[header, scan].concat(), &limits).map(|info| info.size)
+        };
+        let over = |width, height, max| Err(WireError::TooManyPixels { width, height, max });
+        let one = frame_headers(&[(300, 200)]);
+        assert_eq!(received(&one, 60_000), Ok(Some((300, 200))));
+        assert_eq!(received(&one, 59_999), over(300, 200, 59_999));
+        let most = frame_headers(&[(u16::MAX, u16::MAX)]);
+        let max = u64::from(u32::MAX);
+        assert_eq!(received(&most, max), Ok(Some((u16::MAX, u16::MAX))));
+        assert_eq!(received(&most, 1 << 31), over(u16::MAX, u16::MAX, 1 << 31));
+        // The height is told behind the scan.
+        assert_eq!(received(&frame_headers(&[(300, 0)]), 0), Ok(None));
+
+        // The first one is the size, and each is limited.
+        let two = frame_headers(&[(300, 200), (301, 200)]);
+        assert_eq!(received(&two, 60_200), Ok(Some((300, 200))));
+        assert_eq!(received(&two, 60_000), over(301, 200, 60_000));
+
+        // Where a decoder finds it in spite of what stands before.
+        let comment = b"\xff\xfe\0\x02";
+        let scan_without_end = &scan[..scan.len() - 2];
+        for before in [b"garbage", &b"\xff\0"[..], b"\xff\xd0", scan_without_end] {
+            let hidden = [b"\xff\xd8", &comment[..], before, &one[2..]].concat();
+            let what = before.escape_ascii();
+            assert_eq!(received(&hidden, 1), over(300, 200, 1), "{what}");
         }
     }
 

@@ -19,17 +19,22 @@ pub(super) const START_LEN: usize = 4;
 pub struct Limits {
     /// The longest payload, in bytes on the wire.
     pub max_frame: usize,
+    /// The most pixels, width times height, that the header of a picture may say.
+    pub max_pixels: u64,
 }
 
 impl Limits {
     /// 64 MiB, as base64 the JPEG of some 200 megapixels.
     pub const DEFAULT_MAX_FRAME: usize = 64 << 20;
+    /// 100 megapixels, for which a decoder takes some 300 MB.
+    pub const DEFAULT_MAX_PIXELS: u64 = 100_000_000;
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             max_frame: Self::DEFAULT_MAX_FRAME,
+            max_pixels: Self::DEFAULT_MAX_PIXELS,
         }
     }
 }

@@ -29,7 +29,8 @@ pub enum Step {
     Need(usize),
     /// Drop so many bytes from the front and come again.
     Skip(usize),
-    /// A frame: decode it, then [`accept`](Stream::accept) or [`reject`](Stream::reject) it.
+    /// A frame: decode it, then [`accept`](Stream::accept), [`reject`](Stream::reject) or
+    /// [`refuse`](Stream::refuse) it.
     Frame(Frame),
     /// Something is wrong; report it and come again with the same bytes.
     Bad(Fault),
@@ -139,15 +140,12 @@ impl Stream {
 
     /// Takes a frame that [`step`](Self::step) found; the caller drops its bytes.
     pub fn accept(&mut self, frame: &Frame) {
-        self.offset += frame.len as u64;
+        self.pass(frame);
         self.frames += 1;
         self.streak += 1;
         if self.streak > 1 && self.framings.len() > 1 {
             let alike = &self.alike;
             self.framings.retain(|framing| alike.contains(framing));
-        }
-        if let Mode::Follow(_, progress) = &mut self.mode {
-            *progress = Progress::default();
         }
     }
 
@@ -156,6 +154,26 @@ impl Stream {
     pub fn reject(&mut self, error: WireError) -> Fault {
         let size = self.framing.map_or(0, |framing| framing.header().size());
         self.fail(error, size.max(1))
+    }
+
+    /// Drops a frame that [`step`](Self::step) found and that is whole, because of its picture:
+    /// [`WireError::is_of_picture`]. The caller drops its bytes.
+    pub fn refuse(&mut self, frame: &Frame, error: WireError) -> Fault {
+        let fault = Fault {
+            frame: self.frames,
+            offset: self.offset,
+            error,
+        };
+        self.pass(frame);
+        fault
+    }
+
+    /// Goes to the end of a frame.
+    fn pass(&mut self, frame: &Frame) {
+        self.offset += frame.len as u64;
+        if let Mode::Follow(_, progress) = &mut self.mode {
+            *progress = Progress::default();
+        }
     }
 
     /// Says what to do with `data`, the bytes from [`offset`](Self::offset) on.

@@ -19,6 +19,7 @@ const ELEMENTS: [(&str, &[&str]); 6] = [
             "header",
             "max-errors",
             "max-frame-size",
+            "max-pixels",
             "payload",
             "quit-key",
             "stats",
@@ -31,6 +32,7 @@ const ELEMENTS: [(&str, &[&str]); 6] = [
             "host",
             "max-errors",
             "max-frame-size",
+            "max-pixels",
             "payload",
             "port",
             "quit-key",
@@ -67,6 +69,7 @@ const ELEMENTS: [(&str, &[&str]); 6] = [
         "jpegcheck",
         &[
             "capture-time",
+            "max-pixels",
             "origin",
             "origin-timeout",
             "stats",

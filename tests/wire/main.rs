@@ -23,7 +23,14 @@ use scenario::{
 };
 
 /// Limits that the streams of [`scenario`] run into now and then.
-const SMALL: Limits = Limits { max_frame: 3000 };
+const SMALL: Limits = limits(3000);
+
+const fn limits(max_frame: usize) -> Limits {
+    Limits {
+        max_frame,
+        max_pixels: Limits::DEFAULT_MAX_PIXELS,
+    }
+}
 
 fn all(jpegs: &[Vec<u8>]) -> Received {
     jpegs.iter().cloned().map(Ok).collect()
@@ -360,9 +367,7 @@ fn large_frames_are_the_same_in_pieces() {
         let jpegs = lens.into_iter().map(jpeg_of_len).collect::<Vec<_>>();
         let wire = Wire::of(framing, &jpegs);
         let pieces = pieces.iter().map(|len| len * 97).collect::<Vec<_>>();
-        let limits = Limits {
-            max_frame: 1_300_000,
-        };
+        let limits = limits(1_300_000);
         assert_eq!(receive(accept, limits, &wire.bytes, &pieces), all(&jpegs));
 
         let bytes = [
@@ -496,7 +501,7 @@ fn a_frame_may_be_as_long_as_the_limit_and_no_longer() {
         let len = naive::payload(framing.payload(), &jpeg).len();
         let bytes = naive::encode(framing, &jpeg);
         for pieces in [WHOLE, &[100], &[1]] {
-            let limited = |max_frame| receive(framing.into(), Limits { max_frame }, &bytes, pieces);
+            let limited = |max_frame| receive(framing.into(), limits(max_frame), &bytes, pieces);
             assert_eq!(limited(len), [Ok(jpeg.clone())], "{framing}");
             let fault = Fault {
                 frame: 0,
@@ -715,16 +720,10 @@ fn hostile_bytes_cost_no_more_than_their_number() {
         for (i, bytes) in hostile.iter().enumerate() {
             for accept in iter::once(Accept::default()).chain(Framing::all().map(Accept::from)) {
                 for pieces in [WHOLE, &[4096]] {
-                    let limits = Limits { max_frame: LEN };
-                    let (_, steps) = follow(Stream::new(accept, limits), bytes, pieces);
+                    let (_, steps) = follow(Stream::new(accept, limits(LEN)), bytes, pieces);
                     done.send((i, accept, steps, bytes.len())).unwrap();
                 }
-                let (bytes, limits) = (
-                    &bytes[..LEN / 64],
-                    Limits {
-                        max_frame: LEN / 128,
-                    },
-                );
+                let (bytes, limits) = (&bytes[..LEN / 64], limits(LEN / 128));
                 let (_, steps) = follow(Stream::new(accept, limits), bytes, &[1]);
                 done.send((i, accept, steps, bytes.len())).unwrap();
             }

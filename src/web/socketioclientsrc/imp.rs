@@ -56,7 +56,7 @@ use crate::{
         protocol::{Args, Json},
         relay::{self, Client, Line},
     },
-    wire::{Payload, WireError, jpeg},
+    wire::{Limits, Payload, WireError, jpeg},
 };
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -154,8 +154,8 @@ impl Found {
     }
 
     /// The picture itself.
-    fn decode(&self, max: usize) -> Result<(gst::Buffer, jpeg::Info), WireError> {
-        let len = self.bytes.len();
+    fn decode(&self, limits: &Limits) -> Result<(gst::Buffer, jpeg::Info), WireError> {
+        let (len, max) = (self.bytes.len(), limits.max_frame);
         if len > max {
             let (len, max) = (len as u64, max as u64);
             return Err(WireError::TooLong { len, max });
@@ -163,9 +163,7 @@ impl Found {
         if len == 0 {
             return Err(WireError::Empty);
         }
-        let (buffer, info) = picture::decode(self.payload, &self.bytes)?;
-        jpeg::check(&buffer.map_readable().expect("system memory is readable"))?;
-        Ok((buffer, info))
+        picture::decode(self.payload, &self.bytes, limits)
     }
 }
 
@@ -569,7 +567,9 @@ impl ObjectImpl for SocketIoClientSrc {
                 let time = value.get().expect(OF_TYPE);
                 settings.stats_interval = gst::ClockTime::from_nseconds(time);
             }
-            name @ ("max-frame-size" | "max-errors") => settings.tolerance.set(name, value),
+            name @ ("max-frame-size" | "max-pixels" | "max-errors") => {
+                settings.tolerance.set(name, value)
+            }
             name => settings.relay.set(name, value),
         }
     }
@@ -583,7 +583,7 @@ impl ObjectImpl for SocketIoClientSrc {
             "reconnect" => settings.reconnect.to_value(),
             "quit-key" => settings.quit_key.to_value(),
             "stats-interval" => settings.stats_interval.nseconds().to_value(),
-            name @ ("max-frame-size" | "max-errors") => settings.tolerance.get(name),
+            name @ ("max-frame-size" | "max-pixels" | "max-errors") => settings.tolerance.get(name),
             name => settings.relay.get(name),
         }
     }
@@ -698,9 +698,9 @@ impl PushSrcImpl for SocketIoClientSrc {
     ) -> Result<CreateSuccess, gst::FlowError> {
         loop {
             let (number, found) = self.next()?;
-            let max = self.settings().tolerance.limits().max_frame;
+            let limits = self.settings().tolerance.limits();
             let len = found.bytes.len();
-            match found.decode(max) {
+            match found.decode(&limits) {
                 Ok((buffer, info)) => {
                     let buffer = self.give(len, buffer, info);
                     self.tell_stats();
