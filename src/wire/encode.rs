@@ -35,7 +35,7 @@ impl<'a> Picture<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Empty`] and [`WireError::NotJpeg`].
+    /// [`WireError::Empty`], [`WireError::NotJpeg`] and [`WireError::NoMarker`].
     pub fn new(jpeg: &'a [u8]) -> Result<Self, WireError> {
         jpeg::check(jpeg)?;
         Ok(Self {

@@ -123,6 +123,8 @@ pub enum WireError {
     Base64 { offset: usize, byte: Option<u8> },
     /// The payload does not begin like a JPEG.
     NotJpeg { first: Glimpse },
+    /// The payload begins like a JPEG and ends before there is a whole marker behind SOI.
+    NoMarker { len: usize },
     /// The payload does not end like a JPEG, and no frame follows it: its length is wrong,
     /// or it was cut off.
     NoEnd,
@@ -149,7 +151,7 @@ impl WireError {
     /// Whether the frame is whole, and only its picture is refused: the next frame stands
     /// behind it.
     pub const fn is_of_picture(&self) -> bool {
-        matches!(self, Self::TooManyPixels { .. })
+        matches!(self, Self::TooManyPixels { .. } | Self::NoMarker { .. })
     }
 }
 
@@ -178,6 +180,10 @@ impl fmt::Display for WireError {
             Self::NotJpeg { first } => {
                 write!(f, "it does not begin like a JPEG but with {first}")
             }
+            Self::NoMarker { len } => write!(
+                f,
+                "it is no picture: its {len} bytes end inside the first marker of a JPEG"
+            ),
             Self::NoEnd => f.write_str("its JPEG has no end, and no frame follows it"),
             Self::TooManyPixels { width, height, max } => write!(
                 f,

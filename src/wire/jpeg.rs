@@ -26,14 +26,18 @@ pub fn is_jpeg(data: &[u8]) -> bool {
     data.starts_with(&[0xff, SOI, 0xff])
 }
 
-/// Refuses what is no JPEG, as far as its beginning tells.
+/// Refuses what is no JPEG, as far as its beginning tells: SOI and another marker, which may
+/// have fill bytes in front.
 ///
 /// # Errors
 ///
-/// [`WireError::Empty`] and [`WireError::NotJpeg`].
+/// [`WireError::Empty`], [`WireError::NotJpeg`] and [`WireError::NoMarker`].
 pub fn check(data: &[u8]) -> Result<(), WireError> {
     match data {
         [] => Err(WireError::Empty),
+        [0xff, SOI, 0xff, rest @ ..] if rest.iter().all(|byte| *byte == 0xff) => {
+            Err(WireError::NoMarker { len: data.len() })
+        }
         data if is_jpeg(data) => Ok(()),
         data => Err(WireError::NotJpeg {
             first: Glimpse::of(data),
@@ -396,6 +400,20 @@ mod tests {
     const JPEG: &[u8] = b"\xff\xd8\xff\xe1\0\x08\xff\xd8\xff\xd9\0\0\
         \xff\xc0\0\x0b\x08\x01\xc2\x03\x20\x01\x01\x11\0\
         \xff\xda\0\x04\0\0\x12\xff\0\x34\xff\xd3\x56\xff\xff\xd9";
+
+    #[test]
+    fn start_without_a_whole_marker_is_no_picture() {
+        for len in [3, 4, 100] {
+            let mut jpeg = vec![0xff; len];
+            jpeg[1] = SOI;
+            assert_eq!(check(&jpeg), Err(WireError::NoMarker { len }));
+            jpeg.push(EOI);
+            assert_eq!(check(&jpeg), Ok(()));
+        }
+        for short in [&b"\xff"[..], b"\xff\xd8"] {
+            assert!(matches!(check(short), Err(WireError::NotJpeg { .. })));
+        }
+    }
 
     #[test]
     fn size_is_found_behind_other_segments() {

@@ -8,7 +8,7 @@ use gst::{glib::translate::IntoGlib, prelude::*};
 
 use super::{
     receivers::{Kind, Receiver},
-    wire::{bytes, now, pictures, stamped, told},
+    wire::{ALL, bytes, now, pictures, stamped, told},
 };
 use crate::common::{door::Door, process::PATIENCE, viewer::Viewer};
 
@@ -233,4 +233,29 @@ fn hostile_time_is_not_told_on_the_web() {
         let time = snapshot_time(port);
         assert!((start - 1_000..=now()).contains(&time), "{number}: {time}");
     }
+}
+
+#[test]
+fn start_of_a_picture_alone_is_dropped_and_the_next_one_passes() {
+    let start = b"\xff\xd8\xff";
+    let jpegs = pictures(2);
+    for framing in ALL.into_iter().filter(|framing| framing.header != "none") {
+        for kind in [Kind::Depay, Kind::ClientSrc] {
+            let mut receiver = Receiver::of_framing(kind, framing, "");
+            receiver.pass(&jpegs[0]);
+            receiver.send(start);
+            receiver.pass(&jpegs[1]);
+            let place = format!("Frame 1 at byte {}: ", framing.frame(&jpegs[0]).len());
+            receiver
+                .door
+                .expect_warning(&[&place, "no picture", "3 bytes"]);
+            receiver.door.expect_stats(&[("errors", 1), ("frames", 2)]);
+        }
+    }
+    let mut check = Receiver::new(Kind::Check, "");
+    check.send(start);
+    check.pass(&jpegs[0]);
+    check
+        .door
+        .expect_warning(&["Picture 0", "no picture", "3 bytes"]);
 }

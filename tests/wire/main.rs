@@ -387,15 +387,22 @@ fn large_frames_are_the_same_in_pieces() {
 #[test]
 fn up_to_the_first_fault_it_is_the_model() {
     let values = framings().prop_flat_map(|framing| (Just(framing), anything(framing)));
+    // Sides are up to 5,000.
+    let limits = Limits {
+        max_pixels: 20_000_000,
+        ..SMALL
+    };
     check(2000, values, |(framing, wire)| {
-        let received = until_fault(receive(framing.into(), SMALL, &wire.bytes, WHOLE));
-        let model = naive::read(&wire.bytes, framing, SMALL.max_frame);
+        let received = until_fault(receive(framing.into(), limits, &wire.bytes, WHOLE));
+        let model = naive::read(&wire.bytes, framing, &limits);
         match received.1.as_ref().map(|fault| &fault.error) {
             // The model does not know others by name.
             Some(WireError::Foreign(_)) => assert_eq!(model.1.unwrap().offset, 0),
             // The model takes every length for right.
             Some(WireError::NoEnd) => {
-                assert!(model.0.starts_with(&received.0) && model.0.len() > received.0.len());
+                let refused = model.1.is_some_and(|fault| fault.error.is_of_picture());
+                assert!(model.0.starts_with(&received.0));
+                assert!(model.0.len() > received.0.len() || refused);
             }
             _ => assert_eq!(received, model),
         }
@@ -539,6 +546,36 @@ fn a_length_alone_takes_no_memory() {
         deframer.push(&bytes);
         assert_eq!(deframer.next(), None);
         assert_eq!(deframer.held(), bytes.len());
+    }
+}
+
+/// A line of 3 bytes is no picture, nor is any other frame as short.
+#[test]
+fn start_without_a_whole_marker_is_refused_in_every_framing() {
+    let jpegs = [jpeg_of_len(99), jpeg_of_len(100)];
+    for framing in Framing::all().filter(|framing| framing.header() != Header::None) {
+        for len in [3, 6] {
+            let mut start = vec![0xff; len];
+            start[1] = 0xd8;
+            let [first, second] = jpegs.each_ref().map(|jpeg| naive::encode(framing, jpeg));
+            let bytes = [&first, &naive::encode(framing, &start), &second[..]].concat();
+            let fault = Fault {
+                frame: 1,
+                offset: first.len() as u64,
+                error: WireError::NoMarker { len },
+            };
+            let expected = [
+                Ok(jpegs[0].clone()),
+                Err(fault.clone()),
+                Ok(jpegs[1].clone()),
+            ];
+            for pieces in [WHOLE, &[100], &[1]] {
+                let received = receive(framing.into(), Limits::default(), &bytes, pieces);
+                assert_eq!(received, expected, "{framing}");
+            }
+            let model = naive::read(&bytes, framing, &Limits::default());
+            assert_eq!(model, (jpegs[..1].to_vec(), Some(fault)));
+        }
     }
 }
 

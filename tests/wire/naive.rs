@@ -11,7 +11,7 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use gstb64jpeg::wire::{Fault, Framing, Glimpse, Header, Payload, WireError};
+use gstb64jpeg::wire::{Fault, Framing, Glimpse, Header, Limits, Payload, WireError};
 
 /// Writes a frame as Python would.
 pub fn encode(framing: Framing, jpeg: &[u8]) -> Vec<u8> {
@@ -72,7 +72,8 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, WireError> {
 }
 
 /// The JPEGs of a stream up to the first fault.
-pub fn read(stream: &[u8], framing: Framing, max_frame: usize) -> (Vec<Vec<u8>>, Option<Fault>) {
+pub fn read(stream: &[u8], framing: Framing, limits: &Limits) -> (Vec<Vec<u8>>, Option<Fault>) {
+    let max_frame = limits.max_frame;
     let mut jpegs = vec![];
     let mut offset = 0;
     while offset < stream.len() {
@@ -81,6 +82,12 @@ pub fn read(stream: &[u8], framing: Framing, max_frame: usize) -> (Vec<Vec<u8>>,
             Header::None => read_bare(&stream[offset..], max_frame),
             _ => read_counted(&stream[offset..], framing, max_frame),
         };
+        let item = item.and_then(|(len, jpeg)| {
+            let fault = jpeg
+                .as_ref()
+                .and_then(|jpeg| fault(jpeg, limits.max_pixels));
+            fault.map_or(Ok((len, jpeg)), Err)
+        });
         match item {
             Ok((len, jpeg)) => {
                 offset += len;
@@ -97,6 +104,50 @@ pub fn read(stream: &[u8], framing: Framing, max_frame: usize) -> (Vec<Vec<u8>>,
         }
     }
     (jpegs, None)
+}
+
+/// What is wrong with a JPEG, if anything is: no whole marker behind SOI, or a frame header
+/// before the first scan that says too many pixels.
+fn fault(jpeg: &[u8], max_pixels: u64) -> Option<WireError> {
+    if jpeg[2..].iter().all(|byte| *byte == 0xff) {
+        return Some(WireError::NoMarker { len: jpeg.len() });
+    }
+    let mut at = 2;
+    let mut frame_begun = false;
+    while at + 4 <= jpeg.len() {
+        let (marker, len) = match jpeg[at..at + 4] {
+            [0xff, 0x01 | 0xd0..=0xd7 | 0, ..] => {
+                at += 2;
+                continue;
+            }
+            [0xff, 0xd8 | 0xd9, ..] => return None,
+            [0xff, marker @ ..=0xfe, high, low] => {
+                (marker, usize::from(high) * 256 + usize::from(low))
+            }
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        let segment = jpeg.get(at + 4..at + 2 + len)?;
+        if (0xc0..=0xcf).contains(&marker) && ![0xc4, 0xc8, 0xcc].contains(&marker) {
+            frame_begun = true;
+            let number = |at: usize| {
+                Some(u16::from(*segment.get(at)?) * 256 + u16::from(*segment.get(at + 1)?))
+            };
+            if let (Some(height), Some(width)) = (number(1), number(3))
+                && u64::from(width) * u64::from(height) > max_pixels
+            {
+                let max = max_pixels;
+                return Some(WireError::TooManyPixels { width, height, max });
+            }
+        }
+        if marker == 0xda && frame_begun {
+            return None;
+        }
+        at += 2 + len;
+    }
+    None
 }
 
 /// Bytes of a frame and its JPEG, or of something without meaning.
