@@ -14,12 +14,12 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// Bytes of text for `len` bytes, padding included.
 pub const fn encoded_len(len: usize) -> usize {
-    len.div_ceil(3) * 4
+    len.div_ceil(3).saturating_mul(4)
 }
 
 /// Room that [`decode`] wants for `len` bytes of text.
 pub const fn decoded_capacity(len: usize) -> usize {
-    len.div_ceil(4) * 3
+    len.div_ceil(4).saturating_mul(3)
 }
 
 /// Writes the text for `data` to the front of `out` and returns its length.
@@ -27,6 +27,10 @@ pub const fn decoded_capacity(len: usize) -> usize {
 /// # Panics
 ///
 /// If `out` is shorter than [`encoded_len`].
+#[expect(
+    clippy::expect_used,
+    reason = "the length is documented as the caller's duty"
+)]
 pub fn encode(data: &[u8], out: &mut [u8]) -> usize {
     STANDARD
         .encode_slice(data, out)
@@ -57,7 +61,9 @@ fn decode_leniently(text: &[u8], out: &mut [u8]) -> Result<usize, WireError> {
     for (offset, &byte) in text.iter().enumerate() {
         match byte {
             b' ' | b'\t' | b'\r' | b'\n' => {}
-            b'=' if padding < 2 && digits.len() % 4 != 0 => padding += 1,
+            b'=' if padding < 2 && digits.len() % 4 != 0 => {
+                padding = u8::saturating_add(padding, 1)
+            }
             _ if padding == 0 && value(byte).is_some() => digits.push(byte),
             _ => {
                 return Err(WireError::Base64 {
@@ -81,16 +87,22 @@ fn decode_leniently(text: &[u8], out: &mut [u8]) -> Result<usize, WireError> {
         _ => 2,
     };
     if let Some(last) = digits.last_mut() {
-        let value = value(*last).expect("only digits were kept");
-        *last = ALPHABET[usize::from(value >> spare_bits << spare_bits)];
+        let value = value(*last).unwrap_or_default() >> spare_bits << spare_bits;
+        // There are 64 of them, as there are values.
+        *last = ALPHABET.get(usize::from(value)).copied().unwrap_or(*last);
     }
 
-    Ok(STANDARD_NO_PAD
+    // The text was made canonical.
+    STANDARD_NO_PAD
         .decode_slice(&digits, out)
-        .expect("the text was made canonical"))
+        .map_err(|_| WireError::Base64 {
+            offset: text.len(),
+            byte: None,
+        })
 }
 
 /// The six bits of a base64 character.
+#[expect(clippy::indexing_slicing, reason = "256 entries, one for each byte")]
 fn value(byte: u8) -> Option<u8> {
     const NONE: u8 = 64;
     const VALUES: [u8; 256] = {

@@ -36,6 +36,10 @@ impl Payload {
         match self {
             Self::Base64 => base64::decode(payload, out),
             Self::Jpeg => {
+                #[expect(
+                    clippy::indexing_slicing,
+                    reason = "the length is documented as the caller's duty"
+                )]
                 out[..payload.len()].copy_from_slice(payload);
                 Ok(payload.len())
             }
@@ -102,13 +106,13 @@ impl Deframer {
 
     /// Bytes held back until more come.
     pub fn held(&self) -> usize {
-        self.end - self.start
+        self.end.saturating_sub(self.start)
     }
 
     /// Takes the next piece.
     pub fn push(&mut self, piece: &[u8]) {
         self.room(piece.len()).copy_from_slice(piece);
-        self.end += piece.len();
+        self.end = self.end.saturating_add(piece.len());
     }
 
     /// Takes the next piece from `source` with a single read, and returns its length.
@@ -118,7 +122,8 @@ impl Deframer {
     /// Those of `source`; nothing was taken then.
     pub fn read_from(&mut self, source: &mut impl io::Read) -> io::Result<usize> {
         let len = source.read(self.room(READ))?;
-        self.end += len;
+        // No more than there was room for, whatever the source says.
+        self.end = self.end.saturating_add(len).min(self.room.len());
         Ok(len)
     }
 
@@ -128,6 +133,12 @@ impl Deframer {
     }
 
     /// Room for `len` bytes behind those that are held.
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "start <= end <= room.len() always holds, and room is made for end + len; \
+                  all sums are a few times what is in memory at most"
+    )]
     fn room(&mut self, len: usize) -> &mut [u8] {
         let held = self.held();
         self.lately = self.lately.max(held + len);
@@ -177,7 +188,7 @@ impl Deframer {
         decode: impl FnOnce(Payload, &[u8]) -> Result<T, WireError>,
     ) -> Option<Result<T, Fault>> {
         loop {
-            let data = &self.room[self.start..self.end];
+            let data = self.room.get(self.start..self.end).unwrap_or_default();
             if data.len() < self.need && !self.finished {
                 return None;
             }
@@ -192,13 +203,15 @@ impl Deframer {
                     return Some(Err(fault));
                 }
                 Step::Frame(frame) => {
-                    let kind = self.stream.framing().expect("a frame has one").payload();
-                    let jpeg = decode(kind, &data[frame.payload.clone()]);
+                    // There is no frame without a framing.
+                    let kind = self.stream.framing().unwrap_or_default().payload();
+                    let payload = data.get(frame.payload.clone()).unwrap_or_default();
+                    let jpeg = decode(kind, payload);
                     return Some(match jpeg {
                         Ok(jpeg) => {
                             self.stream.accept(&frame);
                             self.consume(frame.len);
-                            self.lately -= self.lately / 16;
+                            self.lately = self.lately.saturating_sub(self.lately / 16);
                             Ok(jpeg)
                         }
                         Err(error) if error.is_of_picture() => {
@@ -213,7 +226,7 @@ impl Deframer {
     }
 
     fn consume(&mut self, len: usize) {
-        self.start += len;
+        self.start = self.start.saturating_add(len).min(self.end);
         self.need = 0;
         if self.start == self.end {
             self.start = 0;

@@ -52,10 +52,11 @@ pub(super) fn starts(
     // Both kinds in one pass: were they looked for one after the other, many of the
     // one would each cost a look through all bytes for the other.
     memchr::memchr2_iter(b'/', 0xff, data.get(from..).unwrap_or_default())
-        .map(move |found| from + found)
+        .map(move |found| from.saturating_add(found))
         .filter(move |&at| {
             let mut payloads = framings.iter().map(|framing| framing.payload().start());
-            payloads.any(|start| data[at..].starts_with(start))
+            let payload = data.get(at..).unwrap_or_default();
+            payloads.any(|start| payload.starts_with(start))
         })
 }
 
@@ -77,7 +78,10 @@ pub(super) fn framings_at(
         payload.starts_with(framing.payload().start())
             && match header {
                 Header::None => true,
-                Header::Lines => start == 0 || data[start - 1] == b'\n',
+                Header::Lines => match start.checked_sub(1) {
+                    Some(before) => data.get(before) == Some(&b'\n'),
+                    None => true,
+                },
                 _ => length_at(data, start, header, limits),
             }
     })
@@ -85,7 +89,7 @@ pub(super) fn framings_at(
 
 fn length_at(data: &[u8], start: usize, header: Header, limits: &Limits) -> bool {
     matches!(
-        header.read(&data[start..]),
+        header.read(data.get(start..).unwrap_or_default()),
         Ok(Some(len)) if len > 0 && check_len(len, limits).is_ok()
     )
 }
@@ -125,7 +129,7 @@ pub fn recognise(data: &[u8]) -> Option<Framing> {
         .into_iter()
         .find(|framing| {
             framing.payload() != Payload::Base64
-                || data[framing.header().size()..].iter().all(|&byte| {
+                || data.iter().skip(framing.header().size()).all(|&byte| {
                     byte.is_ascii_alphanumeric()
                         || matches!(byte, b'+' | b'/' | b'=' | b'\r' | b'\n')
                 })
@@ -143,7 +147,7 @@ pub(super) fn nothing(data: &[u8], first: bool) -> Option<usize> {
         .take_while(|byte| matches!(byte, 0 | b'\r' | b'\n'));
     match fill.count() {
         0 => None,
-        1..4 if first && data[0] == 0 => None,
+        1..4 if first && data.first() == Some(&0) => None,
         // The last zeros may belong to a length.
         fill => Some(fill.saturating_sub(DETECT_LEN).max(1)),
     }

@@ -56,10 +56,18 @@ impl<'a> Picture<'a> {
         &self.jpeg
     }
 
+    /// All that a stamp goes in front of.
+    fn without_soi(&self) -> &[u8] {
+        self.jpeg.get(2..).unwrap_or_default()
+    }
+
     /// Bytes of the payload, without a header.
     pub fn payload_len(&self, payload: Payload) -> usize {
         let jpeg_len = match self.capture_time {
-            Some(time) => jpeg::stamp(time).len() + self.jpeg.len() - 2,
+            Some(time) => {
+                let stamp = jpeg::stamp(time).len();
+                stamp.saturating_add(self.without_soi().len())
+            }
             None => self.jpeg.len(),
         };
         match payload {
@@ -81,7 +89,8 @@ impl<'a> Picture<'a> {
                 max: header.max_payload(),
             });
         }
-        Ok(header.size() + len + header.trailer_len())
+        let around = header.size().saturating_add(header.trailer_len());
+        Ok(len.saturating_add(around))
     }
 
     /// Writes the frame to the front of `out`.
@@ -89,6 +98,11 @@ impl<'a> Picture<'a> {
     /// # Panics
     ///
     /// If `out` is shorter than [`wire_len`](Self::wire_len), which the caller has asked.
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "the length is documented as the caller's duty"
+    )]
     pub fn encode(&self, framing: Framing, out: &mut [u8]) {
         let (header, payload) = (framing.header(), framing.payload());
         header.write(self.payload_len(payload) as u64, out);
@@ -104,6 +118,11 @@ impl<'a> Picture<'a> {
     /// # Panics
     ///
     /// If `out` is shorter than [`payload_len`](Self::payload_len).
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "the length is documented as the caller's duty"
+    )]
     pub fn encode_payload(&self, payload: Payload, out: &mut [u8]) -> usize {
         let mut at = 0;
         let mut put = |part: &[u8]| {
@@ -118,7 +137,7 @@ impl<'a> Picture<'a> {
         match self.capture_time {
             Some(time) => {
                 put(&jpeg::stamp(time));
-                put(&self.jpeg[2..]);
+                put(self.without_soi());
             }
             None => put(&self.jpeg),
         }

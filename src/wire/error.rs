@@ -18,17 +18,17 @@ impl Glimpse {
     /// Keeps the first eight bytes of `data`.
     pub fn of(data: &[u8]) -> Self {
         let mut bytes = [0; Self::MAX];
-        let len = data.len().min(Self::MAX);
-        bytes[..len].copy_from_slice(&data[..len]);
-        Self {
-            bytes,
-            len: len as u8,
+        let mut len = 0;
+        for (kept, byte) in bytes.iter_mut().zip(data) {
+            *kept = *byte;
+            len = u8::saturating_add(len, 1);
         }
+        Self { bytes, len }
     }
 
     /// The bytes that were kept.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 }
 
@@ -188,7 +188,7 @@ impl fmt::Display for WireError {
             Self::TooManyPixels { width, height, max } => write!(
                 f,
                 "its {width} x {height} = {} pixels are over the limit of {max}",
-                u64::from(*width) * u64::from(*height)
+                u64::from(*width).saturating_mul((*height).into())
             ),
             Self::Marker { offset, byte } => write!(
                 f,

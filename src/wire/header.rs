@@ -70,6 +70,10 @@ impl Header {
     /// Writes the header for a payload of `len` bytes to the front of `out`.
     ///
     /// The caller has checked `len` against [`max_payload`](Self::max_payload).
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "out has room for the header, and 16 digits for what max_payload allows"
+    )]
     pub(super) fn write(self, len: u64, out: &mut [u8]) {
         let out = &mut out[..self.size()];
         match self {
@@ -118,26 +122,23 @@ impl Header {
 
 /// Reads a decimal number padded to 16 bytes, with zeros or with spaces on either side.
 fn read_digits(digits: &[u8; 16]) -> Result<u64, WireError> {
-    let number = digits.trim_ascii();
-    let start = digits.len() - digits.trim_ascii_start().len();
-    let mut value = 0;
-    for (i, &byte) in number.iter().enumerate() {
-        if !byte.is_ascii_digit() {
-            return Err(WireError::Digits {
-                offset: start + i,
-                byte,
-            });
-        }
+    let start = digits.iter().take_while(|byte| byte.is_ascii_whitespace());
+    let start = start.count();
+    let mut value = 0_u64;
+    let mut any = false;
+    for (i, &byte) in digits.trim_ascii().iter().enumerate() {
+        let Some(digit) = char::from(byte).to_digit(10) else {
+            let offset = start.saturating_add(i);
+            return Err(WireError::Digits { offset, byte });
+        };
         // Sixteen digits fit with room to spare.
-        value = value * 10 + u64::from(byte - b'0');
+        value = value.saturating_mul(10).saturating_add(digit.into());
+        any = true;
     }
-    if number.is_empty() {
-        return Err(WireError::Digits {
-            offset: 0,
-            byte: digits[0],
-        });
+    match (any, digits) {
+        (true, _) => Ok(value),
+        (false, &[byte, ..]) => Err(WireError::Digits { offset: 0, byte }),
     }
-    Ok(value)
 }
 
 /// How a picture is written behind its header.

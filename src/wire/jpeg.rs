@@ -48,12 +48,10 @@ pub fn check(data: &[u8]) -> Result<(), WireError> {
 /// Whether `data` ends with EOI, but for what encoders and cameras fill up with,
 /// if that is no more than a page.
 pub(super) fn ends_with_eoi(data: &[u8]) -> bool {
-    let data = &data[data.len().saturating_sub(4096)..];
-    let filled = data
-        .iter()
-        .rposition(|byte| !matches!(byte, 0 | b'\r' | b'\n'))
-        .map_or(0, |last| last + 1);
-    data[..filled].ends_with(&[0xff, EOI])
+    let page = data.last_chunk::<4096>().map_or(data, |page| &page[..]);
+    let mut bytes = page.iter().rev();
+    let last = bytes.find(|byte| !matches!(byte, 0 | b'\r' | b'\n'));
+    last == Some(&EOI) && bytes.next() == Some(&0xff)
 }
 
 /// Markers without a segment: TEM and the restart markers.
@@ -71,28 +69,34 @@ const fn is_sof(marker: u8) -> bool {
 /// As decoders do, it skips bytes between segments that are no marker, and a scan in front
 /// of the frame header: what a decoder finds is found here, too.
 fn segments(jpeg: &[u8]) -> impl Iterator<Item = (usize, u8, &[u8])> {
-    let mut rest = if is_jpeg(jpeg) { &jpeg[2..] } else { &[] };
+    let mut rest = match jpeg {
+        [_, _, rest @ ..] if is_jpeg(jpeg) => rest,
+        _ => &[],
+    };
     let mut frame_begun = false;
     std::iter::from_fn(move || {
         loop {
-            rest = &rest[memchr::memchr(0xff, rest)?..];
-            let [_, marker, tail @ ..] = rest else {
+            rest = rest.get(memchr::memchr(0xff, rest)?..)?;
+            let [_, behind @ ..] = rest else {
+                return None;
+            };
+            let [marker, tail @ ..] = behind else {
                 return None;
             };
             match *marker {
-                0xff => rest = &rest[1..], // fill byte
-                0 => rest = tail,          // no marker
+                0xff => rest = behind, // fill byte
+                0 => rest = tail,      // no marker
                 marker if stands_alone(marker) => rest = tail,
                 SOI | EOI => return None,
                 marker => {
                     let len = usize::from(u16::from_be_bytes(*tail.first_chunk()?));
-                    let contents = tail.get(2..len)?;
-                    let at = jpeg.len() - rest.len();
+                    let (segment, next) = tail.split_at_checked(len)?;
+                    let contents = segment.get(2..)?;
+                    let at = jpeg.len().saturating_sub(rest.len());
                     frame_begun |= is_sof(marker);
-                    rest = if marker == SOS && frame_begun {
-                        &[]
-                    } else {
-                        &tail[len..]
+                    rest = match marker {
+                        SOS if frame_begun => &[],
+                        _ => next,
                     };
                     return Some((at, marker, contents));
                 }
@@ -154,7 +158,7 @@ impl Info {
                 &[_, h1, h0, w1, w0, ..] if is_sof(marker) => {
                     let width = u16::from_be_bytes([w1, w0]);
                     let height = u16::from_be_bytes([h1, h0]);
-                    if u64::from(width) * u64::from(height) > max {
+                    if u64::from(width).saturating_mul(height.into()) > max {
                         return Err(WireError::TooManyPixels { width, height, max });
                     }
                     if std::mem::take(&mut first) {
@@ -314,7 +318,11 @@ pub fn stamps(capture_time: Option<u64>, origin: Option<&Origin>) -> Vec<u8> {
         None => vec![0xff, SOI],
     };
     if let Some(Origin(name)) = origin {
-        let segment_len = (2 + ORIGIN_KEY.len() + name.len()) as u16;
+        // No name is longer than `Origin::MAX`.
+        let segment_len = ORIGIN_KEY
+            .len()
+            .saturating_add(2)
+            .saturating_add(name.len()) as u16;
         stamps.extend([0xff, COM]);
         stamps.extend(segment_len.to_be_bytes());
         stamps.extend(ORIGIN_KEY.as_bytes());
@@ -347,11 +355,11 @@ impl Walk {
                     self.at = self.at.max(data.len());
                     return Ok(None);
                 };
-                self.at += ff;
-                match data.get(self.at + 1) {
+                self.skip(ff);
+                match data.get(self.behind(1)) {
                     None => return Ok(None),
-                    Some(0xff) => self.at += 1,
-                    Some(&byte) if byte == 0 || stands_alone(byte) => self.at += 2,
+                    Some(0xff) => self.skip(1),
+                    Some(&byte) if byte == 0 || stands_alone(byte) => self.skip(2),
                     Some(_) => {
                         self.entropy = false;
                         self.sound = self.at;
@@ -360,35 +368,43 @@ impl Walk {
                 continue;
             }
 
-            let Some(&[prefix, marker]) = data.get(self.at..self.at + 2) else {
+            let rest = data.get(self.at..).unwrap_or_default();
+            let &[prefix, marker, ref tail @ ..] = rest else {
                 return Ok(None);
             };
-            let wrong = |offset: usize| WireError::Marker {
-                offset,
-                byte: data[offset],
-            };
+            let wrong = |offset, byte| Err(WireError::Marker { offset, byte });
             match (prefix, marker) {
-                (0xff, 0xff) => self.at += 1,
-                (0xff, EOI) => return Ok(Some(self.at + 2)),
+                (0xff, 0xff) => self.skip(1),
+                (0xff, EOI) => return Ok(Some(self.behind(2))),
                 (0xff, SOI) if self.at == 0 => self.at = 2,
                 // The sender was cut off, and a new picture begins.
-                (0xff, SOI | 0) => return Err(wrong(self.at + 1)),
-                (0xff, marker) if stands_alone(marker) => self.at += 2,
+                (0xff, SOI | 0) => return wrong(self.behind(1), marker),
+                (0xff, marker) if stands_alone(marker) => self.skip(2),
                 (0xff, marker) => {
-                    let Some(len) = data.get(self.at + 2..).and_then(<[u8]>::first_chunk) else {
+                    let Some(len @ [high, _]) = tail.first_chunk() else {
                         return Ok(None);
                     };
                     let len = usize::from(u16::from_be_bytes(*len));
                     if len < 2 {
-                        return Err(wrong(self.at + 2));
+                        return wrong(self.behind(2), *high);
                     }
                     self.sound = self.at;
-                    self.at += 2 + len;
+                    self.skip(2);
+                    self.skip(len);
                     self.entropy = marker == SOS;
                 }
-                _ => return Err(wrong(self.at)),
+                _ => return wrong(self.at, prefix),
             }
         }
+    }
+
+    /// The place `len` bytes further on.
+    fn behind(&self, len: usize) -> usize {
+        self.at.saturating_add(len)
+    }
+
+    fn skip(&mut self, len: usize) {
+        self.at = self.behind(len);
     }
 }
 

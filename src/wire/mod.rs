@@ -17,6 +17,18 @@
 //!   and the next good frame after a bad one.
 //! - [`Deframer`] is a [`Stream`] that keeps the bytes, too.
 
+// What is parsed comes from anybody: nothing in here may panic on it. Where an index or a
+// sum stays, its `expect` says why it cannot.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
 pub mod jpeg;
 
 pub(crate) mod base64;

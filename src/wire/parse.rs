@@ -117,12 +117,12 @@ pub fn parse(
                 return Ok(Status::Skip(zero_lengths(data, header)));
             }
             let len = check_len(len, limits)?;
-            let payload = &data[header.size()..];
-            let there = &payload[..len.min(payload.len())];
+            let payload = data.get(header.size()..).unwrap_or_default();
+            let there = payload.get(..len).unwrap_or(payload);
             if !check_start(there, there.len() == len, framing)? {
-                return Ok(Status::Need(data.len() + 1));
+                return Ok(Status::Need(more_than(data)));
             }
-            let end = header.size() + len;
+            let end = header.size().saturating_add(len);
             if data.len() < end {
                 return Ok(Status::Need(end));
             }
@@ -132,6 +132,11 @@ pub fn parse(
             }))
         }
     }
+}
+
+/// One byte more than there is.
+fn more_than(data: &[u8]) -> usize {
+    data.len().saturating_add(1)
 }
 
 /// The length as a size in memory, if it is within the limits.
@@ -171,8 +176,8 @@ fn check_open_len(len: usize, limits: &Limits) -> Result<(), WireError> {
 fn zero_lengths(data: &[u8], header: Header) -> usize {
     data.chunks_exact(header.size())
         .take_while(|chunk| header.read(chunk) == Ok(Some(0)))
-        .count()
-        * header.size()
+        .map(<[u8]>::len)
+        .sum()
 }
 
 fn parse_line(
@@ -190,21 +195,22 @@ fn parse_line(
         return Ok(Status::Skip(breaks));
     }
     // The longest line and its end.
-    let data = &data[..data.len().min(limits.max_frame.saturating_add(2))];
+    let longest = limits.max_frame.saturating_add(2);
+    let data = data.get(..longest).unwrap_or(data);
     let end = memchr::memchr(b'\n', data.get(*searched..).unwrap_or_default())
-        .map(|found| *searched + found);
-    let line = &data[..end.unwrap_or(data.len())];
+        .map(|found| searched.saturating_add(found));
+    let line = end.and_then(|end| data.get(..end)).unwrap_or(data);
     let text = line.strip_suffix(b"\r").unwrap_or(line);
     check_start(text, end.is_some(), framing)?;
     check_open_len(text.len(), limits)?;
     match end {
         Some(end) => Ok(Status::Frame(Frame {
             payload: 0..text.len(),
-            len: end + 1,
+            len: end.saturating_add(1),
         })),
         None => {
             *searched = data.len();
-            Ok(Status::Need(data.len() + 1))
+            Ok(Status::Need(more_than(data)))
         }
     }
 }
@@ -223,9 +229,10 @@ fn parse_bare(
         return Ok(Status::Skip(fill));
     }
     if !check_start(data, false, framing)? {
-        return Ok(Status::Need(data.len() + 1));
+        return Ok(Status::Need(more_than(data)));
     }
-    let data = &data[..data.len().min(limits.max_frame.saturating_add(1))];
+    let longest = limits.max_frame.saturating_add(1);
+    let data = data.get(..longest).unwrap_or(data);
     let end = walk.end(data)?;
     check_open_len(end.unwrap_or(data.len()), limits)?;
     Ok(match end {
@@ -233,7 +240,7 @@ fn parse_bare(
             payload: 0..len,
             len,
         }),
-        None => Status::Need(data.len() + 1),
+        None => Status::Need(more_than(data)),
     })
 }
 
@@ -245,9 +252,11 @@ pub(super) fn ends_like_jpeg(payload: &[u8], framing: Framing) -> bool {
             let text = payload.trim_ascii_end();
             // Whole groups from the end: nearly always two are enough, the more for fill.
             [8, 64].into_iter().any(|len| {
-                let tail = &text[text.len().saturating_sub(len) / 4 * 4..];
-                let mut bytes = [0; base64::decoded_capacity(64 + 3)];
-                base64::decode(tail, &mut bytes).is_ok_and(|len| jpeg::ends_with_eoi(&bytes[..len]))
+                let from = text.len().saturating_sub(len) & !3;
+                let tail = text.get(from..).unwrap_or_default();
+                let mut bytes = [0; base64::decoded_capacity(67)];
+                base64::decode(tail, &mut bytes)
+                    .is_ok_and(|len| jpeg::ends_with_eoi(bytes.get(..len).unwrap_or_default()))
             })
         }
     }

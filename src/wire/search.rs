@@ -67,11 +67,11 @@ impl Search {
         self.from = self.from.saturating_sub(len);
         self.scanned = self.scanned.saturating_sub(len);
         for candidate in self.candidates.iter_mut().chain(&mut self.found) {
-            candidate.at -= len;
-            candidate.end -= len;
-            candidate.wait = candidate.wait.map(|wait| wait - len);
+            candidate.at = candidate.at.saturating_sub(len);
+            candidate.end = candidate.end.saturating_sub(len);
+            candidate.wait = candidate.wait.map(|wait| wait.saturating_sub(len));
         }
-        self.dropped += len;
+        self.dropped = self.dropped.saturating_add(len);
     }
 
     /// Looks for the next frame in any of `framings`.
@@ -89,11 +89,11 @@ impl Search {
             },
             None if self.candidates.is_empty() => Found::Nothing {
                 keep: data.len().saturating_sub(DETECT_LEN),
-                need: data.len() + 1,
+                need: data.len().saturating_add(1),
             },
             None => Found::Nothing {
                 keep: self.from,
-                need: next_event(&self.candidates).min(data.len() + GROWTH),
+                need: next_event(&self.candidates).min(data.len().saturating_add(GROWTH)),
             },
         }
     }
@@ -109,15 +109,15 @@ impl Search {
     ) -> Option<Candidate> {
         loop {
             let event = next_event(&self.candidates);
-            let seen = &data[..data.len().min(event)];
+            let seen = data.get(..event).unwrap_or(data);
             let start = detect::starts(seen, self.scanned, framings).next();
             let found = if let Some(start) = start {
-                self.scanned = start + 1;
+                self.scanned = start.saturating_add(1);
                 self.enter(seen, start, framings, limits)
             } else if event <= data.len() {
                 contest(&mut self.candidates, seen, limits)
             } else {
-                let scanned = data.len().saturating_sub(START_LEN - 1);
+                let scanned = data.len().saturating_sub(const { START_LEN - 1 });
                 self.scanned = self.scanned.max(scanned);
                 return end
                     .then(|| std::mem::take(&mut self.candidates))
@@ -143,10 +143,10 @@ impl Search {
         limits: &Limits,
     ) -> Option<Candidate> {
         for framing in detect::framings_at(data, start, framings, limits) {
-            let at = start - framing.header().size();
-            if at < self.from {
+            let at = start.checked_sub(framing.header().size());
+            let Some(at) = at.filter(|at| *at >= self.from) else {
                 continue;
-            }
+            };
             let candidate = Candidate::new(data, at, framing);
             if !framing.header().has_length() {
                 return Some(candidate).filter(|_| self.candidates.is_empty());
@@ -179,7 +179,7 @@ pub(super) fn choose(
     while won.is_none() && rivals.len() > 1 {
         let event = next_event(&rivals);
         if event <= data.len() {
-            won = contest(&mut rivals, &data[..event], limits);
+            won = contest(&mut rivals, data.get(..event).unwrap_or(data), limits);
         } else if end {
             won = last(&rivals, data.len());
             break;
@@ -188,7 +188,9 @@ pub(super) fn choose(
         }
     }
     let chosen = won.as_ref().or(rivals.first());
-    Ok(chosen.map_or(likely[0], |candidate| candidate.framing))
+    let chosen = chosen.map(|candidate| candidate.framing);
+    // One without a length, if it is that: some framing is likely.
+    Ok(chosen.or(likely.first().copied()).unwrap_or_default())
 }
 
 /// Bytes that look like a frame.
@@ -207,8 +209,11 @@ impl Candidate {
     /// The frame that `data` says is at `at`, within the limits.
     fn new(data: &[u8], at: usize, framing: Framing) -> Self {
         let header = framing.header();
-        let len = header.read(&data[at..]).ok().flatten().unwrap_or(0);
-        let end = at + header.size() + len as usize;
+        let start = data.get(at..).unwrap_or_default();
+        let len = header.read(start).ok().flatten().unwrap_or(0);
+        let end = at
+            .saturating_add(header.size())
+            .saturating_add(len as usize);
         Self {
             framing,
             at,
@@ -229,14 +234,16 @@ fn next_event(candidates: &[Candidate]) -> usize {
 /// returns the one that is vouched for now.
 fn contest(candidates: &mut Vec<Candidate>, data: &[u8], limits: &Limits) -> Option<Candidate> {
     let i = candidates.iter().position(|c| c.wait == Some(data.len()))?;
-    let candidate = &mut candidates[i];
+    let candidate = candidates.get_mut(i)?;
     let (framing, size) = (candidate.framing, candidate.framing.header().size());
     if candidate.wait == Some(candidate.end) {
-        let payload = &data[candidate.at + size..candidate.end];
+        let payload = candidate.at.saturating_add(size)..candidate.end;
+        let payload = data.get(payload).unwrap_or_default();
         candidate.ended = ends_like_jpeg(payload, framing);
-        candidate.wait = Some(candidate.end + size + START_LEN);
+        let next = candidate.end.saturating_add(size);
+        candidate.wait = Some(next.saturating_add(START_LEN));
     } else {
-        let next = candidate.end + size;
+        let next = candidate.end.saturating_add(size);
         let mut next = detect::framings_at(data, next, slice::from_ref(&framing), limits);
         if next.next().is_some() {
             // Those that reach into it are none. Those before it are, if any are left.

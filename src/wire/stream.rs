@@ -141,8 +141,8 @@ impl Stream {
     /// Takes a frame that [`step`](Self::step) found; the caller drops its bytes.
     pub fn accept(&mut self, frame: &Frame) {
         self.pass(frame);
-        self.frames += 1;
-        self.streak += 1;
+        self.frames = self.frames.saturating_add(1);
+        self.streak = self.streak.saturating_add(1);
         if self.streak > 1 && self.framings.len() > 1 {
             let alike = &self.alike;
             self.framings.retain(|framing| alike.contains(framing));
@@ -170,7 +170,7 @@ impl Stream {
 
     /// Goes to the end of a frame.
     fn pass(&mut self, frame: &Frame) {
-        self.offset += frame.len as u64;
+        self.offset = self.offset.saturating_add(frame.len as u64);
         if let Mode::Follow(_, progress) = &mut self.mode {
             *progress = Progress::default();
         }
@@ -189,7 +189,7 @@ impl Stream {
             };
             if let Some(step) = step {
                 if let Step::Skip(len) = step {
-                    self.offset += len as u64;
+                    self.offset = self.offset.saturating_add(len as u64);
                 }
                 return step;
             }
@@ -248,7 +248,8 @@ impl Stream {
                     Verdict::Yes => Step::Frame(frame),
                     Verdict::Wait(len) => Step::Need(len),
                     Verdict::No => {
-                        let error = payload_error(&data[frame.payload], framing);
+                        let payload = data.get(frame.payload).unwrap_or_default();
+                        let error = payload_error(payload, framing);
                         return self.bad(data, end, framing, error.unwrap_or(WireError::NoEnd));
                     }
                 }
@@ -263,7 +264,8 @@ impl Stream {
                 let looked = (data.len() / LARGE)
                     .checked_ilog2()
                     .map_or(0, |doublings| LARGE << doublings);
-                if let Some(error) = swallowed(&data[..looked], framing) {
+                let start = data.get(..looked).unwrap_or(data);
+                if let Some(error) = swallowed(start, framing) {
                     return self.bad(data, end, framing, error);
                 }
                 if end && !data.is_empty() {
@@ -271,11 +273,12 @@ impl Stream {
                 }
                 let patient = match framing.header().has_length() {
                     true => len,
-                    false => (len + data.len().saturating_sub(LONG_OPEN) / 8)
+                    false => len
+                        .saturating_add(data.len().saturating_sub(LONG_OPEN) / 8)
                         .min(self.limits.max_frame.saturating_add(2))
                         .max(len),
                 };
-                Step::Need(patient.min(LARGE.max(2 * looked)))
+                Step::Need(patient.min(LARGE.max(looked.saturating_mul(2))))
             }
             Err(error) => return self.bad(data, end, framing, error),
         })
@@ -285,19 +288,19 @@ impl Stream {
     /// a header: it is kept until that is known.
     fn skip_zeros(&mut self, data: &[u8], end: bool, framing: Framing, len: usize) -> Step {
         let size = framing.header().size();
-        if len > size {
-            return Step::Skip((len - size).min(MAX_SKIP));
+        if let Some(more) = len.checked_sub(size).filter(|more| *more > 0) {
+            return Step::Skip(more.min(MAX_SKIP));
         }
-        let next = &data[size..];
+        let next = data.get(size..).unwrap_or_default();
         if next.len() < DETECT_LEN && !end {
-            return Step::Need(size + DETECT_LEN);
+            return Step::Need(size.saturating_add(DETECT_LEN));
         }
         let other = self.framings.len() > 1
             && !detect::framings_at_start(next, &self.framings, &self.limits).is_empty();
         match parse(next, framing, &self.limits, &mut Progress::default()) {
             Err(error) if !other => {
                 let mut fault = self.fail(error, 1);
-                fault.offset += size as u64;
+                fault.offset = fault.offset.saturating_add(size as u64);
                 Step::Bad(fault)
             }
             _ => Step::Skip(size),
@@ -317,7 +320,7 @@ impl Stream {
         let len = header.read(data).ok().flatten();
         let error = WireError::Truncated {
             have: data.len(),
-            want: len.map(|len| header.size() + len as usize),
+            want: len.map(|len| header.size().saturating_add(len as usize)),
         };
         // A wrong length may have swallowed frames. Without lengths there is nothing
         // in it but, perhaps, a thumbnail.
@@ -372,7 +375,7 @@ impl Stream {
         let mut search = std::mem::take(search);
         let (keep, need) = match search.find(data, end, &self.framings, &self.limits) {
             Found::At(0, framing) => {
-                self.resyncs += 1;
+                self.resyncs = self.resyncs.saturating_add(1);
                 self.settle(framing);
                 return None;
             }
@@ -380,7 +383,8 @@ impl Stream {
             Found::Nothing { keep, need } => (keep, need),
         };
 
-        let bearable = self.limits.max_frame.saturating_add(1) - search.dropped();
+        let longest = self.limits.max_frame.saturating_add(1);
+        let bearable = longest.saturating_sub(search.dropped());
         let step = if keep > 0 && bearable == 0 {
             Step::Bad(Fault {
                 frame: self.frames,
@@ -407,7 +411,9 @@ fn alike(data: &[u8], frame: &Frame, framing: Framing, framings: &[Framing]) -> 
     let reads_alike = |other: &Framing| {
         let header = frame.payload.start.checked_sub(other.header().size());
         other.payload() == framing.payload()
-            && header.is_some_and(|at| other.header().read(&data[at..]) == len)
+            && header
+                .and_then(|at| data.get(at..))
+                .is_some_and(|data| other.header().read(data) == len)
     };
     let others = framings.iter().copied();
     others.filter(|f| *f == framing || reads_alike(f)).collect()
@@ -417,11 +423,12 @@ fn alike(data: &[u8], frame: &Frame, framing: Framing, framings: &[Framing]) -> 
 /// frame or nothing follows it. Without a length it is found by its end anyway.
 fn vouch(data: &[u8], frame: &Frame, framing: Framing, limits: &Limits, end: bool) -> Verdict {
     let header = framing.header();
-    if !header.has_length() || ends_like_jpeg(&data[frame.payload.clone()], framing) {
+    let payload = data.get(frame.payload.clone()).unwrap_or_default();
+    if !header.has_length() || ends_like_jpeg(payload, framing) {
         return Verdict::Yes;
     }
-    let next = &data[frame.len..];
-    let enough = header.size() + START_LEN;
+    let next = data.get(frame.len..).unwrap_or_default();
+    let enough = header.size().saturating_add(START_LEN);
     let follows = matches!(header.read(next), Ok(Some(0)))
         || detect::framings_at(next, header.size(), &[framing], limits)
             .next()
@@ -429,7 +436,7 @@ fn vouch(data: &[u8], frame: &Frame, framing: Framing, limits: &Limits, end: boo
     match (follows, end) {
         (true, _) => Verdict::Yes,
         (false, true) if next.is_empty() => Verdict::Yes,
-        (false, false) if next.len() < enough => Verdict::Wait(frame.len + enough),
+        (false, false) if next.len() < enough => Verdict::Wait(frame.len.saturating_add(enough)),
         (false, _) => Verdict::No,
     }
 }
@@ -449,5 +456,5 @@ fn swallowed(data: &[u8], framing: Framing) -> Option<WireError> {
         return None;
     }
     let zero = memchr::memchr(0, text)?;
-    payload_error(&text[..=zero], framing)
+    payload_error(text.get(..=zero)?, framing)
 }

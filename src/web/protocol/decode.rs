@@ -228,7 +228,7 @@ impl Decoder {
         let Some(count) = count.filter(|_| cursor.rest().starts_with('-')) else {
             return Err(cursor.expected(at, WHAT));
         };
-        cursor.at += 1;
+        cursor.skip(1);
         let fits = usize::try_from(count).ok().filter(|count| *count <= max);
         fits.ok_or(ProtocolError::Attachments { count, max })
     }
@@ -243,7 +243,12 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn rest(&self) -> &'a str {
-        &self.text[self.at..]
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// Goes on by `len` bytes, which were seen.
+    fn skip(&mut self, len: usize) {
+        self.at = self.at.saturating_add(len).min(self.text.len());
     }
 
     /// The text of a ping. The answer repeats it, so it has a limit of its own.
@@ -259,7 +264,7 @@ impl<'a> Cursor<'a> {
         ProtocolError::Expected {
             offset,
             what,
-            found: Glimpse::of(&self.text.as_bytes()[offset..]),
+            found: Glimpse::of(self.text.as_bytes().get(offset..).unwrap_or_default()),
         }
     }
 
@@ -267,7 +272,7 @@ impl<'a> Cursor<'a> {
     fn kind(&mut self, what: &'static str) -> Result<u8, ProtocolError> {
         match self.text.as_bytes().get(self.at) {
             Some(kind @ b'0'..=b'6') => {
-                self.at += 1;
+                self.skip(1);
                 Ok(*kind)
             }
             _ => Err(self.expected(self.at, what)),
@@ -277,13 +282,14 @@ impl<'a> Cursor<'a> {
     /// A number, if one is there.
     fn number(&mut self, what: &'static str) -> Result<Option<u64>, ProtocolError> {
         let rest = self.rest();
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        if digits == 0 {
+        let behind = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        let digits = rest.strip_suffix(behind).unwrap_or_default();
+        if digits.is_empty() {
             return Ok(None);
         }
-        let number = rest[..digits].parse();
+        let number = digits.parse();
         let number = number.map_err(|_| self.expected(self.at, what))?;
-        self.at += digits;
+        self.skip(digits.len());
         Ok(Some(number))
     }
 
@@ -294,7 +300,8 @@ impl<'a> Cursor<'a> {
             return ROOT.into();
         }
         let (namespace, _) = rest.split_once(',').unwrap_or((rest, ""));
-        self.at = (self.at + namespace.len() + 1).min(self.text.len());
+        // And the comma, if there is one.
+        self.skip(namespace.len().saturating_add(1));
         let (name, _) = namespace.split_once('?').unwrap_or((namespace, ""));
         name.into()
     }

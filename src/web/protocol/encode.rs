@@ -59,7 +59,7 @@ impl Message<'_> {
     /// ```
     pub fn encode(&self) -> String {
         let (kind, id, data) = match &self.body {
-            Body::Connect(data) => (0, None, data.as_ref().map(Json::to_string)),
+            Body::Connect(data) => (0_u8, None, data.as_ref().map(Json::to_string)),
             Body::Disconnect => (1, None, None),
             Body::Event { name, args, id } => (2, *id, Some(list(Some(name), args))),
             Body::Ack { id, args } => (3, Some(*id), Some(list(None, args))),
@@ -72,14 +72,14 @@ impl Message<'_> {
         let mut text = match self.body.attachments() {
             [] => format!("4{kind}"),
             // Those with attachments have numbers of their own.
-            attachments => format!("4{}{}-", kind + 3, attachments.len()),
+            attachments => format!("4{}{}-", kind.saturating_add(3), attachments.len()),
         };
         if self.namespace != ROOT {
-            text += &self.namespace;
+            text.push_str(&self.namespace);
             text.push(',');
         }
-        text += &id.map_or_else(String::new, |id| id.to_string());
-        text += &data.unwrap_or_default();
+        text.push_str(&id.map_or_else(String::new, |id| id.to_string()));
+        text.push_str(&data.unwrap_or_default());
         text
     }
 }
@@ -112,9 +112,9 @@ fn list(name: Option<&str>, args: &Args) -> String {
 /// ```
 #[derive(Debug, Clone)]
 pub struct PictureEvent {
-    text: String,
-    /// Where the picture belongs in the text.
-    at: usize,
+    /// The text up to where the picture belongs, and from there on.
+    before: String,
+    behind: String,
     binary: String,
 }
 
@@ -139,28 +139,37 @@ impl PictureEvent {
             Message::new(namespace, body).encode()
         };
         let text = encode("".into(), vec![]);
-        let at = text.rfind("\"\"").expect("an empty string was written") + 1;
+        // Inside the quotes of the empty string, behind which there are only brackets.
+        let (before, behind) = text.rsplit_once("\"\"").unwrap_or((&text, ""));
+        let (before, behind) = ([before, "\""].concat(), ["\"", behind].concat());
         Self {
-            text,
-            at,
+            before,
+            behind,
             binary: encode(Json::Binary(0), vec![Bytes::new()]),
         }
     }
 
     /// Bytes of the [`text`](Self::text) with this picture.
     pub fn text_len(&self, picture: &Picture) -> usize {
-        self.text.len() + picture.payload_len(Payload::Base64)
+        let around = self.before.len().saturating_add(self.behind.len());
+        around.saturating_add(picture.payload_len(Payload::Base64))
     }
 
     /// The message of text with this picture, as base64.
     pub fn text(&self, picture: &Picture) -> String {
-        let (before, behind) = self.text.split_at(self.at);
         let mut text = Vec::with_capacity(self.text_len(picture));
-        text.extend(before.as_bytes());
-        text.resize(self.text_len(picture) - behind.len(), 0);
-        // Base64 has nothing that JSON would escape.
-        picture.encode_payload(Payload::Base64, &mut text[self.at..]);
-        text.extend(behind.as_bytes());
+        text.extend(self.before.as_bytes());
+        let len = picture.payload_len(Payload::Base64);
+        text.resize(text.len().saturating_add(len), 0);
+        if let Some(room) = text.get_mut(self.before.len()..) {
+            // Base64 has nothing that JSON would escape.
+            picture.encode_payload(Payload::Base64, room);
+        }
+        text.extend(self.behind.as_bytes());
+        #[expect(
+            clippy::expect_used,
+            reason = "our own text, and base64, which is ASCII"
+        )]
         String::from_utf8(text).expect("base64 is ASCII")
     }
 

@@ -54,14 +54,14 @@ impl<'a> Json<'a> {
         max: usize,
     ) -> Result<Self, ProtocolError> {
         let mut left = Some(max);
-        let text = &text[offset..];
+        let text = text.get(offset..).unwrap_or_default();
         let mut json = serde_json::Deserializer::from_str(text);
         let value = Values { left: &mut left }.deserialize(&mut json);
         let value = value.and_then(|value| json.end().map(|()| value));
         value.map_err(|error| match left {
             None => ProtocolError::Values { max },
             Some(_) => ProtocolError::Json {
-                offset: offset + position(text, &error),
+                offset: offset.saturating_add(position(text, &error)),
                 reason: reason(&error),
             },
         })
@@ -263,8 +263,8 @@ fn position(text: &str, error: &serde_json::Error) -> usize {
     }
     let lines = text.split_inclusive('\n');
     let before = lines.take(error.line().saturating_sub(1)).map(str::len);
-    let at = before.sum::<usize>() + error.column().saturating_sub(1);
-    at.min(text.len())
+    let column = error.column().saturating_sub(1);
+    before.sum::<usize>().saturating_add(column).min(text.len())
 }
 
 /// What `error` says without where it is.

@@ -27,6 +27,18 @@
 //! [Engine.IO protocol v4]: https://socket.io/docs/v4/engine-io-protocol/
 //! [Socket.IO protocol v5]: https://socket.io/docs/v4/socket-io-protocol/
 
+// What is parsed comes from anybody: nothing in here may panic on it. Where an index or a
+// sum stays, its `expect` says why it cannot.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
 mod decode;
 mod encode;
 mod error;
