@@ -19,6 +19,7 @@ mod scene;
 mod hostile {
     use crate::common::wire;
 
+    mod layouts;
     mod pictures;
     mod pixels;
     mod receivers;

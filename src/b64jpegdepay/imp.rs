@@ -580,7 +580,7 @@ impl BaseParseImpl for B64JpegDepay {
                         self.conclude()?;
                     }
                     // Without it BaseParse comes, and copies, with every piece.
-                    obj.set_min_frame_size(len.max(1) as u32);
+                    obj.set_min_frame_size(len.clamp(1, i32::MAX as usize) as u32);
                     return Ok((gst::FlowSuccess::Ok, 0));
                 }
                 Outcome::Skip(len) => {

@@ -36,7 +36,7 @@ use once_cell::sync::Lazy;
 use super::{
     colour::{self, Colour, Range, Site},
     linear,
-    planes::{Plane, Samples},
+    planes::{self, Plane, Samples},
     rgb,
 };
 use crate::{
@@ -216,6 +216,9 @@ impl Converter {
         from: &VideoFrameRef<&gst::BufferRef>,
         to: &mut VideoFrameRef<&mut gst::BufferRef>,
     ) -> Option<()> {
+        if !(0..3).all(|plane| planes::has_room(to, plane)) {
+            return None;
+        }
         let strides: [i32; 3] = to.plane_stride().try_into().ok()?;
         let sizes = [0, 1, 2].map(|plane| (to.comp_width(plane), to.comp_height(plane)));
         let [y, cb, cr, _] = to.planes_data_mut();
@@ -228,8 +231,14 @@ impl Converter {
         // Each field has chroma rows of its own, if there are enough for both.
         let interlaced = from.is_interlaced() && from.height().is_multiple_of(4);
         if let Some(function) = self.rgb.filter(|_| !interlaced) {
-            let stride = u32::try_from(*from.plane_stride().first()?).ok()?;
-            return rgb::convert(function, from.plane_data(0).ok()?, stride, output).ok();
+            let stride = *from.plane_stride().first()?;
+            let pixels = planes::plane_data(from, 0)?;
+            let rows = from.height() as usize;
+            // It needs the last row to be as long as the others.
+            if stride.unsigned_abs() as usize * rows == pixels.len() {
+                let stride = u32::try_from(stride).ok()?;
+                return rgb::convert(function, pixels, stride, output).ok();
+            }
         }
 
         let components = (0..from.n_components())
@@ -496,7 +505,8 @@ impl VideoFilterImpl for JfifConvert {
                 gst::element_imp_error!(
                     self,
                     gst::StreamError::Format,
-                    ("A picture is not laid out as it ought to be"),
+                    ("A picture is not laid out as its caps and its GstVideoMeta say: \
+                         its memory is too short for its rows"),
                     ["{:?}", inframe.info()]
                 );
                 gst::FlowError::Error

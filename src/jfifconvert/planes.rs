@@ -2,7 +2,48 @@
 
 //! Where the samples of pictures are in memory.
 
-use gst_video::{VideoFrameRef, prelude::*};
+use std::slice;
+
+use gst_video::{VideoFrameRef, ffi, prelude::*};
+
+/// The first byte of a plane, and how many bytes are mapped from there on; none if the plane
+/// is outside of what is mapped.
+///
+/// `VideoFrameRef::plane_data()` takes the stride times the height for its length. A
+/// `GstVideoMeta` can say any stride and offset, however short the memory is.
+fn mapped(frame: &ffi::GstVideoFrame, plane: usize) -> Option<(*const u8, usize)> {
+    // Without a meta all planes are in one mapping.
+    let map = match frame.meta.is_null() {
+        true => frame.map.first()?,
+        false => frame.map.get(plane)?,
+    };
+    let data = frame.data.get(plane)?.cast_const().cast::<u8>();
+    let skipped = data.addr().checked_sub(map.data.addr())?;
+    let len = map.size.checked_sub(skipped).filter(|_| !data.is_null())?;
+    Some((data, len))
+}
+
+/// The bytes of a plane that are there, up to the end of its last row.
+pub fn plane_data<'a>(frame: &'a VideoFrameRef<&gst::BufferRef>, plane: usize) -> Option<&'a [u8]> {
+    let stride = usize::try_from(*frame.plane_stride().get(plane)?).ok()?;
+    let rows = frame.plane_height(plane as u32) as usize;
+    // SAFETY: it points to the frame that the reference holds.
+    let (data, len) = mapped(unsafe { &*frame.as_ptr() }, plane)?;
+    // SAFETY: so many bytes are mapped for reading as long as the frame is.
+    Some(unsafe { slice::from_raw_parts(data, len.min(stride.checked_mul(rows)?)) })
+}
+
+/// Whether the rows of a plane that is to be written are all inside of what is mapped.
+pub fn has_room(frame: &VideoFrameRef<&mut gst::BufferRef>, plane: usize) -> bool {
+    let inside = || {
+        let stride = usize::try_from(*frame.plane_stride().get(plane)?).ok()?;
+        let rows = frame.plane_height(plane as u32) as usize;
+        // SAFETY: it points to the frame that the reference holds.
+        let (_, len) = mapped(unsafe { &*frame.as_ptr() }, plane)?;
+        (stride.checked_mul(rows)? <= len).then_some(())
+    };
+    inside().is_some()
+}
 
 /// One component of a picture that is read.
 #[derive(Debug, Clone, Copy)]
@@ -20,15 +61,18 @@ impl<'a> Samples<'a> {
     /// A component of a frame; none if the memory is shorter than it ought to be.
     pub fn of(frame: &'a VideoFrameRef<&gst::BufferRef>, component: u32) -> Option<Self> {
         let step = frame.info().comp_pstride(component as u8);
+        let plane = *frame.format_info().plane().get(component as usize)?;
+        let first = usize::try_from(frame.info().comp_poffset(component as u8)).ok()?;
         let samples = Self {
-            data: frame.comp_data(component).ok()?,
+            data: plane_data(frame, plane as usize)?.get(first..)?,
             step: usize::try_from(step).ok()?,
             stride: usize::try_from(frame.comp_stride(component)).ok()?,
             width: frame.comp_width(component) as usize,
             height: frame.comp_height(component) as usize,
         };
-        let last = (samples.height - 1) * samples.stride + (samples.width - 1) * samples.step;
-        (last < samples.data.len()).then_some(samples)
+        let last_row = samples.height.checked_sub(1)?.checked_mul(samples.stride)?;
+        let last = samples.width.checked_sub(1)?.checked_mul(samples.step)?;
+        (last_row.checked_add(last)? < samples.data.len()).then_some(samples)
     }
 
     /// The same row again and again.
@@ -108,8 +152,8 @@ impl<'a> Plane<'a> {
             width: width as usize,
             height: height as usize,
         };
-        let end = (plane.height - 1) * plane.stride + plane.width;
-        (end <= plane.data.len()).then_some(plane)
+        let last_row = plane.height.checked_sub(1)?.checked_mul(plane.stride)?;
+        (last_row.checked_add(plane.width)? <= plane.data.len()).then_some(plane)
     }
 
     /// Every `every`th row from `first` on.
