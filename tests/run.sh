@@ -119,9 +119,10 @@ fuzz_build() {
 }
 
 fuzz() {
+    export GST_REGISTRY=$PWD/fuzz/target/registry.bin
     mkdir -p "fuzz/corpus/$1" "fuzz/artifacts/$1"
     "fuzz/target/$(rustc --print host-tuple)/release/$1" "fuzz/corpus/$1" tests/vectors \
-        -artifact_prefix="fuzz/artifacts/$1/" -max_total_time="${FUZZ_SECONDS:-20}" \
+        -dict=fuzz/dictionary.txt -artifact_prefix="fuzz/artifacts/$1/" -max_total_time="${FUZZ_SECONDS:-20}" \
         -timeout=10 -rss_limit_mb=512 -print_final_stats=1
     [[ $(<"$log") == *'inline 8-bit counters'* ]] # or it was blind
 }

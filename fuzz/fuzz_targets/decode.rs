@@ -11,13 +11,16 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     foreign(data);
     jpeg::Info::of(data);
+    jpeg::Origin::of(data);
+    jpeg::with_tables(data);
     let Some((accept, stream)) = split(data) else {
         return;
     };
     for item in receive(accept, stream, &[usize::MAX]) {
         match item {
             Ok(jpeg) => {
-                jpeg::Info::of(&jpeg);
+                let info = jpeg::Info::received(&jpeg, &LIMITS);
+                assert_eq!(info, Ok(jpeg::Info::of(&jpeg)));
             }
             Err(fault) => assert!(!fault.to_string().is_empty()),
         }

@@ -2,6 +2,8 @@
 
 //! What the fuzz targets have in common.
 
+pub mod elements;
+
 use gstb64jpeg::wire::{Accept, Deframer, Fault, Framing, Limits};
 
 pub type Received = Vec<Result<Vec<u8>, Fault>>;
