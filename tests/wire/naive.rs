@@ -279,6 +279,13 @@ fn read_bare(data: &[u8], max_frame: usize) -> Result<Item, WireError> {
         return Ok((1, None));
     }
     check_start(data, false, Payload::Jpeg)?;
+    // Too few bytes to name what stands in the place of a JPEG.
+    if data.len() < Glimpse::MAX && !data.starts_with(b"\xff\xd8\xff") {
+        return Err(WireError::Truncated {
+            have: data.len(),
+            want: None,
+        });
+    }
     // No more than that is read in search of the end.
     let seen = &data[..data.len().min(max_frame + 1)];
     let len = bare_len(seen)?;
