@@ -18,6 +18,7 @@ mod faults;
 mod framing;
 mod jfifconvert;
 mod jpegcheck;
+mod panics;
 mod picture;
 mod quit;
 mod receiver;

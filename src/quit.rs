@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gst::prelude::*;
 use gst_video::NavigationEvent;
 
-use crate::clock;
+use crate::{clock, panics};
 
 /// The property `quit-key`, the same for every element that has it.
 pub fn key_property() -> glib::ParamSpec {
@@ -79,7 +79,9 @@ impl Quit {
         }
         self.ask();
         element.call_async(|element| {
-            clock::outermost(element).send_event(gst::event::Eos::new());
+            panics::guard_element(element.upcast_ref(), "on_key", (), || {
+                clock::outermost(element).send_event(gst::event::Eos::new());
+            });
         });
         true
     }

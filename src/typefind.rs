@@ -2,6 +2,8 @@
 
 //! How `decodebin`, players and `gst-discoverer-1.0` recognise a framed stream.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use gst::{Rank, TypeFind, TypeFindProbability};
 
 use crate::{
@@ -19,7 +21,9 @@ pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
         Some("b64jpeg,b64"),
         Some(&CAPS),
         |find| {
-            let Some(framing) = find.peek(0, DETECT_LEN as u32).and_then(recognise) else {
+            // There is no element to report a panic, which would abort the process.
+            let look = || find.peek(0, DETECT_LEN as u32).and_then(recognise);
+            let Ok(Some(framing)) = catch_unwind(AssertUnwindSafe(look)) else {
                 return;
             };
             let probability = match framing.payload() {

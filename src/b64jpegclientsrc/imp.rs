@@ -49,7 +49,7 @@ use crate::{
     capture::{self, Delays},
     faults::{Faults, Verdict},
     framing::{self, HeaderOrAuto, PayloadOrAuto},
-    picture,
+    panics, picture,
     quit::{self, Quit},
     receiver::Format,
     stats::{self, Stats},
@@ -641,52 +641,56 @@ impl ObjectImpl for B64JpegClientSrc {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        const OF_TYPE: &str = "GObject checks the type";
-        fn text(value: &glib::Value) -> String {
-            value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default()
-        }
-        let mut settings = self.settings();
-        match pspec.name() {
-            "host" => settings.host = text(value),
-            "port" => {
-                let port: i32 = value.get().expect(OF_TYPE);
-                settings.port = port as u16;
+        panics::guard(self, "set_property", (), || {
+            const OF_TYPE: &str = "GObject checks the type";
+            fn text(value: &glib::Value) -> String {
+                value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default()
             }
-            "uri" => match text(value).parse::<Uri>() {
-                Ok(uri) => settings.set_uri(uri),
-                // Said when it starts: here there is nobody to say it to.
-                Err(error) => settings.bad_uri = Some(error.message().into()),
-            },
-            "reconnect" => settings.reconnect = value.get().expect(OF_TYPE),
-            "quit-key" => settings.quit_key = text(value),
-            "stats-interval" => {
-                let time = value.get().expect(OF_TYPE);
-                settings.stats_interval = gst::ClockTime::from_nseconds(time);
+            let mut settings = self.settings();
+            match pspec.name() {
+                "host" => settings.host = text(value),
+                "port" => {
+                    let port: i32 = value.get().expect(OF_TYPE);
+                    settings.port = port as u16;
+                }
+                "uri" => match text(value).parse::<Uri>() {
+                    Ok(uri) => settings.set_uri(uri),
+                    // Said when it starts: here there is nobody to say it to.
+                    Err(error) => settings.bad_uri = Some(error.message().into()),
+                },
+                "reconnect" => settings.reconnect = value.get().expect(OF_TYPE),
+                "quit-key" => settings.quit_key = text(value),
+                "stats-interval" => {
+                    let time = value.get().expect(OF_TYPE);
+                    settings.stats_interval = gst::ClockTime::from_nseconds(time);
+                }
+                name @ ("timeout" | "reconnect-delay" | "reconnect-delay-max") => {
+                    settings.waits.set(name, value);
+                }
+                name => settings.format.set(name, value),
             }
-            name @ ("timeout" | "reconnect-delay" | "reconnect-delay-max") => {
-                settings.waits.set(name, value);
-            }
-            name => settings.format.set(name, value),
-        }
+        })
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        if pspec.name() == "stats" {
-            return self.counts().structure().to_value();
-        }
-        let settings = self.settings();
-        match pspec.name() {
-            "host" => settings.host.to_value(),
-            "port" => i32::from(settings.port).to_value(),
-            "uri" => settings.uri().to_string().to_value(),
-            "reconnect" => settings.reconnect.to_value(),
-            "quit-key" => settings.quit_key.to_value(),
-            "stats-interval" => settings.stats_interval.nseconds().to_value(),
-            name @ ("timeout" | "reconnect-delay" | "reconnect-delay-max") => {
-                settings.waits.get(name)
+        panics::guard(self, "property", pspec.default_value().clone(), || {
+            if pspec.name() == "stats" {
+                return self.counts().structure().to_value();
             }
-            name => settings.format.get(name),
-        }
+            let settings = self.settings();
+            match pspec.name() {
+                "host" => settings.host.to_value(),
+                "port" => i32::from(settings.port).to_value(),
+                "uri" => settings.uri().to_string().to_value(),
+                "reconnect" => settings.reconnect.to_value(),
+                "quit-key" => settings.quit_key.to_value(),
+                "stats-interval" => settings.stats_interval.nseconds().to_value(),
+                name @ ("timeout" | "reconnect-delay" | "reconnect-delay-max") => {
+                    settings.waits.get(name)
+                }
+                name => settings.format.get(name),
+            }
+        })
     }
 
     fn constructed(&self) {
@@ -730,7 +734,8 @@ impl ElementImpl for B64JpegClientSrc {
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         if transition == gst::StateChange::ReadyToPaused {
-            self.check_settings().map_err(|message| {
+            let checked = panics::catch(self, "check_settings", || self.check_settings());
+            checked.flatten().map_err(|message| {
                 self.post_error_message(message);
                 gst::StateChangeError
             })?;
@@ -738,14 +743,16 @@ impl ElementImpl for B64JpegClientSrc {
         let success = self.parent_change_state(transition)?;
         if transition == gst::StateChange::PlayingToPaused {
             // Silence ought not to count, nor tries to be made, while nobody listens.
-            self.interrupt.pause();
+            panics::guard(self, "pause", (), || self.interrupt.pause());
         }
         Ok(success)
     }
 
     fn send_event(&self, event: gst::Event) -> bool {
-        // GstBaseSrc would flush before it finds out that there is nowhere to go.
-        event.type_() != gst::EventType::Seek && self.parent_send_event(event)
+        panics::guard(self, "send_event", false, || {
+            // GstBaseSrc would flush before it finds out that there is nowhere to go.
+            event.type_() != gst::EventType::Seek && self.parent_send_event(event)
+        })
     }
 }
 
@@ -757,34 +764,44 @@ impl URIHandlerImpl for B64JpegClientSrc {
     }
 
     fn uri(&self) -> Option<String> {
-        Some(self.settings().uri().to_string())
+        panics::guard(self, "uri", None, || {
+            Some(self.settings().uri().to_string())
+        })
     }
 
     fn set_uri(&self, uri: &str) -> Result<(), glib::Error> {
-        if self.obj().current_state() > gst::State::Ready {
-            let what = "the URI can be set in NULL and READY only";
-            return Err(glib::Error::new(gst::URIError::BadState, what));
-        }
-        let uri = uri.parse()?;
-        self.settings().set_uri(uri);
-        Ok(())
+        let failure = glib::Error::new(gst::URIError::BadReference, "an internal error");
+        panics::guard(self, "set_uri", Err(failure), || {
+            if self.obj().current_state() > gst::State::Ready {
+                let what = "the URI can be set in NULL and READY only";
+                return Err(glib::Error::new(gst::URIError::BadState, what));
+            }
+            let uri = uri.parse()?;
+            self.settings().set_uri(uri);
+            Ok(())
+        })
     }
 }
 
 impl BaseSrcImpl for B64JpegClientSrc {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let settings = self.settings().clone();
-        let client = Client::new(self.interrupt.clone())
-            .map_err(|error| gst::error_msg!(gst::ResourceError::Failed, ("{error}")))?;
-        *self.counts() = Counts::default();
-        *self.session() = Some(Box::new(Session::new(&settings, client)));
-        Ok(())
+        panics::catch(self, "start", || {
+            let settings = self.settings().clone();
+            let client = Client::new(self.interrupt.clone())
+                .map_err(|error| gst::error_msg!(gst::ResourceError::Failed, ("{error}")))?;
+            self.interrupt.go_on();
+            *self.counts() = Counts::default();
+            *self.session() = Some(Box::new(Session::new(&settings, client)));
+            Ok(())
+        })?
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
-        self.session().take();
-        self.counts().connected = false;
-        Ok(())
+        panics::guard(self, "stop", Ok(()), || {
+            self.session().take();
+            self.counts().connected = false;
+            Ok(())
+        })
     }
 
     fn is_seekable(&self) -> bool {
@@ -797,28 +814,36 @@ impl BaseSrcImpl for B64JpegClientSrc {
     }
 
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
-        self.interrupt.stop();
-        Ok(())
+        panics::guard(self, "unlock", Ok(()), || {
+            self.interrupt.stop();
+            Ok(())
+        })
     }
 
     fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
-        self.interrupt.go_on();
-        Ok(())
+        panics::guard(self, "unlock_stop", Ok(()), || {
+            self.interrupt.go_on();
+            Ok(())
+        })
     }
 
     fn event(&self, event: &gst::Event) -> bool {
-        let key = self.settings().quit_key.clone();
-        // The end that comes of it interrupts whatever is under way.
-        Quit::default().on_key(&*self.obj(), &key, event) || self.parent_event(event)
+        panics::guard(self, "event", false, || {
+            let key = self.settings().quit_key.clone();
+            // The end that comes of it interrupts whatever is under way.
+            Quit::default().on_key(&*self.obj(), &key, event) || self.parent_event(event)
+        })
     }
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {
-        if let gst::QueryViewMut::Latency(query) = query.view_mut() {
-            // A picture is timed when it is there.
-            query.set(true, gst::ClockTime::ZERO, gst::ClockTime::NONE);
-            return true;
-        }
-        BaseSrcImplExt::parent_query(self, query)
+        panics::guard(self, "query", false, || {
+            if let gst::QueryViewMut::Latency(query) = query.view_mut() {
+                // A picture is timed when it is there.
+                query.set(true, gst::ClockTime::ZERO, gst::ClockTime::NONE);
+                return true;
+            }
+            BaseSrcImplExt::parent_query(self, query)
+        })
     }
 }
 
@@ -828,11 +853,19 @@ impl PushSrcImpl for B64JpegClientSrc {
         _buffer: Option<&mut gst::BufferRef>,
     ) -> Result<CreateSuccess, gst::FlowError> {
         let mut session = self.session().take().ok_or(gst::FlowError::Flushing)?;
-        let buffer = self.next(&mut session);
-        if buffer.is_ok() {
+        let created = panics::catch(self, "create", || {
+            let buffer = self.next(&mut session)?;
             self.tell_stats(&mut session);
-        }
+            Ok(CreateSuccess::NewBuffer(buffer))
+        });
+        let created = created.unwrap_or_else(|message| {
+            // Whatever state the connection was in, it ends here.
+            self.disconnect(&mut session);
+            self.post_error_message(message);
+            // For an error GstBaseSrc would post another one, which says nothing.
+            Err(gst::FlowError::Eos)
+        });
         *self.session() = Some(session);
-        buffer.map(CreateSuccess::NewBuffer)
+        created
     }
 }

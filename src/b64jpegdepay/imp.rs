@@ -30,7 +30,7 @@ use crate::{
     clock,
     faults::{Faults, Verdict},
     framing::{self, CAPS},
-    picture,
+    panics, picture,
     quit::{self, Quit},
     receiver::Format,
     stats::{self, Stats},
@@ -397,32 +397,40 @@ impl ObjectImpl for B64JpegDepay {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        const OF_TYPE: &str = "GObject checks the type";
-        let mut settings = self.settings();
-        match pspec.name() {
-            "framerate" => {
-                settings.framerate = value.get().expect(OF_TYPE);
-                settings.framerate_set = true;
+        panics::guard(self, "set_property", (), || {
+            const OF_TYPE: &str = "GObject checks the type";
+            let mut settings = self.settings();
+            match pspec.name() {
+                "framerate" => {
+                    settings.framerate = value.get().expect(OF_TYPE);
+                    settings.framerate_set = true;
+                }
+                "quit-key" => {
+                    settings.quit_key =
+                        value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default();
+                }
+                name => settings.format.set(name, value),
             }
-            "quit-key" => {
-                settings.quit_key = value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default();
-            }
-            name => settings.format.set(name, value),
-        }
+        })
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        match pspec.name() {
-            "framerate" => self.settings().framerate.to_value(),
-            "quit-key" => self.settings().quit_key.to_value(),
-            "stats" => {
-                let state = &mut *self.state();
-                let mut stats = state.stats.structure();
-                state.delays.tell(&mut stats);
-                stats.to_value()
-            }
-            name => self.settings().format.get(name),
-        }
+        panics::guard(
+            self,
+            "property",
+            pspec.default_value().clone(),
+            || match pspec.name() {
+                "framerate" => self.settings().framerate.to_value(),
+                "quit-key" => self.settings().quit_key.to_value(),
+                "stats" => {
+                    let state = &mut *self.state();
+                    let mut stats = state.stats.structure();
+                    state.delays.tell(&mut stats);
+                    stats.to_value()
+                }
+                name => self.settings().format.get(name),
+            },
+        )
     }
 }
 
@@ -457,167 +465,186 @@ impl ElementImpl for B64JpegDepay {
 
 impl BaseParseImpl for B64JpegDepay {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let settings = self.settings().clone();
-        settings.format.check(Accept::default())?;
-        *self.state() = State::new(&settings);
-        self.quit.reset();
-        self.obj().set_min_frame_size(1);
-        Ok(())
+        panics::catch(self, "start", || {
+            let settings = self.settings().clone();
+            settings.format.check(Accept::default())?;
+            *self.state() = State::new(&settings);
+            self.quit.reset();
+            self.obj().set_min_frame_size(1);
+            Ok(())
+        })?
     }
 
     fn set_sink_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
-        let format = self.settings().format.clone();
-        let told = framing::from_caps(caps)
-            .map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{caps}: {error}")))
-            .and_then(|told| Ok((told, format.check(told)?)));
-        let (told, accept) = match told {
-            Ok(told) => told,
-            Err(message) => {
-                self.post_error_message(message);
-                return Err(gst::loggable_error!(CAT, "{caps} make no framing"));
-            }
-        };
-        let state = &mut *self.state();
-        if told != state.caps {
-            gst::debug!(CAT, imp = self, "Another framing by {caps}");
-            state.stream.reframe(accept);
-            state.caps = told;
-        }
-        state.framerate = caps
-            .structure(0)
-            .and_then(|s| s.get::<gst::Fraction>("framerate").ok())
-            .filter(|rate| rate.numer() > 0);
-        // The rate may have changed, and with it our caps.
-        state.size = None;
-        state.live = None;
-        Ok(())
+        panics::guard(
+            self,
+            "set_sink_caps",
+            Err(gst::loggable_error!(CAT, "an internal error")),
+            || {
+                let format = self.settings().format.clone();
+                let told = framing::from_caps(caps)
+                    .map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{caps}: {error}")))
+                    .and_then(|told| Ok((told, format.check(told)?)));
+                let (told, accept) = match told {
+                    Ok(told) => told,
+                    Err(message) => {
+                        self.post_error_message(message);
+                        return Err(gst::loggable_error!(CAT, "{caps} make no framing"));
+                    }
+                };
+                let state = &mut *self.state();
+                if told != state.caps {
+                    gst::debug!(CAT, imp = self, "Another framing by {caps}");
+                    state.stream.reframe(accept);
+                    state.caps = told;
+                }
+                state.framerate = caps
+                    .structure(0)
+                    .and_then(|s| s.get::<gst::Fraction>("framerate").ok())
+                    .filter(|rate| rate.numer() > 0);
+                // The rate may have changed, and with it our caps.
+                state.size = None;
+                state.live = None;
+                Ok(())
+            },
+        )
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
-        self.quit.on_sink_event(&event);
-        match event.view() {
-            gst::EventView::StreamStart(_) => self.state().eos = false,
-            gst::EventView::Eos(_) => self.state().eos = true,
-            // BaseParse would take a gap for the end of the frame that is under way.
-            gst::EventView::Gap(_) => {
-                let src_pad = self.obj().src_pad().clone();
-                let begun = src_pad.sticky_event::<gst::event::Segment>(0).is_some();
-                return !begun || src_pad.push_event(event);
+        panics::guard(self, "sink_event", false, || {
+            self.quit.on_sink_event(&event);
+            match event.view() {
+                gst::EventView::StreamStart(_) => self.state().eos = false,
+                gst::EventView::Eos(_) => self.state().eos = true,
+                // BaseParse would take a gap for the end of the frame that is under way.
+                gst::EventView::Gap(_) => {
+                    let src_pad = self.obj().src_pad().clone();
+                    let begun = src_pad.sticky_event::<gst::event::Segment>(0).is_some();
+                    return !begun || src_pad.push_event(event);
+                }
+                gst::EventView::FlushStop(_) => {
+                    gst::debug!(CAT, imp = self, "Flushed");
+                    self.obj().set_min_frame_size(1);
+                    let state = &mut *self.state();
+                    let offset = state.stream.offset();
+                    state.jump(offset);
+                    state.eos = false;
+                }
+                _ => {}
             }
-            gst::EventView::FlushStop(_) => {
-                gst::debug!(CAT, imp = self, "Flushed");
-                self.obj().set_min_frame_size(1);
-                let state = &mut *self.state();
-                let offset = state.stream.offset();
-                state.jump(offset);
-                state.eos = false;
-            }
-            _ => {}
-        }
-        self.parent_sink_event(event)
+            self.parent_sink_event(event)
+        })
     }
 
     fn src_event(&self, event: gst::Event) -> bool {
-        if event.type_() == gst::EventType::Seek {
-            self.quit.reset();
-        }
-        let key = self.settings().quit_key.clone();
-        self.quit.on_key(&*self.obj(), &key, &event) || self.parent_src_event(event)
+        panics::guard(self, "src_event", false, || {
+            if event.type_() == gst::EventType::Seek {
+                self.quit.reset();
+            }
+            let key = self.settings().quit_key.clone();
+            self.quit.on_key(&*self.obj(), &key, &event) || self.parent_src_event(event)
+        })
     }
 
     fn src_query(&self, query: &mut gst::QueryRef) -> bool {
-        let answered = self.parent_src_query(query);
-        if answered
-            && let gst::QueryViewMut::Latency(query) = query.view_mut()
-            && self.state().live == Some(true)
-        {
-            // A socket does not say so, but its frames cannot come earlier: sinks leave
-            // time for decoding then, instead of dropping what is a little late.
-            let (_, min, max) = query.result();
-            query.set(true, min, max);
-        }
-        answered
+        panics::guard(self, "src_query", false, || {
+            let answered = self.parent_src_query(query);
+            if answered
+                && let gst::QueryViewMut::Latency(query) = query.view_mut()
+                && self.state().live == Some(true)
+            {
+                // A socket does not say so, but its frames cannot come earlier: sinks leave
+                // time for decoding then, instead of dropping what is a little late.
+                let (_, min, max) = query.result();
+                query.set(true, min, max);
+            }
+            answered
+        })
     }
 
     fn pre_push_frame(
         &self,
         frame: &mut BaseParseFrame,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        // What begins in the same buffer as the frame before arrived with it.
-        let told = {
-            let state = &mut *self.state();
-            let pts = frame.buffer().and_then(gst::BufferRef::pts);
-            state.last_pts = pts.or(state.last_pts);
-            (state.live == Some(true) && pts.is_none()).then_some(state.last_pts)
-        };
-        if let (Some(told), Some(output)) = (told, frame.buffer_mut()) {
-            output.set_pts(told.or_else(|| self.arrival_time()));
-            output.set_dts(None);
-        }
-        self.parent_pre_push_frame(frame)
+        panics::guard(self, "pre_push_frame", Err(gst::FlowError::Error), || {
+            // What begins in the same buffer as the frame before arrived with it.
+            let told = {
+                let state = &mut *self.state();
+                let pts = frame.buffer().and_then(gst::BufferRef::pts);
+                state.last_pts = pts.or(state.last_pts);
+                (state.live == Some(true) && pts.is_none()).then_some(state.last_pts)
+            };
+            if let (Some(told), Some(output)) = (told, frame.buffer_mut()) {
+                output.set_pts(told.or_else(|| self.arrival_time()));
+                output.set_dts(None);
+            }
+            self.parent_pre_push_frame(frame)
+        })
     }
 
     fn handle_frame(
         &self,
         mut frame: BaseParseFrame,
     ) -> Result<(gst::FlowSuccess, u32), gst::FlowError> {
-        self.quit.check()?;
-        self.ask_source();
-        let obj = self.obj();
-        let end = obj.is_draining();
-        loop {
-            let input = frame.buffer().expect("BaseParse gives one");
-            let outcome = {
-                let data = input.map_readable().map_err(|error| {
-                    gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
-                    gst::FlowError::Error
-                })?;
-                self.look(input, &data, frame.offset(), end)
-            };
-            match outcome {
-                Outcome::Need(len) => {
-                    if end {
-                        self.conclude()?;
+        panics::guard(self, "handle_frame", Err(gst::FlowError::Error), || {
+            self.quit.check()?;
+            self.ask_source();
+            let obj = self.obj();
+            let end = obj.is_draining();
+            loop {
+                let input = frame.buffer().expect("BaseParse gives one");
+                let outcome = {
+                    let data = input.map_readable().map_err(|error| {
+                        gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
+                        gst::FlowError::Error
+                    })?;
+                    self.look(input, &data, frame.offset(), end)
+                };
+                match outcome {
+                    Outcome::Need(len) => {
+                        if end {
+                            self.conclude()?;
+                        }
+                        // Without it BaseParse comes, and copies, with every piece.
+                        obj.set_min_frame_size(len.clamp(1, i32::MAX as usize) as u32);
+                        return Ok((gst::FlowSuccess::Ok, 0));
                     }
-                    // Without it BaseParse comes, and copies, with every piece.
-                    obj.set_min_frame_size(len.clamp(1, i32::MAX as usize) as u32);
-                    return Ok((gst::FlowSuccess::Ok, 0));
-                }
-                Outcome::Skip(len) => {
-                    if end && len == input.size() {
-                        self.conclude()?;
+                    Outcome::Skip(len) => {
+                        if end && len == input.size() {
+                            self.conclude()?;
+                        }
+                        obj.set_min_frame_size(1);
+                        return Ok((gst::FlowSuccess::Ok, len as u32));
                     }
-                    obj.set_min_frame_size(1);
-                    return Ok((gst::FlowSuccess::Ok, len as u32));
-                }
-                Outcome::Bad(fault) => self.report(&fault)?,
-                Outcome::Refused(fault, len) => {
-                    self.report(&fault)?;
-                    if end && len == input.size() {
-                        self.conclude()?;
+                    Outcome::Bad(fault) => self.report(&fault)?,
+                    Outcome::Refused(fault, len) => {
+                        self.report(&fault)?;
+                        if end && len == input.size() {
+                            self.conclude()?;
+                        }
+                        obj.set_min_frame_size(1);
+                        return Ok((gst::FlowSuccess::Ok, len as u32));
                     }
-                    obj.set_min_frame_size(1);
-                    return Ok((gst::FlowSuccess::Ok, len as u32));
-                }
-                Outcome::Picture {
-                    frame: found,
-                    buffer,
-                    caps,
-                } => {
-                    if let Some(caps) = caps {
-                        gst::debug!(CAT, imp = self, "Pictures are {caps}");
-                        obj.src_pad().push_event(gst::event::Caps::new(&caps));
+                    Outcome::Picture {
+                        frame: found,
+                        buffer,
+                        caps,
+                    } => {
+                        if let Some(caps) = caps {
+                            gst::debug!(CAT, imp = self, "Pictures are {caps}");
+                            obj.src_pad().push_event(gst::event::Caps::new(&caps));
+                        }
+                        gst::log!(CAT, imp = self, "{} bytes make {buffer:?}", found.len);
+                        frame.set_output_buffer(buffer);
+                        obj.set_min_frame_size(1);
+                        let flow = obj.finish_frame(frame, found.len as u32);
+                        if flow == Err(gst::FlowError::Eos) {
+                            self.quit.ask();
+                        }
+                        return Ok((flow?, 0));
                     }
-                    gst::log!(CAT, imp = self, "{} bytes make {buffer:?}", found.len);
-                    frame.set_output_buffer(buffer);
-                    obj.set_min_frame_size(1);
-                    let flow = obj.finish_frame(frame, found.len as u32);
-                    if flow == Err(gst::FlowError::Eos) {
-                        self.quit.ask();
-                    }
-                    return Ok((flow?, 0));
                 }
             }
-        }
+        })
     }
 }

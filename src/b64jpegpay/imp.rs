@@ -29,6 +29,7 @@ use once_cell::sync::Lazy;
 use crate::{
     capture, clock,
     framing::{self, CAPS_WITH_FRAMING, JPEG_CAPS, MEDIA_TYPE},
+    panics,
     quit::{self, Quit},
     sender::{Format, Refused},
     stats::{self, Stats},
@@ -123,22 +124,29 @@ impl ObjectImpl for B64JpegPay {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        let mut settings = self.settings();
-        match pspec.name() {
-            "quit-key" => {
-                let key = value.get::<Option<_>>().expect("GObject checks the type");
-                settings.quit_key = key.unwrap_or_default();
+        panics::guard(self, "set_property", (), || {
+            let mut settings = self.settings();
+            match pspec.name() {
+                "quit-key" => {
+                    let key = value.get::<Option<_>>().expect("GObject checks the type");
+                    settings.quit_key = key.unwrap_or_default();
+                }
+                name => settings.format.set(name, value),
             }
-            name => settings.format.set(name, value),
-        }
+        })
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        match pspec.name() {
-            "quit-key" => self.settings().quit_key.to_value(),
-            "stats" => self.state().stats.structure().to_value(),
-            name => self.settings().format.get(name),
-        }
+        panics::guard(
+            self,
+            "property",
+            pspec.default_value().clone(),
+            || match pspec.name() {
+                "quit-key" => self.settings().quit_key.to_value(),
+                "stats" => self.state().stats.structure().to_value(),
+                name => self.settings().format.get(name),
+            },
+        )
     }
 }
 
@@ -175,16 +183,18 @@ impl BaseTransformImpl for B64JpegPay {
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let format = self.settings().format.clone();
-        let framing = format.check()?;
-        self.quit.reset();
-        gst::info!(CAT, imp = self, "Writing {framing}");
-        *self.state() = State {
-            framing: Some(framing),
-            capture_time: format.capture_time,
-            stats: Stats::new(Some(framing)),
-        };
-        Ok(())
+        panics::catch(self, "start", || {
+            let format = self.settings().format.clone();
+            let framing = format.check()?;
+            self.quit.reset();
+            gst::info!(CAT, imp = self, "Writing {framing}");
+            *self.state() = State {
+                framing: Some(framing),
+                capture_time: format.capture_time,
+                stats: Stats::new(Some(framing)),
+            };
+            Ok(())
+        })?
     }
 
     fn transform_caps(
@@ -193,92 +203,104 @@ impl BaseTransformImpl for B64JpegPay {
         caps: &gst::Caps,
         filter: Option<&gst::Caps>,
     ) -> Option<gst::Caps> {
-        let mut other = match direction {
-            gst::PadDirection::Src => JPEG_CAPS.clone(),
-            _ => {
-                let started = self.state().framing;
-                let framing = started.unwrap_or_else(|| self.settings().format.framing());
-                let mut other = gst::Caps::new_empty();
-                let frames = other.get_mut().expect("nobody else has it yet");
-                for jpeg in caps.iter() {
-                    let frame = gst::Structure::builder(MEDIA_TYPE)
-                        .field("header", framing.header().as_str())
-                        .field("payload", framing.payload().as_str());
-                    // What a receiver of the caps may want to know.
-                    let frame = ["width", "height", "framerate"]
-                        .into_iter()
-                        .fold(frame, |frame, name| {
-                            frame.field_if_some(name, jpeg.value(name).ok().cloned())
-                        });
-                    frames.append_structure(frame.build());
+        panics::guard(self, "transform_caps", Some(gst::Caps::new_empty()), || {
+            let mut other = match direction {
+                gst::PadDirection::Src => JPEG_CAPS.clone(),
+                _ => {
+                    let started = self.state().framing;
+                    let framing = started.unwrap_or_else(|| self.settings().format.framing());
+                    let mut other = gst::Caps::new_empty();
+                    let frames = other.get_mut().expect("nobody else has it yet");
+                    for jpeg in caps.iter() {
+                        let frame = gst::Structure::builder(MEDIA_TYPE)
+                            .field("header", framing.header().as_str())
+                            .field("payload", framing.payload().as_str());
+                        // What a receiver of the caps may want to know.
+                        let frame = ["width", "height", "framerate"]
+                            .into_iter()
+                            .fold(frame, |frame, name| {
+                                frame.field_if_some(name, jpeg.value(name).ok().cloned())
+                            });
+                        frames.append_structure(frame.build());
+                    }
+                    other
                 }
-                other
+            };
+            if let Some(filter) = filter {
+                other = filter.intersect_with_mode(&other, gst::CapsIntersectMode::First);
             }
-        };
-        if let Some(filter) = filter {
-            other = filter.intersect_with_mode(&other, gst::CapsIntersectMode::First);
-        }
-        gst::trace!(CAT, imp = self, "{caps} from {direction:?} makes {other}");
-        Some(other)
+            gst::trace!(CAT, imp = self, "{caps} from {direction:?} makes {other}");
+            Some(other)
+        })
     }
 
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
-        // Upstream's bytes are not the bytes of the frames.
-        if direction == gst::PadDirection::Src {
-            match query.view_mut() {
-                gst::QueryViewMut::Seeking(seeking) if seeking.format() == gst::Format::Bytes => {
-                    let nowhere = gst::format::Bytes::ZERO;
-                    seeking.set(false, nowhere, gst::format::Bytes::NONE);
-                    return true;
+        panics::guard(self, "query", false, || {
+            // Upstream's bytes are not the bytes of the frames.
+            if direction == gst::PadDirection::Src {
+                match query.view_mut() {
+                    gst::QueryViewMut::Seeking(seeking)
+                        if seeking.format() == gst::Format::Bytes =>
+                    {
+                        let nowhere = gst::format::Bytes::ZERO;
+                        seeking.set(false, nowhere, gst::format::Bytes::NONE);
+                        return true;
+                    }
+                    gst::QueryViewMut::Duration(duration)
+                        if duration.format() == gst::Format::Bytes =>
+                    {
+                        return false;
+                    }
+                    _ => {}
                 }
-                gst::QueryViewMut::Duration(duration)
-                    if duration.format() == gst::Format::Bytes =>
-                {
-                    return false;
-                }
-                _ => {}
             }
-        }
-        BaseTransformImplExt::parent_query(self, direction, query)
+            BaseTransformImplExt::parent_query(self, direction, query)
+        })
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
-        self.quit.on_sink_event(&event);
-        self.parent_sink_event(clock::segment_of_time(event))
+        panics::guard(self, "sink_event", false, || {
+            self.quit.on_sink_event(&event);
+            self.parent_sink_event(clock::segment_of_time(event))
+        })
     }
 
     fn src_event(&self, event: gst::Event) -> bool {
-        let key = self.settings().quit_key.clone();
-        self.quit.on_key(&*self.obj(), &key, &event) || self.parent_src_event(event)
+        panics::guard(self, "src_event", false, || {
+            let key = self.settings().quit_key.clone();
+            self.quit.on_key(&*self.obj(), &key, &event) || self.parent_src_event(event)
+        })
     }
 
     fn generate_output(&self) -> Result<GenerateOutputSuccess, gst::FlowError> {
-        let Some(input) = self.take_queued_buffer() else {
-            return Ok(GenerateOutputSuccess::NoOutput);
-        };
-        self.quit.check()?;
-        let frame = {
-            let jpeg = input.map_readable().map_err(|error| {
-                gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
-                gst::FlowError::Error
-            })?;
-            self.frame(&input, &jpeg)
-        };
-        match frame {
-            Ok(output) => {
-                gst::log!(CAT, imp = self, "{input:?} makes {output:?}");
-                self.state().stats.frame(input.size(), output.size());
-                Ok(GenerateOutputSuccess::Buffer(output))
+        panics::guard(self, "generate_output", Err(gst::FlowError::Error), || {
+            let Some(input) = self.take_queued_buffer() else {
+                return Ok(GenerateOutputSuccess::NoOutput);
+            };
+            self.quit.check()?;
+            let frame = {
+                let jpeg = input.map_readable().map_err(|error| {
+                    gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
+                    gst::FlowError::Error
+                })?;
+                self.frame(&input, &jpeg)
+            };
+            match frame {
+                Ok(output) => {
+                    gst::log!(CAT, imp = self, "{input:?} makes {output:?}");
+                    self.state().stats.frame(input.size(), output.size());
+                    Ok(GenerateOutputSuccess::Buffer(output))
+                }
+                Err(error) => {
+                    let refused = {
+                        let stats = &mut self.state().stats;
+                        stats.dropped += 1;
+                        Refused::new(stats, input.size(), error)
+                    };
+                    refused.report(&*self.obj())?;
+                    Ok(GenerateOutputSuccess::NoOutput)
+                }
             }
-            Err(error) => {
-                let refused = {
-                    let stats = &mut self.state().stats;
-                    stats.dropped += 1;
-                    Refused::new(stats, input.size(), error)
-                };
-                refused.report(&*self.obj())?;
-                Ok(GenerateOutputSuccess::NoOutput)
-            }
-        }
+        })
     }
 }

@@ -42,6 +42,7 @@ use once_cell::sync::Lazy;
 use crate::{
     capture, clock,
     framing::{self, JPEG_CAPS},
+    panics,
     quit::Quit,
     sender::{Format, Refused, cannot_listen},
     stats::{self, Stats},
@@ -49,7 +50,7 @@ use crate::{
         DEFAULT_PORT,
         backlog::{Limits, Overflow, Peer, Totals},
         listen::resolve,
-        server::{Event, Server},
+        server::{Event, Failure, Server},
     },
     wire::{Framing, Picture, WireError},
 };
@@ -178,6 +179,13 @@ impl B64JpegServerSink {
         server.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The server, if it can serve.
+    fn running_server(&self) -> Result<Arc<Server>, gst::FlowError> {
+        let server = self.server().ok_or(gst::FlowError::Flushing)?;
+        check(&server)?;
+        Ok(server)
+    }
+
     /// Has whoever waits look again.
     fn nudge(&self) {
         if let Some(server) = self.server() {
@@ -195,7 +203,10 @@ impl B64JpegServerSink {
         let element = self.obj().downgrade();
         let on_event = move |event| {
             if let Some(element) = element.upgrade() {
-                element.imp().on_event(event);
+                #[cfg(test)]
+                panics::tests::provoke_once(element.upcast_ref(), "I/O thread");
+                let imp = element.imp();
+                panics::guard(imp, "on_event", (), || imp.on_event(event));
             }
         };
         let server = Server::open(&addresses, settings.limits(), on_event)
@@ -207,6 +218,7 @@ impl B64JpegServerSink {
             server.port()
         );
         self.quit.reset();
+        self.unlocked.store(false, Ordering::SeqCst);
         *self.state() = State {
             framing,
             capture_time: settings.format.capture_time,
@@ -274,6 +286,14 @@ impl B64JpegServerSink {
                 gst::ResourceError::NoSpaceLeft,
                 ("There is no room for another client: {error}; trying again until there is")
             ),
+            Event::Failed(Failure::Panic(panic)) => {
+                self.post_error_message(panics::message("I/O thread", &*panic));
+            }
+            Event::Failed(Failure::Io(error)) => gst::element_imp_error!(
+                self,
+                gst::ResourceError::Failed,
+                ("The server cannot wait for its clients: {error}")
+            ),
         }
     }
 
@@ -288,9 +308,7 @@ impl B64JpegServerSink {
     /// prerolled: while the buffer waits here, so does the clock of a pipeline.
     fn enter(&self, pad: &gst::Pad, pts: Option<gst::ClockTime>) -> Result<(), gst::FlowError> {
         self.quit.check()?;
-        let Some(server) = self.server() else {
-            return Err(gst::FlowError::Flushing);
-        };
+        let server = self.running_server()?;
         let known = {
             let state = self.state();
             (state.live, state.begun)
@@ -332,6 +350,7 @@ impl B64JpegServerSink {
                 return Err(gst::FlowError::Flushing);
             }
             self.quit.check()?;
+            check(server)?;
             server.wait(None, |status| {
                 status.clients > 0
                     || self.quit.check().is_err()
@@ -398,6 +417,7 @@ impl B64JpegServerSink {
                 !status.full || self.quit.check().is_err() || self.unlocked.load(Ordering::SeqCst)
             });
             self.quit.check()?;
+            check(server)?;
             if !self.unlocked.load(Ordering::SeqCst) {
                 return Ok(());
             }
@@ -456,6 +476,7 @@ impl B64JpegServerSink {
                 self.obj().wait_preroll()?;
                 continue;
             }
+            check(server)?;
             // Whoever asks for the end of the end wants no more of it.
             server.cut();
             if !done {
@@ -485,7 +506,9 @@ impl B64JpegServerSink {
         }
         let eos = eos.clone();
         self.obj().call_async(move |obj| {
-            obj.sink_pad().send_event(eos);
+            panics::guard(obj.imp(), "hand_over", (), || {
+                obj.sink_pad().send_event(eos);
+            });
         });
         true
     }
@@ -529,14 +552,16 @@ impl B64JpegServerSink {
         gst::info!(CAT, imp = self, "Beginning again");
         // Not from this thread, which the seek stops.
         obj.call_async(move |obj| {
-            let pad = obj.sink_pad();
-            if !pad.push_event(seek) && !pad.pad_flags().contains(gst::PadFlags::FLUSHING) {
-                gst::element_error!(
-                    obj,
-                    gst::ResourceError::Seek,
-                    ("The stream cannot be begun again")
-                );
-            }
+            panics::guard(obj.imp(), "rewind", (), || {
+                let pad = obj.sink_pad();
+                if !pad.push_event(seek) && !pad.pad_flags().contains(gst::PadFlags::FLUSHING) {
+                    gst::element_error!(
+                        obj,
+                        gst::ResourceError::Seek,
+                        ("The stream cannot be begun again")
+                    );
+                }
+            });
         });
         true
     }
@@ -561,6 +586,14 @@ impl B64JpegServerSink {
         let peers = peers.iter().map(peer_structure);
         structure.set("peers", gst::Array::new(peers));
         structure
+    }
+}
+
+/// An error if the server has failed, which it has reported itself.
+fn check(server: &Server) -> Result<(), gst::FlowError> {
+    match server.has_failed() {
+        true => Err(gst::FlowError::Error),
+        false => Ok(()),
     }
 }
 
@@ -683,51 +716,55 @@ impl ObjectImpl for B64JpegServerSink {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        const OF_TYPE: &str = "GObject checks the type";
-        let mut settings = self.settings();
-        match pspec.name() {
-            "host" => {
-                let host = value.get::<Option<String>>().expect(OF_TYPE);
-                settings.host = host.unwrap_or_else(|| DEFAULT_HOST.into());
+        panics::guard(self, "set_property", (), || {
+            const OF_TYPE: &str = "GObject checks the type";
+            let mut settings = self.settings();
+            match pspec.name() {
+                "host" => {
+                    let host = value.get::<Option<String>>().expect(OF_TYPE);
+                    settings.host = host.unwrap_or_else(|| DEFAULT_HOST.into());
+                }
+                "port" => settings.port = value.get().expect(OF_TYPE),
+                "wait-for-client" => settings.wait_for_client = value.get().expect(OF_TYPE),
+                "max-clients" => settings.max_clients = value.get().expect(OF_TYPE),
+                "queue-frames" => settings.queue_frames = value.get().expect(OF_TYPE),
+                "drain-on-eos" => settings.drain_on_eos = value.get().expect(OF_TYPE),
+                "drain-timeout" => settings.drain_timeout = value.get().expect(OF_TYPE),
+                "loop" => settings.loops = value.get().expect(OF_TYPE),
+                name => settings.format.set(name, value),
             }
-            "port" => settings.port = value.get().expect(OF_TYPE),
-            "wait-for-client" => settings.wait_for_client = value.get().expect(OF_TYPE),
-            "max-clients" => settings.max_clients = value.get().expect(OF_TYPE),
-            "queue-frames" => settings.queue_frames = value.get().expect(OF_TYPE),
-            "drain-on-eos" => settings.drain_on_eos = value.get().expect(OF_TYPE),
-            "drain-timeout" => settings.drain_timeout = value.get().expect(OF_TYPE),
-            "loop" => settings.loops = value.get().expect(OF_TYPE),
-            name => settings.format.set(name, value),
-        }
-        let limits = settings.limits();
-        drop(settings);
-        if let Some(server) = self.server() {
-            server.set_limits(limits);
-        }
+            let limits = settings.limits();
+            drop(settings);
+            if let Some(server) = self.server() {
+                server.set_limits(limits);
+            }
+        })
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        let settings = self.settings().clone();
-        match pspec.name() {
-            "host" => settings.host.to_value(),
-            "port" => settings.port.to_value(),
-            "current-port" => {
-                let port = self.server().map_or(0, |server| server.port());
-                i32::from(port).to_value()
+        panics::guard(self, "property", pspec.default_value().clone(), || {
+            let settings = self.settings().clone();
+            match pspec.name() {
+                "host" => settings.host.to_value(),
+                "port" => settings.port.to_value(),
+                "current-port" => {
+                    let port = self.server().map_or(0, |server| server.port());
+                    i32::from(port).to_value()
+                }
+                "wait-for-client" => settings.wait_for_client.to_value(),
+                "max-clients" => settings.max_clients.to_value(),
+                "queue-frames" => settings.queue_frames.to_value(),
+                "drain-on-eos" => settings.drain_on_eos.to_value(),
+                "drain-timeout" => settings.drain_timeout.to_value(),
+                "loop" => settings.loops.to_value(),
+                "clients" => {
+                    let clients = self.server().map_or(0, |server| server.clients());
+                    (clients as u32).to_value()
+                }
+                "stats" => self.stats().to_value(),
+                name => settings.format.get(name),
             }
-            "wait-for-client" => settings.wait_for_client.to_value(),
-            "max-clients" => settings.max_clients.to_value(),
-            "queue-frames" => settings.queue_frames.to_value(),
-            "drain-on-eos" => settings.drain_on_eos.to_value(),
-            "drain-timeout" => settings.drain_timeout.to_value(),
-            "loop" => settings.loops.to_value(),
-            "clients" => {
-                let clients = self.server().map_or(0, |server| server.clients());
-                (clients as u32).to_value()
-            }
-            "stats" => self.stats().to_value(),
-            name => settings.format.get(name),
-        }
+        })
     }
 
     fn constructed(&self) {
@@ -746,7 +783,8 @@ impl ObjectImpl for B64JpegServerSink {
                 _ => info.buffer().map(AsRef::as_ref),
             };
             let pts = first.and_then(gst::BufferRef::pts);
-            match element.imp().enter(pad, pts) {
+            let (imp, failure) = (element.imp(), Err(gst::FlowError::Error));
+            match panics::guard(imp, "enter", failure, || imp.enter(pad, pts)) {
                 Ok(()) => gst::PadProbeReturn::Ok,
                 Err(error) => {
                     info.flow_res = Err(error);
@@ -790,20 +828,25 @@ impl ElementImpl for B64JpegServerSink {
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         // Not in BaseSink's start(), which would post an error of its own after ours.
         if transition == gst::StateChange::ReadyToPaused {
-            self.open().map_err(|error| {
+            let opened = panics::catch(self, "open", || self.open());
+            opened.flatten().map_err(|error| {
                 self.post_error_message(error);
+                // It may have come half way.
+                panics::guard(self, "close", (), || self.close());
                 gst::StateChangeError
             })?;
         }
         let change = self.parent_change_state(transition);
         match transition {
             // Not earlier: sources are started after all others.
-            gst::StateChange::ReadyToPaused if change.is_ok() => self.pose_as_source(),
+            gst::StateChange::ReadyToPaused if change.is_ok() => {
+                panics::guard(self, "pose_as_source", (), || self.pose_as_source());
+            }
             gst::StateChange::ReadyToPaused | gst::StateChange::PausedToReady => {
                 for element in self.posing().drain(..).filter_map(|weak| weak.upgrade()) {
                     element.unset_element_flags(gst::ElementFlags::SOURCE);
                 }
-                self.close();
+                panics::guard(self, "close", (), || self.close());
             }
             _ => {}
         }
@@ -811,98 +854,108 @@ impl ElementImpl for B64JpegServerSink {
     }
 
     fn send_event(&self, event: gst::Event) -> bool {
-        if event.type_() == gst::EventType::Eos {
-            gst::info!(CAT, imp = self, "Asked for the end");
-            self.quit.ask();
-            self.nudge();
-            return true;
-        }
-        self.parent_send_event(event)
+        panics::guard(self, "send_event", false, || {
+            if event.type_() == gst::EventType::Eos {
+                gst::info!(CAT, imp = self, "Asked for the end");
+                self.quit.ask();
+                self.nudge();
+                return true;
+            }
+            self.parent_send_event(event)
+        })
     }
 }
 
 impl BaseSinkImpl for B64JpegServerSink {
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
-        self.unlocked.store(true, Ordering::SeqCst);
-        self.unlocks.fetch_add(1, Ordering::SeqCst);
-        self.nudge();
-        Ok(())
+        panics::guard(self, "unlock", Ok(()), || {
+            self.unlocked.store(true, Ordering::SeqCst);
+            self.unlocks.fetch_add(1, Ordering::SeqCst);
+            self.nudge();
+            Ok(())
+        })
     }
 
     fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
-        self.unlocked.store(false, Ordering::SeqCst);
-        Ok(())
+        panics::guard(self, "unlock_stop", Ok(()), || {
+            self.unlocked.store(false, Ordering::SeqCst);
+            Ok(())
+        })
     }
 
     fn event(&self, event: gst::Event) -> bool {
-        match event.view() {
-            gst::EventView::StreamStart(_) => self.state().live = None,
-            gst::EventView::FlushStop(_) => {
-                // What was asked for while we began again still holds.
-                if self.state().rewind != Some(event.seqnum()) {
-                    self.quit.reset();
+        panics::guard(self, "event", false, || {
+            match event.view() {
+                gst::EventView::StreamStart(_) => self.state().live = None,
+                gst::EventView::FlushStop(_) => {
+                    // What was asked for while we began again still holds.
+                    if self.state().rewind != Some(event.seqnum()) {
+                        self.quit.reset();
+                    }
+                    self.undo_catch_up();
+                    // There may have been an end.
+                    if let Some(server) = self.server() {
+                        server.resume();
+                    }
                 }
-                self.undo_catch_up();
-                // There may have been an end.
-                if let Some(server) = self.server() {
-                    server.resume();
+                gst::EventView::Eos(_) => {
+                    if self.hand_over(&event) {
+                        return false;
+                    }
+                    if self.rewind() {
+                        return true;
+                    }
+                    self.state().waiting = false;
+                    if let Some(server) = self.server()
+                        && self.drain(&server).is_err()
+                    {
+                        return false;
+                    }
                 }
+                _ => {}
             }
-            gst::EventView::Eos(_) => {
-                if self.hand_over(&event) {
-                    return false;
-                }
-                if self.rewind() {
-                    return true;
-                }
-                self.state().waiting = false;
-                if let Some(server) = self.server()
-                    && self.drain(&server).is_err()
-                {
-                    return false;
-                }
-            }
-            _ => {}
-        }
-        self.parent_event(event)
+            self.parent_event(event)
+        })
     }
 
     fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-        self.quit.check()?;
-        let server = self.server().ok_or(gst::FlowError::Flushing)?;
-        let end = buffer
-            .pts()
-            .zip(buffer.duration())
-            .and_then(|(pts, duration)| pts.checked_add(duration));
-        self.state().last = Some(end);
-        let clients = server.clients();
-        {
-            let state = &mut *self.state();
-            state.waiting &= clients == 0;
-            // Of a live stream that has no client yet.
-            if state.waiting {
-                return Ok(gst::FlowSuccess::Ok);
+        panics::guard(self, "render", Err(gst::FlowError::Error), || {
+            self.quit.check()?;
+            let server = self.running_server()?;
+            let end = buffer
+                .pts()
+                .zip(buffer.duration())
+                .and_then(|(pts, duration)| pts.checked_add(duration));
+            self.state().last = Some(end);
+            let clients = server.clients();
+            {
+                let state = &mut *self.state();
+                state.waiting &= clients == 0;
+                // Of a live stream that has no client yet.
+                if state.waiting {
+                    return Ok(gst::FlowSuccess::Ok);
+                }
             }
-        }
-        self.wait_for_room(&server)?;
-        let sent = {
-            let jpeg = buffer.map_readable().map_err(|error| {
-                gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
-                gst::FlowError::Error
-            })?;
-            self.send(&server, buffer, &jpeg)
-        };
-        match sent {
-            Ok(len) => {
-                gst::log!(CAT, imp = self, "{buffer:?} makes {len} bytes");
-                self.state().stats.frame(buffer.size(), len);
-                Ok(gst::FlowSuccess::Ok)
+            self.wait_for_room(&server)?;
+            let sent = {
+                let jpeg = buffer.map_readable().map_err(|error| {
+                    gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
+                    gst::FlowError::Error
+                })?;
+                self.send(&server, buffer, &jpeg)
+            };
+            match sent {
+                Ok(len) => {
+                    gst::log!(CAT, imp = self, "{buffer:?} makes {len} bytes");
+                    self.state().stats.frame(buffer.size(), len);
+                    Ok(gst::FlowSuccess::Ok)
+                }
+                Err(error) => {
+                    let refused = Refused::new(&mut self.state().stats, buffer.size(), error);
+                    refused.report(&*self.obj())?;
+                    Ok(gst::FlowSuccess::Ok)
+                }
             }
-            Err(error) => {
-                let refused = Refused::new(&mut self.state().stats, buffer.size(), error);
-                refused.report(&*self.obj())?;
-                Ok(gst::FlowSuccess::Ok)
-            }
-        }
+        })
     }
 }

@@ -40,7 +40,7 @@ use super::{
     rgb,
 };
 use crate::{
-    framing,
+    framing, panics,
     stats::{self, Stats},
 };
 
@@ -301,25 +301,32 @@ impl ObjectImpl for JfifConvert {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        const OF_TYPE: &str = "GObject checks the type";
-        let mut settings = self.settings();
-        match pspec.name() {
-            "colorimetry" => {
-                let text = value.get::<Option<_>>().expect(OF_TYPE);
-                settings.colorimetry = text.unwrap_or_default();
+        panics::guard(self, "set_property", (), || {
+            const OF_TYPE: &str = "GObject checks the type";
+            let mut settings = self.settings();
+            match pspec.name() {
+                "colorimetry" => {
+                    let text = value.get::<Option<_>>().expect(OF_TYPE);
+                    settings.colorimetry = text.unwrap_or_default();
+                }
+                "shift-chroma" => settings.shift_chroma = value.get().expect(OF_TYPE),
+                name => unreachable!("no writable property {name}"),
             }
-            "shift-chroma" => settings.shift_chroma = value.get().expect(OF_TYPE),
-            name => unreachable!("no writable property {name}"),
-        }
+        })
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        match pspec.name() {
-            "colorimetry" => self.settings().colorimetry.to_value(),
-            "shift-chroma" => self.settings().shift_chroma.to_value(),
-            "stats" => self.state().stats.structure().to_value(),
-            name => unreachable!("no property {name}"),
-        }
+        panics::guard(
+            self,
+            "property",
+            pspec.default_value().clone(),
+            || match pspec.name() {
+                "colorimetry" => self.settings().colorimetry.to_value(),
+                "shift-chroma" => self.settings().shift_chroma.to_value(),
+                "stats" => self.state().stats.structure().to_value(),
+                name => unreachable!("no property {name}"),
+            },
+        )
     }
 
     fn constructed(&self) {
@@ -332,7 +339,8 @@ impl ObjectImpl for JfifConvert {
                 if let Some(gst::EventView::Caps(event)) = info.event().map(|event| event.view())
                     && let Some(element) = element.upgrade()
                 {
-                    element.imp().check(event.caps());
+                    let imp = element.imp();
+                    panics::guard(imp, "check", (), || imp.check(event.caps()));
                 }
                 gst::PadProbeReturn::Ok
             });
@@ -372,14 +380,16 @@ impl BaseTransformImpl for JfifConvert {
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let colorimetry = self.settings().colorimetry.clone();
-        if !colorimetry.is_empty() {
-            colour::parse(&colorimetry).map_err(|nonsense| {
-                gst::error_msg!(gst::LibraryError::Settings, ("colorimetry: {nonsense}"))
-            })?;
-        }
-        *self.state() = State::default();
-        Ok(())
+        panics::catch(self, "start", || {
+            let colorimetry = self.settings().colorimetry.clone();
+            if !colorimetry.is_empty() {
+                colour::parse(&colorimetry).map_err(|nonsense| {
+                    gst::error_msg!(gst::LibraryError::Settings, ("colorimetry: {nonsense}"))
+                })?;
+            }
+            *self.state() = State::default();
+            Ok(())
+        })?
     }
 
     fn transform_caps(
@@ -388,47 +398,51 @@ impl BaseTransformImpl for JfifConvert {
         caps: &gst::Caps,
         filter: Option<&gst::Caps>,
     ) -> Option<gst::Caps> {
-        // All but the colours stays.
-        let mut other = gst::Caps::new_empty();
-        {
-            let template = match direction {
-                gst::PadDirection::Src => &INPUT_CAPS,
-                _ => &OUTPUT_CAPS,
-            };
-            let other = other.get_mut().expect("nobody else has it yet");
-            for (structure, features) in caps.iter_with_features() {
-                let mut structure = structure.to_owned();
-                structure.remove_fields(["format", "colorimetry", "chroma-site"]);
-                let mut structure = gst::Caps::from(structure);
-                structure
-                    .make_mut()
-                    .set_features_simple(Some(features.to_owned()));
-                other.append(template.intersect(&structure));
+        panics::guard(self, "transform_caps", Some(gst::Caps::new_empty()), || {
+            // All but the colours stays.
+            let mut other = gst::Caps::new_empty();
+            {
+                let template = match direction {
+                    gst::PadDirection::Src => &INPUT_CAPS,
+                    _ => &OUTPUT_CAPS,
+                };
+                let other = other.get_mut().expect("nobody else has it yet");
+                for (structure, features) in caps.iter_with_features() {
+                    let mut structure = structure.to_owned();
+                    structure.remove_fields(["format", "colorimetry", "chroma-site"]);
+                    let mut structure = gst::Caps::from(structure);
+                    structure
+                        .make_mut()
+                        .set_features_simple(Some(features.to_owned()));
+                    other.append(template.intersect(&structure));
+                }
             }
-        }
-        if let Some(filter) = filter {
-            other = filter.intersect_with_mode(&other, gst::CapsIntersectMode::First);
-        }
-        gst::trace!(CAT, imp = self, "{caps} from {direction:?} makes {other}");
-        Some(other)
+            if let Some(filter) = filter {
+                other = filter.intersect_with_mode(&other, gst::CapsIntersectMode::First);
+            }
+            gst::trace!(CAT, imp = self, "{caps} from {direction:?} makes {other}");
+            Some(other)
+        })
     }
 
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
-        let answered = BaseTransformImplExt::parent_query(self, direction, query);
-        if direction == gst::PadDirection::Sink
-            && let gst::QueryViewMut::Caps(caps) = query.view_mut()
-            && let Some(result) = caps.result_owned()
-        {
-            // It names the colours first that would pass as they are. videotestsrc would
-            // promise them and make others, videoconvert would set out to convert.
-            let any = self.transform_caps(
-                gst::PadDirection::Src,
-                &result,
-                caps.filter_owned().as_ref(),
-            );
-            caps.set_result(&any.unwrap_or(result));
-        }
-        answered
+        panics::guard(self, "query", false, || {
+            let answered = BaseTransformImplExt::parent_query(self, direction, query);
+            if direction == gst::PadDirection::Sink
+                && let gst::QueryViewMut::Caps(caps) = query.view_mut()
+                && let Some(result) = caps.result_owned()
+            {
+                // It names the colours first that would pass as they are. videotestsrc would
+                // promise them and make others, videoconvert would set out to convert.
+                let any = self.transform_caps(
+                    gst::PadDirection::Src,
+                    &result,
+                    caps.filter_owned().as_ref(),
+                );
+                caps.set_result(&any.unwrap_or(result));
+            }
+            answered
+        })
     }
 
     fn fixate_caps(
@@ -437,30 +451,34 @@ impl BaseTransformImpl for JfifConvert {
         caps: &gst::Caps,
         mut other: gst::Caps,
     ) -> gst::Caps {
-        // What is right already need not change its subsampling either.
-        if direction == gst::PadDirection::Sink
-            && let Ok(info) = VideoInfo::from_caps(caps)
-            && let Ok((colour, site)) = self.colours(caps, &info)
-            && colour::is_jfif(colour, site, &info)
-        {
-            let same = gst_video::VideoCapsBuilder::new()
-                .format(info.format())
-                .build();
-            let same = other.intersect(&same);
-            if !same.is_empty() {
-                other = same;
+        panics::guard(self, "fixate_caps", gst::Caps::new_empty(), || {
+            // What is right already need not change its subsampling either.
+            if direction == gst::PadDirection::Sink
+                && let Ok(info) = VideoInfo::from_caps(caps)
+                && let Ok((colour, site)) = self.colours(caps, &info)
+                && colour::is_jfif(colour, site, &info)
+            {
+                let same = gst_video::VideoCapsBuilder::new()
+                    .format(info.format())
+                    .build();
+                let same = other.intersect(&same);
+                if !same.is_empty() {
+                    other = same;
+                }
             }
-        }
-        self.parent_fixate_caps(direction, caps, other)
+            self.parent_fixate_caps(direction, caps, other)
+        })
     }
 
     fn before_transform(&self, inbuf: &gst::BufferRef) {
-        let mut state = self.state();
-        let bytes_out = match state.converter {
-            Some(_) => state.bytes_out,
-            None => inbuf.size(),
-        };
-        state.stats.frame(inbuf.size(), bytes_out);
+        panics::guard(self, "before_transform", (), || {
+            let mut state = self.state();
+            let bytes_out = match state.converter {
+                Some(_) => state.bytes_out,
+                None => inbuf.size(),
+            };
+            state.stats.frame(inbuf.size(), bytes_out);
+        })
     }
 }
 
@@ -472,25 +490,38 @@ impl VideoFilterImpl for JfifConvert {
         _outcaps: &gst::Caps,
         out_info: &VideoInfo,
     ) -> Result<(), gst::LoggableError> {
-        let (colour, site) = self.colours(incaps, in_info).map_err(|nonsense| {
-            gst::element_imp_error!(self, gst::StreamError::Format, ("{nonsense}"), ["{incaps}"]);
-            gst::loggable_error!(CAT, "{nonsense}")
-        })?;
-        let pass = in_info.format() == out_info.format() && colour::is_jfif(colour, site, in_info);
-        let converter = if pass {
-            None
-        } else {
-            Some(Arc::new(Converter::new(colour, site, in_info, out_info)))
-        };
-        gst::debug!(CAT, imp = self, "{colour:?}, {site:?}: {converter:?}");
-        {
-            let mut state = self.state();
-            state.refused = false;
-            state.converter = converter;
-            state.bytes_out = out_info.size();
-        }
-        self.obj().set_passthrough(pass);
-        Ok(())
+        panics::guard(
+            self,
+            "set_info",
+            Err(gst::loggable_error!(CAT, "an internal error")),
+            || {
+                let (colour, site) = self.colours(incaps, in_info).map_err(|nonsense| {
+                    gst::element_imp_error!(
+                        self,
+                        gst::StreamError::Format,
+                        ("{nonsense}"),
+                        ["{incaps}"]
+                    );
+                    gst::loggable_error!(CAT, "{nonsense}")
+                })?;
+                let pass =
+                    in_info.format() == out_info.format() && colour::is_jfif(colour, site, in_info);
+                let converter = if pass {
+                    None
+                } else {
+                    Some(Arc::new(Converter::new(colour, site, in_info, out_info)))
+                };
+                gst::debug!(CAT, imp = self, "{colour:?}, {site:?}: {converter:?}");
+                {
+                    let mut state = self.state();
+                    state.refused = false;
+                    state.converter = converter;
+                    state.bytes_out = out_info.size();
+                }
+                self.obj().set_passthrough(pass);
+                Ok(())
+            },
+        )
     }
 
     fn transform_frame(
@@ -498,19 +529,21 @@ impl VideoFilterImpl for JfifConvert {
         inframe: &VideoFrameRef<&gst::BufferRef>,
         outframe: &mut VideoFrameRef<&mut gst::BufferRef>,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let converter = self.state().converter.clone();
-        converter
-            .and_then(|converter| converter.convert(inframe, outframe))
-            .ok_or_else(|| {
-                gst::element_imp_error!(
-                    self,
-                    gst::StreamError::Format,
-                    ("A picture is not laid out as its caps and its GstVideoMeta say: \
-                         its memory is too short for its rows"),
-                    ["{:?}", inframe.info()]
-                );
-                gst::FlowError::Error
-            })?;
-        Ok(gst::FlowSuccess::Ok)
+        panics::guard(self, "transform_frame", Err(gst::FlowError::Error), || {
+            let converter = self.state().converter.clone();
+            converter
+                .and_then(|converter| converter.convert(inframe, outframe))
+                .ok_or_else(|| {
+                    gst::element_imp_error!(
+                        self,
+                        gst::StreamError::Format,
+                        ("A picture is not laid out as its caps and its GstVideoMeta say: \
+                             its memory is too short for its rows"),
+                        ["{:?}", inframe.info()]
+                    );
+                    gst::FlowError::Error
+                })?;
+            Ok(gst::FlowSuccess::Ok)
+        })
     }
 }

@@ -50,7 +50,7 @@ use crate::{
     capture::{self, CaptureTime, Delays},
     clock,
     faults::RAISE_MAX_PIXELS,
-    picture,
+    panics, picture,
     receiver::{self, DEFAULT_MAX_PIXELS},
     sender::{self, DEFAULT_CAPTURE_TIME},
     stats::{self, Stats},
@@ -155,6 +155,12 @@ impl JpegCheck {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The element that a pad belongs to.
+    fn of(parent: Option<&gst::Object>) -> Option<&Self> {
+        let element = parent?.downcast_ref::<super::JpegCheck>()?;
+        Some(element.imp())
     }
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
@@ -339,14 +345,16 @@ impl ObjectSubclass for JpegCheck {
         let template = |name| class.pad_template(name).expect("it is among ours");
         let sink_pad = gst::Pad::builder_from_template(&template("sink"))
             .chain_function(|_, parent, buffer| {
-                Self::catch_panic_pad_function(
-                    parent,
-                    || Err(gst::FlowError::Error),
-                    |imp| imp.sink_chain(buffer),
-                )
+                let Some(imp) = Self::of(parent) else {
+                    return Err(gst::FlowError::Flushing);
+                };
+                let failure = Err(gst::FlowError::Error);
+                panics::guard(imp, "sink_chain", failure, || imp.sink_chain(buffer))
             })
             .event_function(|_, parent, event| {
-                Self::catch_panic_pad_function(parent, || false, |imp| imp.sink_event(event))
+                Self::of(parent).is_some_and(|imp| {
+                    panics::guard(imp, "sink_event", false, || imp.sink_event(event))
+                })
             })
             .build();
         let src_pad = gst::Pad::builder_from_template(&template("src"))
@@ -400,31 +408,38 @@ impl ObjectImpl for JpegCheck {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        const OF_TYPE: &str = "GObject checks the type";
-        let time = || gst::ClockTime::from_nseconds(value.get().expect(OF_TYPE));
-        let mut settings = self.settings();
-        match pspec.name() {
-            "capture-time" => settings.capture_time = value.get().expect(OF_TYPE),
-            "origin" => {
-                settings.origin = value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default();
+        panics::guard(self, "set_property", (), || {
+            const OF_TYPE: &str = "GObject checks the type";
+            let time = || gst::ClockTime::from_nseconds(value.get().expect(OF_TYPE));
+            let mut settings = self.settings();
+            match pspec.name() {
+                "capture-time" => settings.capture_time = value.get().expect(OF_TYPE),
+                "origin" => {
+                    settings.origin = value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default();
+                }
+                "origin-timeout" => settings.origin_timeout = time(),
+                "max-pixels" => settings.max_pixels = value.get().expect(OF_TYPE),
+                "stats-interval" => settings.stats_interval = time(),
+                name => unreachable!("no writable property {name}"),
             }
-            "origin-timeout" => settings.origin_timeout = time(),
-            "max-pixels" => settings.max_pixels = value.get().expect(OF_TYPE),
-            "stats-interval" => settings.stats_interval = time(),
-            name => unreachable!("no writable property {name}"),
-        }
+        })
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        match pspec.name() {
-            "capture-time" => self.settings().capture_time.to_value(),
-            "origin" => self.settings().origin.to_value(),
-            "origin-timeout" => self.settings().origin_timeout.nseconds().to_value(),
-            "max-pixels" => self.settings().max_pixels.to_value(),
-            "stats" => self.state().structure().to_value(),
-            "stats-interval" => self.settings().stats_interval.nseconds().to_value(),
-            name => unreachable!("no property {name}"),
-        }
+        panics::guard(
+            self,
+            "property",
+            pspec.default_value().clone(),
+            || match pspec.name() {
+                "capture-time" => self.settings().capture_time.to_value(),
+                "origin" => self.settings().origin.to_value(),
+                "origin-timeout" => self.settings().origin_timeout.nseconds().to_value(),
+                "max-pixels" => self.settings().max_pixels.to_value(),
+                "stats" => self.state().structure().to_value(),
+                "stats-interval" => self.settings().stats_interval.nseconds().to_value(),
+                name => unreachable!("no property {name}"),
+            },
+        )
     }
 }
 
@@ -460,7 +475,8 @@ impl ElementImpl for JpegCheck {
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         if transition == gst::StateChange::ReadyToPaused {
-            self.start().map_err(|message| {
+            let started = panics::catch(self, "start", || self.start());
+            started.flatten().map_err(|message| {
                 self.post_error_message(message);
                 gst::StateChangeError
             })?;

@@ -190,6 +190,15 @@ impl Backlog {
         Some(place.seen(&self.frames))
     }
 
+    /// Forgets all clients, and the frames that wait for them.
+    pub fn clear(&mut self) {
+        for slot in 0..self.places.len() {
+            self.remove(slot);
+        }
+        self.frames.frames.clear();
+        self.spare = Vec::new();
+    }
+
     /// Counts a client that was turned away.
     pub fn refuse(&mut self) {
         self.totals.refused += 1;

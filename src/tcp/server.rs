@@ -9,10 +9,12 @@
 //! would make a program that waits for the rest wait forever.
 
 use std::{
+    any::Any,
     collections::VecDeque,
     fmt,
     io::{self, ErrorKind, Read, Write},
     net::{self, Shutdown, SocketAddr},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -110,6 +112,17 @@ pub enum Event {
     },
     /// There is no room for another connection; it is tried again from time to time.
     NoRoom(io::Error),
+    /// The server serves nobody any more. Nothing follows.
+    Failed(Failure),
+}
+
+/// Why a server has failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// The I/O thread cannot wait for its sockets.
+    Io(io::Error),
+    /// The I/O thread, or what it called, has panicked.
+    Panic(Box<dyn Any + Send>),
 }
 
 /// Where a server stands.
@@ -120,6 +133,8 @@ pub struct Status {
     pub full: bool,
     /// Whether everybody who has gone was told of.
     pub told: bool,
+    /// Whether the server has failed. There are no clients then.
+    pub failed: bool,
 }
 
 /// A server; it stops when it is dropped.
@@ -152,11 +167,12 @@ impl Server {
                 phase: Phase::Open,
                 waiting: 0,
                 telling: false,
+                failed: false,
             }),
             changed: Condvar::new(),
             waker: Waker::new(poll.registry(), WAKER)?,
         });
-        let io = Io {
+        let mut io = Io {
             poll,
             shared: shared.clone(),
             listeners,
@@ -172,7 +188,14 @@ impl Server {
         };
         let thread = thread::Builder::new()
             .name("b64jpeg-server".into())
-            .spawn(move || io.run())?;
+            .spawn(move || {
+                let failure = match catch_unwind(AssertUnwindSafe(|| io.run())) {
+                    Ok(Ok(())) => return,
+                    Ok(Err(error)) => Failure::Io(error),
+                    Err(panic) => Failure::Panic(panic),
+                };
+                io.fail(failure);
+            })?;
         Ok(Self {
             shared,
             port,
@@ -211,6 +234,11 @@ impl Server {
         self.shared.state().backlog.clients()
     }
 
+    /// Whether the server has failed, which [`Event::Failed`] reports.
+    pub fn has_failed(&self) -> bool {
+        self.shared.state().failed
+    }
+
     /// The counts since the start, and each client.
     pub fn stats(&self) -> (Totals, Vec<Peer>) {
         self.shared.state().backlog.stats()
@@ -218,7 +246,7 @@ impl Server {
 
     /// Waits until `enough` says so, which is asked whenever a client comes, has gone or
     /// takes a frame, by [`set_limits`](Self::set_limits) and by [`nudge`](Self::nudge); or
-    /// until `deadline`.
+    /// until `deadline`, or until the server fails.
     ///
     /// Returns whether it said so. It is asked under a lock and must not take others.
     pub fn wait(&self, deadline: Option<Instant>, mut enough: impl FnMut(Status) -> bool) -> bool {
@@ -227,6 +255,9 @@ impl Server {
         let outcome = loop {
             if enough(state.status()) {
                 break true;
+            }
+            if state.failed {
+                break false;
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let changed = &self.shared.changed;
@@ -273,7 +304,7 @@ impl Server {
         self.shared.enter(Phase::Stopping(Instant::now() + STOP));
         // In a callback of its own the thread would wait for itself.
         if thread.thread().id() != thread::current().id() {
-            // It has told of its panic already.
+            // It catches its panics.
             let _ = thread.join();
         }
     }
@@ -310,6 +341,8 @@ struct State {
     waiting: usize,
     /// Whether somebody has gone and it is still to be told.
     telling: bool,
+    /// Whether the I/O thread has failed.
+    failed: bool,
 }
 
 impl State {
@@ -318,6 +351,7 @@ impl State {
             clients: self.backlog.clients(),
             full: self.backlog.is_full(),
             told: !self.telling,
+            failed: self.failed,
         }
     }
 
@@ -549,11 +583,16 @@ struct Io {
 }
 
 impl Io {
-    fn run(mut self) {
+    /// Serves clients until the server is stopped.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot wait for the sockets.
+    fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
             match self.poll.poll(&mut events, self.timeout()) {
-                Err(error) if error.kind() != ErrorKind::Interrupted => break,
+                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
             for event in &events {
@@ -583,6 +622,24 @@ impl Io {
                 self.remove(slot, Reason::Ended);
             }
         }
+        Ok(())
+    }
+
+    /// Closes everything, wakes whoever waits, and reports the failure. What is left of
+    /// the state may be inconsistent.
+    fn fail(mut self, failure: Failure) {
+        self.listeners.clear();
+        self.clients.clear();
+        {
+            let mut state = self.shared.state();
+            state.backlog.clear();
+            state.telling = false;
+            state.failed = true;
+        }
+        self.shared.changed.notify_all();
+        // There is nobody left to report a panic in the callback to.
+        let report = || (self.on_event)(Event::Failed(failure));
+        let _ = catch_unwind(AssertUnwindSafe(report));
     }
 
     /// How long nothing is to be done unless something happens.
@@ -908,6 +965,7 @@ mod tests {
                     reason, clients, ..
                 } => format!("removed {clients} {reason}"),
                 Event::NoRoom(error) => format!("no room: {error}"),
+                Event::Failed(failure) => format!("failed: {failure:?}"),
             }
         }
 

@@ -4,10 +4,13 @@
 //! connection that is made again and again.
 
 use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt;
 use gst::{prelude::*, subclass::prelude::*};
 use tokio::{
     runtime::Handle,
@@ -22,7 +25,7 @@ use super::{
     tls,
     url::Url,
 };
-use crate::{tcp::backoff::Backoff, waits::Waits};
+use crate::{panics, tcp::backoff::Backoff, waits::Waits};
 
 const DEFAULT_URL: &str = "http://localhost:5000";
 const DEFAULT_EVENT: &str = "stream";
@@ -275,8 +278,13 @@ impl Line {
             told: Told::Well,
             state: "",
         };
+        let element = element.downgrade();
         runtime.handle().spawn(async move {
-            session.run().await;
+            // The runtime would swallow a panic.
+            let run = AssertUnwindSafe(session.run()).catch_unwind();
+            if let Err(panic) = run.await {
+                report_panic::<C>(&element, &*panic);
+            }
             drop(doing);
         });
         Ok(Self {
@@ -378,6 +386,10 @@ impl<C: Client> Session<C> {
             client.on_connection(Some(&connection))
         });
         self.tell("connected", None);
+        #[cfg(test)]
+        if let Some(element) = self.element.upgrade() {
+            panics::tests::provoke(element.upcast_ref(), "connection task");
+        }
         let mut worked = false;
         if !C::SENDS && self.told != Told::Bad {
             self.tell_well();
@@ -589,6 +601,18 @@ pub fn post(element: &gst::Element, state: &str, url: &str, cause: Option<&str>)
         .build();
     // Without a bus nobody listens.
     let _ = element.post_message(message);
+}
+
+/// Reports a panic of the connection's task, after which there is no connection any more.
+fn report_panic<C: Client>(element: &glib::WeakRef<C::Type>, panic: &(dyn Any + Send)) {
+    let Some(element) = element.upgrade() else {
+        return;
+    };
+    element.post_error_message(panics::message("connection task", panic));
+    let (element, client) = (element.upcast_ref(), C::from_obj(&element));
+    // One by one: whoever waits has to be woken even if the first one panics again.
+    panics::guard_element(element, "on_connection", (), || client.on_connection(None));
+    panics::guard_element(element, "ended", (), || client.ended());
 }
 
 /// Calls the element, if it is still there.

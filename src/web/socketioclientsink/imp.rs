@@ -47,6 +47,7 @@ use super::SocketIoPayload;
 use crate::{
     capture,
     framing::{self, JPEG_CAPS},
+    panics,
     sender::{self, DEFAULT_CAPTURE_TIME, Refused},
     stats::{self, Stats},
     web::{
@@ -425,31 +426,38 @@ impl ObjectImpl for SocketIoClientSink {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        const OF_TYPE: &str = "GObject checks the type";
-        let mut settings = self.settings();
-        match pspec.name() {
-            "payload" => settings.payload = value.get().expect(OF_TYPE),
-            "capture-time" => settings.capture_time = value.get().expect(OF_TYPE),
-            "enabled" => settings.enabled = value.get().expect(OF_TYPE),
-            name => settings.relay.set(name, value),
-        }
-        let enabled = settings.enabled;
-        drop(settings);
-        if !enabled {
-            self.outbox().clear();
-            self.changed.notify_all();
-        }
+        panics::guard(self, "set_property", (), || {
+            const OF_TYPE: &str = "GObject checks the type";
+            let mut settings = self.settings();
+            match pspec.name() {
+                "payload" => settings.payload = value.get().expect(OF_TYPE),
+                "capture-time" => settings.capture_time = value.get().expect(OF_TYPE),
+                "enabled" => settings.enabled = value.get().expect(OF_TYPE),
+                name => settings.relay.set(name, value),
+            }
+            let enabled = settings.enabled;
+            drop(settings);
+            if !enabled {
+                self.outbox().clear();
+                self.changed.notify_all();
+            }
+        })
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        match pspec.name() {
-            "payload" => self.settings().payload.to_value(),
-            "capture-time" => self.settings().capture_time.to_value(),
-            "enabled" => self.settings().enabled.to_value(),
-            "connected" => (self.outbox().relay == Relay::There).to_value(),
-            "stats" => self.outbox().structure().to_value(),
-            name => self.settings().relay.get(name),
-        }
+        panics::guard(
+            self,
+            "property",
+            pspec.default_value().clone(),
+            || match pspec.name() {
+                "payload" => self.settings().payload.to_value(),
+                "capture-time" => self.settings().capture_time.to_value(),
+                "enabled" => self.settings().enabled.to_value(),
+                "connected" => (self.outbox().relay == Relay::There).to_value(),
+                "stats" => self.outbox().structure().to_value(),
+                name => self.settings().relay.get(name),
+            },
+        )
     }
 
     fn constructed(&self) {
@@ -492,8 +500,11 @@ impl ElementImpl for SocketIoClientSink {
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         // Not in BaseSink's start(), which would post an error of its own after ours.
         if transition == gst::StateChange::ReadyToPaused {
-            self.open().map_err(|error| {
+            let opened = panics::catch(self, "open", || self.open());
+            opened.flatten().map_err(|error| {
                 self.post_error_message(error);
+                // It may have come half way.
+                panics::guard(self, "close", (), || self.close());
                 gst::StateChangeError
             })?;
         }
@@ -501,7 +512,7 @@ impl ElementImpl for SocketIoClientSink {
         if transition == gst::StateChange::PausedToReady
             || transition == gst::StateChange::ReadyToPaused && change.is_err()
         {
-            self.close();
+            panics::guard(self, "close", (), || self.close());
         }
         change
     }
@@ -509,43 +520,51 @@ impl ElementImpl for SocketIoClientSink {
 
 impl BaseSinkImpl for SocketIoClientSink {
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
-        self.outbox().unlocked = true;
-        self.changed.notify_all();
-        Ok(())
+        panics::guard(self, "unlock", Ok(()), || {
+            self.outbox().unlocked = true;
+            self.changed.notify_all();
+            Ok(())
+        })
     }
 
     fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
-        self.outbox().unlocked = false;
-        Ok(())
+        panics::guard(self, "unlock_stop", Ok(()), || {
+            self.outbox().unlocked = false;
+            Ok(())
+        })
     }
 
     fn event(&self, event: gst::Event) -> bool {
-        if event.type_() == gst::EventType::Eos {
-            self.drain();
-        }
-        self.parent_event(event)
+        panics::guard(self, "event", false, || {
+            if event.type_() == gst::EventType::Eos {
+                self.drain();
+            }
+            self.parent_event(event)
+        })
     }
 
     fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let number = {
-            let outbox = &mut *self.outbox();
-            if outbox.relay == Relay::Failed {
-                return Err(gst::FlowError::Error);
+        panics::guard(self, "render", Err(gst::FlowError::Error), || {
+            let number = {
+                let outbox = &mut *self.outbox();
+                if outbox.relay == Relay::Failed {
+                    return Err(gst::FlowError::Error);
+                }
+                outbox.pictures += 1;
+                outbox.pictures - 1
+            };
+            let put = {
+                let jpeg = buffer.map_readable().map_err(|error| {
+                    gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
+                    gst::FlowError::Error
+                })?;
+                self.put(buffer, &jpeg)
+            };
+            if let Err(error) = put {
+                let refused = Refused::of(number, &mut self.outbox().stats, buffer.size(), error);
+                refused.report(&*self.obj())?;
             }
-            outbox.pictures += 1;
-            outbox.pictures - 1
-        };
-        let put = {
-            let jpeg = buffer.map_readable().map_err(|error| {
-                gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
-                gst::FlowError::Error
-            })?;
-            self.put(buffer, &jpeg)
-        };
-        if let Err(error) = put {
-            let refused = Refused::of(number, &mut self.outbox().stats, buffer.size(), error);
-            refused.report(&*self.obj())?;
-        }
-        Ok(gst::FlowSuccess::Ok)
+            Ok(gst::FlowSuccess::Ok)
+        })
     }
 }

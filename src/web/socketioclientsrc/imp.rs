@@ -46,7 +46,7 @@ use once_cell::sync::Lazy;
 use crate::{
     capture::{self, Delays},
     faults::{Bad, Faults, Verdict},
-    framing, picture,
+    framing, panics, picture,
     quit::{self, Quit},
     receiver::Tolerance,
     stats::{self, Stats},
@@ -555,37 +555,43 @@ impl ObjectImpl for SocketIoClientSrc {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        const OF_TYPE: &str = "GObject checks the type";
-        let mut settings = self.settings();
-        match pspec.name() {
-            "reconnect" => settings.reconnect = value.get().expect(OF_TYPE),
-            "quit-key" => {
-                let key = value.get::<Option<_>>().expect(OF_TYPE);
-                settings.quit_key = key.unwrap_or_default();
+        panics::guard(self, "set_property", (), || {
+            const OF_TYPE: &str = "GObject checks the type";
+            let mut settings = self.settings();
+            match pspec.name() {
+                "reconnect" => settings.reconnect = value.get().expect(OF_TYPE),
+                "quit-key" => {
+                    let key = value.get::<Option<_>>().expect(OF_TYPE);
+                    settings.quit_key = key.unwrap_or_default();
+                }
+                "stats-interval" => {
+                    let time = value.get().expect(OF_TYPE);
+                    settings.stats_interval = gst::ClockTime::from_nseconds(time);
+                }
+                name @ ("max-frame-size" | "max-pixels" | "max-errors") => {
+                    settings.tolerance.set(name, value);
+                }
+                name => settings.relay.set(name, value),
             }
-            "stats-interval" => {
-                let time = value.get().expect(OF_TYPE);
-                settings.stats_interval = gst::ClockTime::from_nseconds(time);
-            }
-            name @ ("max-frame-size" | "max-pixels" | "max-errors") => {
-                settings.tolerance.set(name, value)
-            }
-            name => settings.relay.set(name, value),
-        }
+        })
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        if pspec.name() == "stats" {
-            return self.inbox().structure().to_value();
-        }
-        let settings = self.settings();
-        match pspec.name() {
-            "reconnect" => settings.reconnect.to_value(),
-            "quit-key" => settings.quit_key.to_value(),
-            "stats-interval" => settings.stats_interval.nseconds().to_value(),
-            name @ ("max-frame-size" | "max-pixels" | "max-errors") => settings.tolerance.get(name),
-            name => settings.relay.get(name),
-        }
+        panics::guard(self, "property", pspec.default_value().clone(), || {
+            if pspec.name() == "stats" {
+                return self.inbox().structure().to_value();
+            }
+            let settings = self.settings();
+            match pspec.name() {
+                "reconnect" => settings.reconnect.to_value(),
+                "quit-key" => settings.quit_key.to_value(),
+                "stats-interval" => settings.stats_interval.nseconds().to_value(),
+                name @ ("max-frame-size" | "max-pixels" | "max-errors") => {
+                    settings.tolerance.get(name)
+                }
+                name => settings.relay.get(name),
+            }
+        })
     }
 
     fn constructed(&self) {
@@ -630,8 +636,11 @@ impl ElementImpl for SocketIoClientSrc {
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         // Not in start(), where GstBaseSrc would post another error, which says nothing.
         if transition == gst::StateChange::ReadyToPaused {
-            self.open().map_err(|message| {
+            let opened = panics::catch(self, "open", || self.open());
+            opened.flatten().map_err(|message| {
                 self.post_error_message(message);
+                // It may have come half way.
+                panics::guard(self, "close", (), || self.close());
                 gst::StateChangeError
             })?;
         }
@@ -641,16 +650,22 @@ impl ElementImpl for SocketIoClientSrc {
                 self.inbox().paused = true;
                 self.changed.notify_all();
             }
-            gst::StateChange::PausedToReady => self.close(),
-            gst::StateChange::ReadyToPaused if change.is_err() => self.close(),
+            gst::StateChange::PausedToReady => {
+                panics::guard(self, "close", (), || self.close());
+            }
+            gst::StateChange::ReadyToPaused if change.is_err() => {
+                panics::guard(self, "close", (), || self.close());
+            }
             _ => {}
         }
         change
     }
 
     fn send_event(&self, event: gst::Event) -> bool {
-        // GstBaseSrc would flush before it finds out that there is nowhere to go.
-        event.type_() != gst::EventType::Seek && self.parent_send_event(event)
+        panics::guard(self, "send_event", false, || {
+            // GstBaseSrc would flush before it finds out that there is nowhere to go.
+            event.type_() != gst::EventType::Seek && self.parent_send_event(event)
+        })
     }
 }
 
@@ -665,29 +680,37 @@ impl BaseSrcImpl for SocketIoClientSrc {
     }
 
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
-        self.inbox().unlocked = true;
-        self.changed.notify_all();
-        Ok(())
+        panics::guard(self, "unlock", Ok(()), || {
+            self.inbox().unlocked = true;
+            self.changed.notify_all();
+            Ok(())
+        })
     }
 
     fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
-        self.inbox().unlocked = false;
-        Ok(())
+        panics::guard(self, "unlock_stop", Ok(()), || {
+            self.inbox().unlocked = false;
+            Ok(())
+        })
     }
 
     fn event(&self, event: &gst::Event) -> bool {
-        let key = self.settings().quit_key.clone();
-        // The end that comes of it interrupts whatever is under way.
-        Quit::default().on_key(&*self.obj(), &key, event) || self.parent_event(event)
+        panics::guard(self, "event", false, || {
+            let key = self.settings().quit_key.clone();
+            // The end that comes of it interrupts whatever is under way.
+            Quit::default().on_key(&*self.obj(), &key, event) || self.parent_event(event)
+        })
     }
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {
-        if let gst::QueryViewMut::Latency(query) = query.view_mut() {
-            // A picture is timed when it is there.
-            query.set(true, gst::ClockTime::ZERO, gst::ClockTime::NONE);
-            return true;
-        }
-        BaseSrcImplExt::parent_query(self, query)
+        panics::guard(self, "query", false, || {
+            if let gst::QueryViewMut::Latency(query) = query.view_mut() {
+                // A picture is timed when it is there.
+                query.set(true, gst::ClockTime::ZERO, gst::ClockTime::NONE);
+                return true;
+            }
+            BaseSrcImplExt::parent_query(self, query)
+        })
     }
 }
 
@@ -696,18 +719,20 @@ impl PushSrcImpl for SocketIoClientSrc {
         &self,
         _buffer: Option<&mut gst::BufferRef>,
     ) -> Result<CreateSuccess, gst::FlowError> {
-        loop {
-            let (number, found) = self.next()?;
-            let limits = self.settings().tolerance.limits();
-            let len = found.bytes.len();
-            match found.decode(&limits) {
-                Ok((buffer, info)) => {
-                    let buffer = self.give(len, buffer, info);
-                    self.tell_stats();
-                    return Ok(CreateSuccess::NewBuffer(buffer));
+        panics::guard(self, "create", Err(gst::FlowError::Eos), || {
+            loop {
+                let (number, found) = self.next()?;
+                let limits = self.settings().tolerance.limits();
+                let len = found.bytes.len();
+                match found.decode(&limits) {
+                    Ok((buffer, info)) => {
+                        let buffer = self.give(len, buffer, info);
+                        self.tell_stats();
+                        return Ok(CreateSuccess::NewBuffer(buffer));
+                    }
+                    Err(error) => self.report(len, &Fault { number, error })?,
                 }
-                Err(error) => self.report(len, &Fault { number, error })?,
             }
-        }
+        })
     }
 }

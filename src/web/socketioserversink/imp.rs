@@ -58,6 +58,7 @@ use serde_json::Value;
 use crate::{
     capture::{self, CaptureTime},
     framing::{self, JPEG_CAPS},
+    panics,
     sender::Refused,
     stats::{self, Stats},
     tcp::host_and_port,
@@ -134,7 +135,8 @@ impl B64JpegSocketIoServerSink {
         let element = self.obj().downgrade();
         let on_event = move |event: &Event, first| {
             if let Some(element) = element.upgrade() {
-                element.imp().on_event(event, first);
+                let imp = element.imp();
+                panics::guard(imp, "on_event", (), || imp.on_event(event, first));
             }
         };
         let member = Member::join(&settings.config, &settings.camera, Arc::new(on_event))?;
@@ -422,57 +424,61 @@ impl ObjectImpl for B64JpegSocketIoServerSink {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        const OF_TYPE: &str = "GObject checks the type";
-        let text = |default: &str| {
-            let text = value.get::<Option<String>>().expect(OF_TYPE);
-            text.unwrap_or_else(|| default.into())
-        };
-        let Settings { config, camera } = &mut *self.settings();
-        match pspec.name() {
-            "host" => config.host = text(DEFAULT_HOST),
-            "port" => {
-                let port: i32 = value.get().expect(OF_TYPE);
-                config.port = u16::try_from(port).expect("GObject checks the range");
+        panics::guard(self, "set_property", (), || {
+            const OF_TYPE: &str = "GObject checks the type";
+            let text = |default: &str| {
+                let text = value.get::<Option<String>>().expect(OF_TYPE);
+                text.unwrap_or_else(|| default.into())
+            };
+            let Settings { config, camera } = &mut *self.settings();
+            match pspec.name() {
+                "host" => config.host = text(DEFAULT_HOST),
+                "port" => {
+                    let port: i32 = value.get().expect(OF_TYPE);
+                    config.port = u16::try_from(port).expect("GObject checks the range");
+                }
+                "event" => config.event = text(DEFAULT_EVENT),
+                "camera" => *camera = text(""),
+                "token" => config.token = text(""),
+                "tls-certificate" => config.tls_certificate = text(""),
+                "tls-key" => config.tls_key = text(""),
+                "max-clients" => config.max_clients = value.get().expect(OF_TYPE),
+                "max-connections-per-address" => {
+                    config.max_connections_per_address = value.get().expect(OF_TYPE);
+                }
+                "allowed-origins" => config.allowed_origins = text(""),
+                name => unreachable!("no writable property {name}"),
             }
-            "event" => config.event = text(DEFAULT_EVENT),
-            "camera" => *camera = text(""),
-            "token" => config.token = text(""),
-            "tls-certificate" => config.tls_certificate = text(""),
-            "tls-key" => config.tls_key = text(""),
-            "max-clients" => config.max_clients = value.get().expect(OF_TYPE),
-            "max-connections-per-address" => {
-                config.max_connections_per_address = value.get().expect(OF_TYPE);
-            }
-            "allowed-origins" => config.allowed_origins = text(""),
-            name => unreachable!("no writable property {name}"),
-        }
+        })
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        let Settings { config, camera } = self.settings().clone();
-        match pspec.name() {
-            "host" => config.host.to_value(),
-            "port" => i32::from(config.port).to_value(),
-            "current-port" => {
-                let port = self.member().map_or(0, |member| member.address().port());
-                i32::from(port).to_value()
+        panics::guard(self, "property", pspec.default_value().clone(), || {
+            let Settings { config, camera } = self.settings().clone();
+            match pspec.name() {
+                "host" => config.host.to_value(),
+                "port" => i32::from(config.port).to_value(),
+                "current-port" => {
+                    let port = self.member().map_or(0, |member| member.address().port());
+                    i32::from(port).to_value()
+                }
+                "url" => self.member().map(|member| self.url(&member)).to_value(),
+                "event" => config.event.to_value(),
+                "camera" => camera.to_value(),
+                "token" => config.token.to_value(),
+                "tls-certificate" => config.tls_certificate.to_value(),
+                "tls-key" => config.tls_key.to_value(),
+                "max-clients" => config.max_clients.to_value(),
+                "max-connections-per-address" => config.max_connections_per_address.to_value(),
+                "allowed-origins" => config.allowed_origins.to_value(),
+                "viewers" => {
+                    let viewers = self.member().map_or(0, |member| member.viewers());
+                    (viewers as u32).to_value()
+                }
+                "stats" => self.stats().to_value(),
+                name => unreachable!("no property {name}"),
             }
-            "url" => self.member().map(|member| self.url(&member)).to_value(),
-            "event" => config.event.to_value(),
-            "camera" => camera.to_value(),
-            "token" => config.token.to_value(),
-            "tls-certificate" => config.tls_certificate.to_value(),
-            "tls-key" => config.tls_key.to_value(),
-            "max-clients" => config.max_clients.to_value(),
-            "max-connections-per-address" => config.max_connections_per_address.to_value(),
-            "allowed-origins" => config.allowed_origins.to_value(),
-            "viewers" => {
-                let viewers = self.member().map_or(0, |member| member.viewers());
-                (viewers as u32).to_value()
-            }
-            "stats" => self.stats().to_value(),
-            name => unreachable!("no property {name}"),
-        }
+        })
     }
 
     fn constructed(&self) {
@@ -515,15 +521,22 @@ impl ElementImpl for B64JpegSocketIoServerSink {
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         // Not in BaseSink's start(), which would post an error of its own after ours.
         if transition == gst::StateChange::ReadyToPaused {
-            self.open().map_err(|error| {
+            let opened = panics::catch(self, "open", || self.open());
+            opened.flatten().map_err(|error| {
                 self.post_error_message(error);
+                // It may have come half way.
+                panics::guard(self, "close", (), || self.close());
                 gst::StateChangeError
             })?;
         }
         let change = self.parent_change_state(transition);
         match transition {
-            gst::StateChange::ReadyToPaused if change.is_err() => self.close(),
-            gst::StateChange::PausedToReady => self.close(),
+            gst::StateChange::ReadyToPaused if change.is_err() => {
+                panics::guard(self, "close", (), || self.close());
+            }
+            gst::StateChange::PausedToReady => {
+                panics::guard(self, "close", (), || self.close());
+            }
             _ => {}
         }
         change
@@ -532,8 +545,10 @@ impl ElementImpl for B64JpegSocketIoServerSink {
 
 impl BaseSinkImpl for B64JpegSocketIoServerSink {
     fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let member = self.member().ok_or(gst::FlowError::Flushing)?;
-        self.show(&member, buffer)?;
-        Ok(gst::FlowSuccess::Ok)
+        panics::guard(self, "render", Err(gst::FlowError::Error), || {
+            let member = self.member().ok_or(gst::FlowError::Flushing)?;
+            self.show(&member, buffer)?;
+            Ok(gst::FlowSuccess::Ok)
+        })
     }
 }
