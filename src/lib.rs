@@ -23,6 +23,7 @@ mod picture;
 mod quit;
 mod receiver;
 mod sender;
+mod slow;
 mod stats;
 mod tcp;
 mod typefind;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Hostile peers and bad luck: nothing crashes, and nothing takes memory without limit.
+//! Hostile peers and bad luck: nothing crashes or hangs, and nothing takes memory without limit.
 //!
 //! Each test attacks a real server, receiver or script over loopback, bounded in time and
 //! bytes, and asserts what the others notice (nothing) and what it costs (little memory). With
@@ -17,7 +17,7 @@ mod common;
 mod scene;
 
 mod hostile {
-    use crate::common::wire;
+    use crate::common::{film, wire};
 
     mod layouts;
     mod pictures;
@@ -25,6 +25,11 @@ mod hostile {
     mod receivers;
     #[cfg(feature = "web")]
     mod relay;
+    #[allow(dead_code, reason = "shared with tests/server.rs, which uses all of it")]
+    #[path = "../server/scene.rs"]
+    mod scene;
+    mod slow;
+    mod tcp;
     #[cfg(feature = "web")]
     mod web;
     #[cfg(feature = "web")]

@@ -19,6 +19,10 @@
 //! With `reconnect=false` the stream ends with its server: with EOS if that closed the
 //! connection behind a whole picture, and with an error otherwise.
 //!
+//! A server that sends bytes, but no whole picture for longer than six times `timeout` (a
+//! minute by default), is reported with a warning, once for each connection, and again only
+//! after pictures have come in time; never with `timeout=0`. The connection stays.
+//!
 //! Bad frames are reported and skipped as by `b64jpegdepay`.
 //!
 //! ## Example
@@ -52,6 +56,7 @@ use crate::{
     panics, picture,
     quit::{self, Quit},
     receiver::Format,
+    slow::{self, Slow},
     stats::{self, Stats},
     tcp::{
         self, DEFAULT_PORT,
@@ -130,6 +135,8 @@ impl Settings {
 enum Told {
     /// Nothing, or that its pictures come.
     Well,
+    /// That it sends bytes, but no whole picture.
+    Slow,
     /// That its stream was lost.
     Lost,
     /// That it cannot be reached, or gives no pictures.
@@ -160,6 +167,7 @@ struct Session {
     /// Nothing more comes from it, but there may be frames in what came.
     end: Option<End>,
     faults: Faults,
+    slow: Slow,
     told: Told,
     /// The last state in an element message.
     state: &'static str,
@@ -182,6 +190,7 @@ impl Session {
             deframer: None,
             end: None,
             faults: Faults::default(),
+            slow: Slow::default(),
             told: Told::Well,
             state: "",
             size: None,
@@ -338,6 +347,7 @@ impl B64JpegClientSrc {
         }
         session.deframer = Some(Deframer::new(session.accept, session.limits));
         session.faults.begin();
+        session.slow = Slow::default();
         self.tell(session, "connected", None);
     }
 
@@ -350,10 +360,14 @@ impl B64JpegClientSrc {
 
     /// Reads once.
     fn read(&self, session: &mut Session) -> Result<(), gst::FlowError> {
+        let timeout = self.settings().waits.timeout();
+        if let Some(report) = session.slow.report(slow::limit(timeout)) {
+            self.warn_slow(session, report);
+        }
         let Some(deframer) = &mut session.deframer else {
             return Ok(());
         };
-        let timeout = self.settings().waits.timeout();
+        let start = Instant::now();
         let read = session
             .client
             .read(|mut stream| deframer.read_from(&mut stream), timeout);
@@ -362,6 +376,7 @@ impl B64JpegClientSrc {
             Ok(len) => {
                 gst::trace!(CAT, imp = self, "{len} bytes came");
                 self.counts().stats.bytes_in += len as u64;
+                session.slow.add(len as u64, start.elapsed());
                 return Ok(());
             }
             Err(Error::Interrupted) => return Ok(()),
@@ -405,6 +420,9 @@ impl B64JpegClientSrc {
             counts.stats.frame(0, output.size());
             self.follow(session, counts);
         }
+        let rest = session.deframer.as_ref().map_or(0, Deframer::held);
+        let timeout = self.settings().waits.timeout();
+        session.slow.whole(rest as u64, slow::limit(timeout));
         session.backoff.reset();
         session.faults.good();
         self.tell(session, "streaming", None);
@@ -530,6 +548,30 @@ impl B64JpegClientSrc {
         }
     }
 
+    /// Warns that bytes come, but no whole picture, unless it is known that none comes.
+    fn warn_slow(&self, session: &mut Session, report: slow::Report) {
+        let Some(deframer) = &session.deframer else {
+            return;
+        };
+        let have = deframer.held();
+        let here = match deframer.frame_len() {
+            Some(len) => format!("{have} of {len} bytes are here"),
+            None => format!("{have} bytes are here"),
+        };
+        let (frame, offset) = (deframer.stream().frames(), deframer.stream().offset());
+        let text = format!(
+            "{} {report} and no whole picture yet (frame {frame} at byte {offset}, {here}); \
+             still waiting",
+            session.peer()
+        );
+        if session.told == Told::Unreachable {
+            gst::debug!(CAT, imp = self, "{text}");
+        } else {
+            session.told = Told::Slow;
+            gst::element_imp_warning!(self, gst::ResourceError::Read, ("{text}"));
+        }
+    }
+
     fn inform(&self, text: &str) {
         // Twice, because gst-launch-1.0 prints no more than the second.
         gst::element_imp_info!(self, gst::ResourceError::Read, ("{text}"), ["{text}"]);
@@ -629,7 +671,8 @@ impl ObjectImpl for B64JpegClientSrc {
                 stats::interval_property(),
             ];
             properties.extend(Waits::properties(
-                "the server has to answer, and then to send something",
+                "the server has to answer, and then to send something; after six times as \
+                 long without a whole picture there is a warning",
                 "that brings no picture",
             ));
             properties.extend(Format::properties(

@@ -38,7 +38,10 @@ use super::{
     protocol::{self, Args, Body, Decoder, Json, Limits, Packet, ProtocolError},
     url::Url,
 };
-use crate::wire::Glimpse;
+use crate::{
+    slow::{self, Report, Slow},
+    wire::Glimpse,
+};
 
 /// Room in a message for what stands round a picture, such as the name of the event.
 const AROUND: usize = 64 << 10;
@@ -133,6 +136,16 @@ pub enum Turn {
     Sent,
     /// An event came; whether it was of use.
     Received { useful: bool },
+    /// Nothing, but bytes come, and no whole message for too long.
+    Slow(Report),
+}
+
+/// What one look at the socket has found.
+enum Received {
+    Message(Message),
+    /// Everything was sent.
+    Sent,
+    Slow(Report),
 }
 
 /// Something to send.
@@ -147,9 +160,11 @@ pub struct Connection {
     timeout: Option<Duration>,
     /// The server takes no longer message.
     max_payload: Option<u64>,
-    /// How long the server may be silent, and since when it is.
+    /// How long the server may be silent, since when it is, and the bytes that came before.
     silence: Duration,
     heard: Instant,
+    read: u64,
+    slow: Slow,
     /// Whether there is something that is not sent yet.
     sending: bool,
     /// Answers in it, and their bytes. The server causes those, so they are limited.
@@ -218,6 +233,7 @@ impl Connection {
         let stream = Watched {
             inner: stream,
             written: 0,
+            read: 0,
         };
         let socket =
             WebSocketStream::from_partially_read(stream, answer.rest, Role::Client, Some(config));
@@ -235,6 +251,8 @@ impl Connection {
             // Until it says something else.
             silence: MAX_SILENCE,
             heard: Instant::now(),
+            read: 0,
+            slow: Slow::default(),
             sending: false,
             answers: 0,
             answer_bytes: 0,
@@ -336,8 +354,9 @@ impl Connection {
         loop {
             let was_sending = self.sending;
             let message = match self.receive_or_sent(was_sending).await? {
-                None => return Ok(Turn::Sent),
-                Some(message) => message,
+                Received::Sent => return Ok(Turn::Sent),
+                Received::Slow(report) => return Ok(Turn::Slow(report)),
+                Received::Message(message) => message,
             };
             let received = match message {
                 Message::Text(text) if self.listens || !is_event(&text) => {
@@ -424,14 +443,14 @@ impl Connection {
     /// The next message, while others are sent.
     async fn receive(&mut self) -> Result<Message, Lost> {
         loop {
-            if let Some(message) = self.receive_or_sent(false).await? {
+            if let Received::Message(message) = self.receive_or_sent(false).await? {
                 return Ok(message);
             }
         }
     }
 
-    /// The next message, or nothing when everything was sent, if that is of interest.
-    async fn receive_or_sent(&mut self, sent: bool) -> Result<Option<Message>, Lost> {
+    /// The next message, or that everything was sent, if that is of interest.
+    async fn receive_or_sent(&mut self, sent: bool) -> Result<Received, Lost> {
         loop {
             let deadline = self.deadline();
             let next = poll_fn(|cx| self.poll(cx, sent));
@@ -443,7 +462,7 @@ impl Connection {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, sent: bool) -> Poll<Result<Option<Message>, Lost>> {
+    fn poll(&mut self, cx: &mut Context<'_>, sent: bool) -> Poll<Result<Received, Lost>> {
         if self.sending {
             let flushed = Pin::new(&mut self.socket).poll_flush(cx).map_err(broken)?;
             let written = self.socket.get_ref().written;
@@ -456,14 +475,27 @@ impl Connection {
                 self.answers = 0;
                 self.answer_bytes = 0;
                 if sent {
-                    return Poll::Ready(Ok(None));
+                    return Poll::Ready(Ok(Received::Sent));
                 }
             }
         }
         if self.answers > MAX_ANSWERS || self.answer_bytes > MAX_ANSWER_BYTES {
             return Poll::Pending;
         }
-        let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+        let next = Pin::new(&mut self.socket).poll_next(cx);
+        self.count_read();
+        let Poll::Ready(next) = next else {
+            // A part of a message shows that the server is there, too.
+            return match self.slow.report(slow::limit(self.timeout)) {
+                Some(report) => Poll::Ready(Ok(Received::Slow(report))),
+                None => Poll::Pending,
+            };
+        };
+        // Control frames may come inside a message.
+        if !matches!(next, Some(Ok(Message::Ping(_) | Message::Pong(_)))) {
+            self.slow.whole(0, slow::limit(self.timeout));
+        }
+        let message = match next {
             Some(Ok(Message::Close(frame))) => {
                 let mut cause = String::from("the server closed the connection");
                 if let Some(frame) = frame.filter(|frame| !frame.reason.is_empty()) {
@@ -479,7 +511,17 @@ impl Connection {
             // tungstenite queues the pong by itself, however many wait already.
             self.count_answer(data.len());
         }
-        Poll::Ready(Ok(Some(message)))
+        Poll::Ready(Ok(Received::Message(message)))
+    }
+
+    /// Notes what has come since the last time.
+    fn count_read(&mut self) {
+        let read = self.socket.get_ref().read;
+        if read != self.read {
+            self.slow.add(read - self.read, self.heard.elapsed());
+            self.read = read;
+            self.heard = Instant::now();
+        }
     }
 
     /// When patience will be at an end.
@@ -548,10 +590,11 @@ fn broken(error: tungstenite::Error) -> Lost {
     }
 }
 
-/// A connection that counts what it takes.
+/// A connection that counts what it takes and gives.
 struct Watched {
     inner: Box<dyn Io>,
     written: u64,
+    read: u64,
 }
 
 impl AsyncRead for Watched {
@@ -560,7 +603,10 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
+        self.read += (buffer.filled().len() - before) as u64;
+        Poll::Ready(Ok(()))
     }
 }
 

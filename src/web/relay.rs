@@ -322,6 +322,8 @@ impl Line {
 enum Told {
     /// Nothing, or that there is a connection.
     Well,
+    /// That bytes come, but no whole message.
+    Slow,
     /// That the connection was lost.
     Lost,
     /// That it was lost because of what came.
@@ -427,6 +429,18 @@ impl<C: Client> Session<C> {
                             with(element, C::sent);
                             C::SENDS
                         }
+                        Ok(Turn::Slow(report)) => {
+                            // Who sends only does not wait for messages.
+                            if !C::SENDS {
+                                let text = format!(
+                                    "{} {report} and no whole message yet; still waiting",
+                                    self.target.url
+                                );
+                                self.warn(Told::Slow, &text);
+                                worked = false;
+                            }
+                            false
+                        }
                         Ok(turn) => turn == Turn::Received { useful: true },
                         Err(lost) => break lost,
                     };
@@ -447,8 +461,10 @@ impl<C: Client> Session<C> {
 
     /// All is well; said if something was not.
     fn tell_well(&mut self) {
-        if std::mem::replace(&mut self.told, Told::Well) != Told::Well {
-            self.inform(&format!("{} is there again", self.target.url));
+        match std::mem::replace(&mut self.told, Told::Well) {
+            Told::Well => {}
+            Told::Slow => self.inform(&format!("Pictures come from {}", self.target.url)),
+            _ => self.inform(&format!("{} is there again", self.target.url)),
         }
     }
 

@@ -109,6 +109,12 @@ impl Deframer {
         self.end.saturating_sub(self.start)
     }
 
+    /// The length of the frame of which bytes are held back, with its header, if that
+    /// tells.
+    pub fn frame_len(&self) -> Option<usize> {
+        self.stream.frame_len(&self.room[self.start..self.end])
+    }
+
     /// Takes the next piece.
     pub fn push(&mut self, piece: &[u8]) {
         self.room(piece.len()).copy_from_slice(piece);

@@ -111,6 +111,16 @@ impl Stream {
         self.frames
     }
 
+    /// The length of the frame at the front of `data`, with its header, if that tells.
+    pub fn frame_len(&self, data: &[u8]) -> Option<usize> {
+        let Mode::Follow(framing, _) = &self.mode else {
+            return None;
+        };
+        let header = framing.header();
+        let len = header.read(data).ok().flatten()?;
+        header.size().checked_add(usize::try_from(len).ok()?)
+    }
+
     /// How often a search found the next frame.
     pub fn resyncs(&self) -> u64 {
         self.resyncs

@@ -19,6 +19,9 @@
 //! `cause`, and `state`: `connecting`, `connected`, `streaming` (the first picture of a
 //! connection is there), `lost`, `waiting` or `refused`.
 //!
+//! A server that sends bytes, but no whole message for longer than six times `timeout`, is
+//! reported with a warning, and the connection stays.
+//!
 //! With `reconnect=false` the stream ends with the connection: with EOS if the server has
 //! closed it, and with an error otherwise.
 //!
