@@ -6,7 +6,10 @@ use std::{
     fmt,
     io::{self, Read},
     net::{SocketAddr, ToSocketAddrs},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, TryRecvError},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -64,6 +67,15 @@ struct Waits {
     paused: bool,
     /// While there is a client.
     waker: Option<Waker>,
+}
+
+/// Wakes the client when it is dropped.
+struct WakeOnDrop(Arc<Interrupt>);
+
+impl Drop for WakeOnDrop {
+    fn drop(&mut self) {
+        self.0.wake();
+    }
 }
 
 /// What interrupts.
@@ -129,6 +141,14 @@ pub struct Client {
     poll: Poll,
     events: Events,
     stream: Option<TcpStream>,
+    look_up: Option<LookUp>,
+}
+
+/// A look-up of a name that is under way, in a thread that nothing can end.
+struct LookUp {
+    host: String,
+    port: u16,
+    found: mpsc::Receiver<io::Result<Vec<SocketAddr>>>,
 }
 
 impl Drop for Client {
@@ -151,6 +171,7 @@ impl Client {
             poll,
             events: Events::with_capacity(4),
             stream: None,
+            look_up: None,
         })
     }
 
@@ -246,26 +267,56 @@ impl Client {
             return Ok(addresses);
         }
 
-        // Nothing ends a look-up before its time, but nobody has to wait for it.
+        // Nothing ends a look-up before its time, but nobody has to wait for it. One that
+        // takes longer than a try is taken up again by the next one, so that there is never
+        // more than one thread.
+        let known = |look_up: &LookUp| look_up.host == host && look_up.port == port;
+        let look_up = match self.look_up.take().filter(known) {
+            Some(look_up) => look_up,
+            None => self.begin_look_up(host, port)?,
+        };
+        loop {
+            match look_up.found.try_recv() {
+                Ok(addresses) => return addresses.map_err(Error::Unknown),
+                Err(TryRecvError::Disconnected) => {
+                    let error = "an internal error ended the look-up of its name";
+                    return Err(io::Error::other(error).into());
+                }
+                Err(TryRecvError::Empty) => {}
+            }
+            let waited = self
+                .interrupt
+                .check()
+                .and_then(|()| patience.left().map_err(Error::NoAnswer))
+                .and_then(|left| self.wait(left));
+            if let Err(error) = waited {
+                self.look_up = Some(look_up);
+                return Err(error);
+            }
+        }
+    }
+
+    /// Begins to look up a name.
+    fn begin_look_up(&self, host: &str, port: u16) -> io::Result<LookUp> {
         let (sender, found) = mpsc::channel();
-        let interrupt = self.interrupt.clone();
+        let wake = WakeOnDrop(self.interrupt.clone());
         let name = glib::hostname_to_ascii(host).map_or_else(|| host.into(), String::from);
         let look_up = move || {
+            // Dropped after the sender, also if the look-up panics.
+            let (_wake, sender) = (wake, sender);
+            #[cfg(test)]
+            tests::look_up(&name);
             let addresses = (&*name, port).to_socket_addrs().map(Vec::from_iter);
             let _ = sender.send(addresses);
-            interrupt.wake();
         };
         thread::Builder::new()
             .name("b64jpeg-lookup".into())
             .spawn(look_up)?;
-        loop {
-            self.interrupt.check()?;
-            if let Ok(addresses) = found.try_recv() {
-                return addresses.map_err(Error::Unknown);
-            }
-            let left = patience.left().map_err(Error::NoAnswer)?;
-            self.wait(left)?;
-        }
+        Ok(LookUp {
+            host: host.into(),
+            port,
+            found,
+        })
     }
 
     /// A connection to one of `addresses`. The next one is tried when those before it have
@@ -366,9 +417,52 @@ mod tests {
     use std::{
         io::Write,
         net::{Ipv4Addr, TcpListener},
+        sync::atomic::{AtomicUsize, Ordering},
     };
 
     use super::*;
+
+    /// Names whose look-up panics, or never ends.
+    const PANIC: &str = "panic.invalid";
+    const HANG: &str = "hang.invalid";
+    static HANGING: AtomicUsize = AtomicUsize::new(0);
+
+    /// What the thread of a look-up does first.
+    pub fn look_up(name: &str) {
+        assert_ne!(name, PANIC, "on purpose");
+        if name == HANG {
+            HANGING.fetch_add(1, Ordering::SeqCst);
+            thread::sleep(Duration::MAX);
+        }
+    }
+
+    #[test]
+    fn lookup_that_hangs_keeps_one_thread() {
+        let (mut client, interrupt) = client();
+        let soon = Some(Duration::from_millis(2));
+        for _ in 0..50 {
+            let connected = client.connect(HANG, 1, soon);
+            assert!(matches!(connected, Err(Error::NoAnswer(_))));
+        }
+        interrupt.stop();
+        let connected = client.connect(HANG, 1, None);
+        assert!(matches!(connected, Err(Error::Interrupted)));
+        interrupt.go_on();
+        while HANGING.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
+        assert!(client.connect(HANG, 1, soon).is_err());
+        assert_eq!(HANGING.load(Ordering::SeqCst), 1);
+        // Another name has a thread of its own.
+        assert!(matches!(client.connect(PANIC, 1, None), Err(Error::Io(_))));
+    }
+
+    #[test]
+    fn lookup_that_panics_fails() {
+        let (mut client, _) = client();
+        let connected = client.connect(PANIC, 1, None);
+        assert!(matches!(connected, Err(Error::Io(error)) if error.kind() == io::ErrorKind::Other));
+    }
 
     fn client() -> (Client, Arc<Interrupt>) {
         let interrupt = Arc::new(Interrupt::default());

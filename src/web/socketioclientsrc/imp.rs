@@ -78,6 +78,8 @@ const BASE64_JPEG: &[u8] = b"/9j/";
 const MAX_NAMES: usize = 20;
 /// So many events wait for their answer; more of them are answered before their time.
 const MAX_ANSWERS: usize = 64;
+/// So many answers wait to be sent; events beyond them get none.
+const MAX_ANSWERED: usize = 1024;
 
 #[derive(Debug, Clone)]
 struct Settings {
@@ -225,6 +227,21 @@ struct Inbox {
 }
 
 impl Inbox {
+    /// Sends answers, unless the server takes none.
+    fn answer(&mut self, answers: impl IntoIterator<Item = Message>) {
+        let room = MAX_ANSWERED.saturating_sub(self.answered.len());
+        self.answered.extend(answers.into_iter().take(room));
+    }
+
+    /// Keeps the answer to an event until its picture is taken.
+    fn answer_later(&mut self, answer: Option<Message>) {
+        self.answers.extend(answer);
+        if self.answers.len() > MAX_ANSWERS {
+            let oldest = self.answers.remove(0);
+            self.answer([oldest]);
+        }
+    }
+
     /// As users read it.
     fn structure(&mut self) -> gst::Structure {
         let mut stats = self.stats.structure();
@@ -306,7 +323,7 @@ impl SocketIoClientSrc {
             if let Some(found) = inbox.newest.take() {
                 let answers = std::mem::take(&mut inbox.answers);
                 if !answers.is_empty() {
-                    inbox.answered.extend(answers);
+                    inbox.answer(answers);
                     drop(inbox);
                     self.wake();
                 }
@@ -457,7 +474,7 @@ impl Client for SocketIoClientSrc {
             {
                 let inbox = &mut *self.inbox();
                 inbox.stats.errors += u64::from(bad);
-                inbox.answered.extend(answer);
+                inbox.answer(answer);
             }
             self.wake();
             self.tell_other(&text);
@@ -469,11 +486,7 @@ impl Client for SocketIoClientSrc {
             inbox.pictures += 1;
             let replaced = inbox.newest.replace((number, found)).is_some();
             inbox.stats.dropped += u64::from(replaced);
-            inbox.answers.extend(answer);
-            if inbox.answers.len() > MAX_ANSWERS {
-                let oldest = inbox.answers.remove(0);
-                inbox.answered.push(oldest);
-            }
+            inbox.answer_later(answer);
         }
         self.changed.notify_all();
         true
@@ -737,5 +750,23 @@ impl PushSrcImpl for SocketIoClientSrc {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_to_a_server_that_reads_none_are_bounded() {
+        let mut inbox = Inbox::default();
+        for id in 0..100_000 {
+            inbox.answer_later(Some(Message::from(format!("43{id}[]"))));
+            inbox.answer(Some(Message::from("43[]")));
+        }
+        assert_eq!(inbox.answers.len(), MAX_ANSWERS);
+        assert_eq!(inbox.answered.len(), MAX_ANSWERED);
+        let newest = Message::from("4399999[]");
+        assert_eq!(inbox.answers.last(), Some(&newest));
     }
 }
