@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `b64jpegserversink` and peers that take all they can get.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use super::scene::{Server, watch};
+use crate::common::{
+    alone::{alone, status},
+    guard::wait_until,
+    process::PATIENCE,
+};
+
+/// Pictures that the healthy client has to get, each of so many bytes.
+const FRAMES: usize = 100;
+const BIG: usize = 20_000;
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("it listens");
+    stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
+    stream
+}
+
+/// Serves pictures while `attack` is under way: a healthy client gets every one. Returns
+/// by how many kB this process, attackers and all, has grown.
+fn growth_under(attack: impl FnOnce(SocketAddr) -> Vec<TcpStream>) -> usize {
+    let server = Server::feed("").play();
+    let healthy = watch(server.viewer());
+    let mut numbers = 0..;
+    let mut serve = |frames: usize| {
+        for number in numbers.by_ref().take(frames) {
+            server.push_sized(number, BIG);
+            assert_eq!(healthy.next(), Some(number));
+        }
+    };
+    serve(FRAMES);
+    let before = status("VmRSS");
+    let attackers = attack(server.address());
+    serve(FRAMES);
+    let growth = status("VmRSS").saturating_sub(before);
+    println!("{} attackers: {growth} kB more", attackers.len());
+    drop(attackers);
+    server.wait_for_clients(1);
+    serve(FRAMES);
+    server.expect_silence();
+    server.set_state(gst::State::Null);
+    assert_eq!(healthy.rest(), [0; 0]);
+    growth
+}
+
+/// They read nothing either. Each costs its share of two tables, and frames are kept once
+/// for all.
+#[test]
+fn server_400_connections_from_one_address_cost_little() {
+    const CONNECTIONS: usize = 400;
+    alone(|| {
+        let growth = growth_under(|address| (0..CONNECTIONS).map(|_| connect(address)).collect());
+        assert!(growth < 10_000, "{growth} kB");
+    });
+}
+
+/// Connections that are gone as soon as they are there leave nothing behind.
+#[test]
+fn server_connections_that_come_and_go_leave_nothing() {
+    const ROUNDS: usize = 2000;
+    alone(|| {
+        let growth = growth_under(|address| {
+            for _ in 0..ROUNDS {
+                drop(connect(address));
+            }
+            vec![]
+        });
+        assert!(growth < 10_000, "{growth} kB");
+    });
+}
+
+/// Whoever connects above `max-clients` is closed at once, and those inside stay.
+#[test]
+fn server_connections_above_the_limit_are_closed() {
+    const LIMIT: usize = 10;
+    const CONNECTIONS: usize = 200;
+    let server = Server::feed(&format!("max-clients={LIMIT}")).play();
+    let healthy = watch(server.viewer());
+    let mut attackers: Vec<_> = (0..CONNECTIONS)
+        .map(|_| connect(server.address()))
+        .collect();
+    wait_until("all were accepted or refused", || {
+        server.stat("clients-total") + server.stat("refused") == CONNECTIONS as u64 + 1
+    });
+    assert_eq!(server.stat("refused"), (CONNECTIONS + 1 - LIMIT) as u64);
+    assert_eq!(server.clients(), LIMIT as u32);
+    for number in 0..FRAMES {
+        server.push_sized(number, BIG);
+        assert_eq!(healthy.next(), Some(number));
+    }
+    let mut closed = 0;
+    for attacker in &mut attackers {
+        attacker
+            .set_read_timeout(Some(Duration::from_millis(10)))
+            .expect("not zero");
+        closed += match attacker.read(&mut [0]) {
+            Ok(0) => 1,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => 1,
+            _ => 0,
+        };
+    }
+    assert_eq!(closed, CONNECTIONS + 1 - LIMIT);
+    server.expect_silence();
+}
+
+/// What clients send is read and thrown away, whatever it is and however much.
+#[test]
+fn server_64_megabytes_from_clients_are_thrown_away() {
+    const CLIENTS: usize = 8;
+    const BYTES: usize = 8 << 20;
+    alone(|| {
+        let growth = growth_under(|address| {
+            let threads: Vec<_> = (0..CLIENTS)
+                .map(|client| {
+                    let mut stream = connect(address);
+                    thread::spawn(move || {
+                        let piece = vec![client as u8; 64 << 10];
+                        for _ in 0..BYTES / piece.len() {
+                            stream.write_all(&piece).expect("it reads");
+                        }
+                        stream
+                    })
+                })
+                .collect();
+            let streams = threads.into_iter().map(|thread| thread.join());
+            streams.map(|stream| stream.expect("it sends")).collect()
+        });
+        assert!(growth < 10_000, "{growth} kB");
+    });
+}
