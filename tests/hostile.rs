@@ -25,7 +25,10 @@ mod hostile {
     mod receivers;
     #[cfg(feature = "web")]
     mod relay;
-    #[allow(dead_code, reason = "shared with tests/server.rs, which uses all of it")]
+    #[allow(
+        dead_code,
+        reason = "shared with tests/server.rs, which uses all of it"
+    )]
     #[path = "../server/scene.rs"]
     mod scene;
     mod slow;
