@@ -301,4 +301,16 @@ mod tests {
         let ntp = [("timestamp/x-ntp", 7)];
         assert_eq!(metas_after_adding(time, &ntp), [7, time.0], "another clock");
     }
+
+    #[test]
+    fn meta_without_a_time_is_ignored() {
+        gst::init().expect("GStreamer starts");
+        let mut buffer = gst::Buffer::new();
+        let buffer = buffer.get_mut().expect("the only reference");
+        let any = gst::ClockTime::ZERO;
+        let mut added = gst::ReferenceTimestampMeta::add(buffer, &UNIX_TIME_CAPS, any, None);
+        // SAFETY: the meta is ours and nobody else looks at it.
+        unsafe { (*added.as_mut_ptr()).timestamp = u64::MAX };
+        assert_eq!(meta(buffer), None);
+    }
 }

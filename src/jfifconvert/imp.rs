@@ -131,6 +131,8 @@ struct State {
     converter: Option<Arc<Converter>>,
     /// Caps that are not taken were sent, and it was said.
     refused: bool,
+    /// What the caps say of the input.
+    input: Option<VideoInfo>,
     bytes_out: usize,
     stats: Stats,
 }
@@ -182,6 +184,19 @@ impl JfifConvert {
                 ["{caps}"]
             );
         }
+    }
+
+    /// Posts an error about a picture.
+    fn too_short(&self) -> gst::FlowError {
+        let input = self.state().input.clone();
+        gst::element_imp_error!(
+            self,
+            gst::StreamError::Format,
+            ("A picture is not laid out as its caps and its GstVideoMeta say: its memory is \
+                 too short for its rows"),
+            ["{input:?}"]
+        );
+        gst::FlowError::Error
     }
 }
 
@@ -470,6 +485,24 @@ impl BaseTransformImpl for JfifConvert {
         })
     }
 
+    fn transform(
+        &self,
+        inbuf: &gst::Buffer,
+        outbuf: &mut gst::BufferRef,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        panics::guard(self, "transform", Err(gst::FlowError::Error), || {
+            // For a buffer that cannot be mapped GstVideoFilter pushes a picture that nobody has
+            // written to, with whatever was in its memory.
+            let input = self.state().input.clone();
+            if input
+                .is_some_and(|info| VideoFrameRef::from_buffer_ref_readable(inbuf, &info).is_err())
+            {
+                return Err(self.too_short());
+            }
+            self.parent_transform(inbuf, outbuf)
+        })
+    }
+
     fn before_transform(&self, inbuf: &gst::BufferRef) {
         panics::guard(self, "before_transform", (), || {
             let mut state = self.state();
@@ -516,6 +549,7 @@ impl VideoFilterImpl for JfifConvert {
                     let mut state = self.state();
                     state.refused = false;
                     state.converter = converter;
+                    state.input = Some(in_info.clone());
                     state.bytes_out = out_info.size();
                 }
                 self.obj().set_passthrough(pass);
@@ -533,16 +567,7 @@ impl VideoFilterImpl for JfifConvert {
             let converter = self.state().converter.clone();
             converter
                 .and_then(|converter| converter.convert(inframe, outframe))
-                .ok_or_else(|| {
-                    gst::element_imp_error!(
-                        self,
-                        gst::StreamError::Format,
-                        ("A picture is not laid out as its caps and its GstVideoMeta say: \
-                             its memory is too short for its rows"),
-                        ["{:?}", inframe.info()]
-                    );
-                    gst::FlowError::Error
-                })?;
+                .ok_or_else(|| self.too_short())?;
             Ok(gst::FlowSuccess::Ok)
         })
     }

@@ -76,9 +76,9 @@ fn segments(jpeg: &[u8]) -> impl Iterator<Item = (usize, u8, &[u8])> {
     let mut frame_begun = false;
     std::iter::from_fn(move || {
         loop {
-            rest = rest.get(memchr::memchr(0xff, rest)?..)?;
-            let [_, behind @ ..] = rest else {
-                return None;
+            let [0xff, behind @ ..] = rest else {
+                rest = rest.get(memchr::memchr(0xff, rest)?..)?;
+                continue;
             };
             let [marker, tail @ ..] = behind else {
                 return None;

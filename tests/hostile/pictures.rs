@@ -2,9 +2,7 @@
 
 //! Pictures and metas that say what no camera would say.
 
-use std::iter;
-
-use gst::{glib::translate::IntoGlib, prelude::*};
+use gst::prelude::*;
 
 use super::{
     receivers::{Kind, Receiver},
@@ -70,7 +68,7 @@ fn hostile_stamp_is_counted_and_ignored_by_every_receiver() {
             assert_eq!(told(&after), Some(time), "{what}");
             receiver.door.expect_stats(&[
                 ("capture-times-ignored", ignored),
-                ("frames", 3 * ignored),
+                ("frames", receiver.before + 3 * ignored),
                 ("errors", 0),
             ]);
         }
@@ -110,24 +108,20 @@ fn with_metas(jpeg: &[u8], times: &[u64]) -> gst::Buffer {
     let mut buffer = gst::Buffer::from_slice(jpeg.to_vec());
     let output = buffer.get_mut().expect("the only reference");
     for time in times {
-        let any = gst::ClockTime::ZERO;
-        let mut meta = gst::ReferenceTimestampMeta::add(output, &unix, any, None);
-        // SAFETY: the meta is ours and nobody else looks at it.
-        unsafe { (*meta.as_mut_ptr()).timestamp = *time };
+        let time = gst::ClockTime::from_nseconds(*time);
+        gst::ReferenceTimestampMeta::add(output, &unix, time, None);
     }
     buffer
 }
 
 /// What other elements may write into `GstReferenceTimestampMeta`.
-fn hostile_metas() -> [u64; 6] {
-    let none = gst::ClockTime::NONE.into_glib();
+fn hostile_metas() -> [u64; 5] {
     [
         0,
         YEAR_1999,
         now() + DAY + DAY / 24,
         i64::MAX as u64,
-        none - 1,
-        none,
+        gst::ClockTime::MAX.nseconds(),
     ]
 }
 
@@ -152,7 +146,7 @@ fn hostile_meta_is_not_written_into_pictures() {
     let sink = "fakesink name=sink sync=false";
     for element in ["b64jpegpay header=none payload=jpeg", "jpegcheck"] {
         let mut door = sender(&format!("{element} name=door capture-time=true ! {sink}"));
-        for (jpeg, hostile) in pictures(6).iter().zip(hostile_metas()) {
+        for (jpeg, hostile) in pictures(5).iter().zip(hostile_metas()) {
             let time = now() - DAY;
             for (metas, expected) in [(&[hostile][..], None), (&[hostile, time], Some(time))] {
                 push(&door, with_metas(jpeg, metas));
@@ -177,7 +171,7 @@ fn hostile_meta_is_not_sent_to_tcp_clients() {
     crate::common::sender::eventually("the client is there", || {
         (door.element.property::<u32>("clients") == 1).then_some(())
     });
-    for (jpeg, hostile) in pictures(6).iter().zip(hostile_metas()) {
+    for (jpeg, hostile) in pictures(5).iter().zip(hostile_metas()) {
         push(&door, with_metas(jpeg, &[hostile]));
         let stamp = stamp_of(&viewer.next().expect("a picture"));
         assert!((start..=now()).contains(&stamp), "{hostile}: {stamp}");
@@ -225,7 +219,7 @@ fn hostile_time_is_not_told_on_the_web() {
         let jpeg = with_comment(next(), &[STAMP, stamp].concat());
         with_metas(&jpeg, &[])
     });
-    for (number, buffer) in iter::zip(1.., metas.into_iter().chain(stamps)) {
+    for (number, buffer) in std::iter::zip(1.., metas.into_iter().chain(stamps)) {
         push(&door, buffer);
         crate::common::sender::eventually("it is shown", || {
             (door.stat("frames") == number).then_some(())

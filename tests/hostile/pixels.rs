@@ -26,10 +26,10 @@ fn resized(jpeg: &[u8], width: u16, height: u16) -> Vec<u8> {
 
 /// Expects the warning about the picture `number`.
 #[track_caller]
-fn expect_warning(receiver: &mut Receiver, kind: Kind, number: usize, numbers: &[&str]) {
+fn expect_warning(receiver: &mut Receiver, kind: Kind, number: u64, numbers: &[&str]) {
     let place = match kind {
         Kind::Depay | Kind::ClientSrc => format!("Frame {number} at byte "),
-        _ => format!("icture {number}"),
+        _ => format!("icture {}", receiver.before + number),
     };
     let warning = receiver.door.expect_warning(&[&place, "raise max-pixels"]);
     for number in numbers {
@@ -58,7 +58,10 @@ fn huge_picture_is_dropped_and_the_next_one_passes() {
         let numbers = ["65535 x 65535 = 4294836225", "100000000"];
         expect_warning(&mut receiver, kind, number, &numbers);
         receiver.pass(small);
-        receiver.door.expect_stats(&[("frames", 3), ("errors", 2)]);
+        let frames = receiver.before + 3;
+        receiver
+            .door
+            .expect_stats(&[("frames", frames), ("errors", 2)]);
     }
 }
 
@@ -139,7 +142,7 @@ fn max_pixels_is_100_million_by_default() {
     crate::common::init();
     for kind in Kind::ALL {
         let element = gst::ElementFactory::make(kind.factory()).build();
-        let element = element.expect(kind.factory());
+        let element = element.expect("it is registered");
         assert_eq!(element.property::<u32>("max-pixels"), 100_000_000);
         let pspec = element.find_property("max-pixels").expect("a property");
         let pspec = pspec.downcast_ref::<gst::glib::ParamSpecUInt>();
