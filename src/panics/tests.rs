@@ -11,6 +11,7 @@ use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
     panic,
+    path::PathBuf,
     sync::{
         Mutex, MutexGuard, Once, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -213,15 +214,14 @@ fn sender() -> u16 {
     port
 }
 
-/// A file with so many frames.
-fn file(frames: usize) -> String {
-    let name = format!("b64jpeg-panics-{}-{frames}.b64", std::process::id());
-    let path = env::temp_dir().join(name);
+/// Writes a file with so many frames, for one scene.
+fn file(scene: &str, frames: usize) -> PathBuf {
+    let path = env::temp_dir().join(format!("{scene}-{}.b64jpeg", std::process::id()));
     let text = glib::base64_encode(JPEG);
     let len = (text.len() as u32).to_be_bytes();
     let frame = [&len, text.as_bytes()].concat();
     fs::write(&path, frame.repeat(frames)).expect("a file");
-    path.to_str().expect("UTF-8").into()
+    path
 }
 
 /// A pipeline, stopped when it is dropped.
@@ -294,7 +294,16 @@ struct Scene {
     name: String,
     /// The values of the properties that can be written.
     values: Vec<(String, glib::Value)>,
+    file: Option<PathBuf>,
     _server: Option<Pipeline>,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            let _ = fs::remove_file(file);
+        }
+    }
 }
 
 impl Scene {
@@ -304,7 +313,7 @@ impl Scene {
         let name = format!("{factory}-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         const FEED: &str = "appsrc name=feed format=time caps=image/jpeg";
         let element = format!("{factory} name={name}");
-        let mut server = None;
+        let (mut server, mut file) = (None, None);
         let mut relay = || {
             let line = format!("{FEED} ! socketioserversink name=server port=0 sync=false");
             let pipeline = Pipeline::launch(&line);
@@ -329,8 +338,8 @@ impl Scene {
             "b64jpegserversink" => {
                 // Only the end of one that plays is handed over.
                 let frames = if method == "hand_over" { 5000 } else { 5 };
-                let file = file(frames);
-                format!("filesrc location={file:?} ! b64jpegdepay ! {element} port=0 loop=true")
+                let path = file.insert(self::file(&name, frames));
+                format!("filesrc location={path:?} ! b64jpegdepay ! {element} port=0 loop=true")
             }
             "socketioclientsrc" => format!("{element} {} ! fakesink name=end", relay()),
             "socketioclientsink" => format!("{FEED} ! {element} {} sync=false", relay()),
@@ -355,6 +364,7 @@ impl Scene {
             values: values.collect(),
             pipeline,
             name,
+            file,
             _server: server,
         }
     }

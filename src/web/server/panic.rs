@@ -11,6 +11,7 @@ use std::{
 use futures_util::FutureExt;
 
 use super::viewers::{Event, Viewers};
+use crate::panics;
 
 /// Runs a part of the server. If it panics, the elements are told, and end their pipelines with
 /// an error: tokio alone would end the task, and nobody would know why nothing is served.
@@ -43,11 +44,7 @@ pub fn reported_now<T>(viewers: &Viewers, part: &str, work: impl FnOnce() -> T) 
 }
 
 fn report(viewers: &Viewers, part: &str, panic: &(dyn Any + Send)) {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text
-        .or_else(|| panic.downcast_ref::<String>().map(|text| &**text))
-        .unwrap_or("a panic without a message");
-    viewers.tell(&Event::Panicked(format!("{part}: {text}")));
+    viewers.tell(&Event::Panicked(panics::message(part, panic)));
 }
 
 #[cfg(test)]
@@ -114,7 +111,8 @@ mod tests {
                 panic!("{message:?}");
             };
             let text = error.error().to_string();
-            let wanted = format!("Internal error in {part}: on purpose; this is a bug");
+            let wanted =
+                format!("Internal error in {part}: on purpose; this is a bug in the plugin");
             assert!(text.starts_with(&wanted), "{text}");
 
             pipeline.set_state(gst::State::Null).expect("it stops");

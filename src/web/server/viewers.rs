@@ -85,8 +85,8 @@ pub enum Event {
     Removed(Arc<Viewer>, usize),
     /// There is no room for another connection; it is tried again from time to time.
     NoRoom(String),
-    /// A part of the server has panicked, which is a bug of ours.
-    Panicked(String),
+    /// A part of the server has panicked, which is a bug of ours: the error to post.
+    Panicked(gst::ErrorMessage),
 }
 
 /// Somebody who is told, from a thread of the server; and whether as the first one.

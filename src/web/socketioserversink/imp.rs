@@ -187,12 +187,8 @@ impl B64JpegSocketIoServerSink {
                 return;
             }
             // Each of the elements that share the server ends its own pipeline.
-            Event::Panicked(text) => {
-                gst::element_imp_error!(
-                    self,
-                    gst::LibraryError::Failed,
-                    ("Internal error in {text}; this is a bug of the plugin, please report it")
-                );
+            Event::Panicked(message) => {
+                self.post_error_message(message.clone());
                 return;
             }
         };
