@@ -114,6 +114,9 @@ impl Camera {
     }
 }
 
+/// A camera and its newest picture.
+pub type Newest = (Arc<Camera>, Arc<Frame>);
+
 /// Why a camera cannot be added.
 #[derive(Debug, PartialEq)]
 pub enum Clash {
@@ -189,6 +192,15 @@ impl Cameras {
 
     pub fn all(&self) -> Vec<Arc<Camera>> {
         self.list().clone()
+    }
+
+    /// Those that have a picture, with the newest one of each.
+    pub fn newest(&self) -> Vec<Newest> {
+        let cameras = self.all();
+        let newest = cameras
+            .into_iter()
+            .map(|camera| Some((camera.clone(), camera.newest()?)));
+        newest.flatten().collect()
     }
 
     /// The one of a name, or the first one.

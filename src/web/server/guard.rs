@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Who may ask for what: a token, and pages of which sites.
-//!
-//! Browsers let any page of any site open a websocket to any server, and tell that server
-//! where the page is from (`Origin`). So it is the server that has to look.
+//! Who may ask for what: it stands before everything else, and looks at the token, and at the
+//! site of the page that asks.
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
@@ -12,7 +10,6 @@ use axum::{
     http::{
         HeaderMap, HeaderValue, Method, StatusCode, Uri,
         header::{self, HeaderName},
-        uri::Authority,
     },
     middleware::Next,
     response::{IntoResponse, Response},
@@ -21,7 +18,14 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
-use super::{Config, Shared, brake::Brake, line::Line, routes::short, viewers::Refusal};
+use super::{
+    Config, Shared,
+    brake::Brake,
+    line::Line,
+    routes::short,
+    sites::{Sites, is_cross_site},
+    viewers::Refusal,
+};
 
 /// Nobody takes longer to tell us something.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,51 +36,7 @@ pub struct Guard {
     token: String,
     /// Holds up those who guess it.
     brake: Brake,
-    /// Sites besides our own.
-    origins: Vec<String>,
-    /// Whether we are there for this machine alone.
-    local: bool,
-    /// What this machine calls itself, in lower case.
-    names: [String; 2],
-    /// Which sites may show what is here in their pages: values of two headers.
-    embedding: Embedding,
-}
-
-/// Values of the headers that tell browsers which sites may embed what is here.
-struct Embedding {
-    /// `Cross-Origin-Resource-Policy`.
-    resources: &'static str,
-    /// The directive `frame-ancestors` of `Content-Security-Policy`.
-    frames: String,
-}
-
-impl Embedding {
-    /// None but this site, and those that are allowed.
-    fn new(origins: &[String]) -> Self {
-        if origins.is_empty() {
-            return Self {
-                resources: "same-site",
-                frames: "frame-ancestors 'none'".into(),
-            };
-        }
-        let mut frames = String::from("frame-ancestors 'self'");
-        // What is no source in the sense of the directive would end it, or begin another.
-        let is_source = |origin: &&String| {
-            *origin == "*"
-                || origin.contains("://")
-                    && origin
-                        .bytes()
-                        .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b';' | b','))
-        };
-        for origin in origins.iter().filter(is_source) {
-            frames.push(' ');
-            frames.push_str(origin);
-        }
-        Self {
-            resources: "cross-origin",
-            frames,
-        }
-    }
+    sites: Sites,
 }
 
 /// Why a request or a viewer is not let in.
@@ -95,19 +55,10 @@ struct TokenQuery {
 
 impl Guard {
     pub fn new(config: &Config, local: bool) -> Self {
-        let origins = config.allowed_origins.split(',').map(str::trim);
-        let origins: Vec<_> = origins
-            .filter(|origin| !origin.is_empty())
-            .map(|origin| origin.trim_end_matches('/').to_ascii_lowercase())
-            .collect();
-        let own = glib::host_name();
         Self {
             token: config.token.clone(),
             brake: Brake::default(),
-            embedding: Embedding::new(&origins),
-            origins,
-            local,
-            names: [&*config.host, &*own].map(str::to_ascii_lowercase),
+            sites: Sites::new(config, local),
         }
     }
 
@@ -158,13 +109,14 @@ impl Guard {
         let headers = request.headers();
         let page = request.uri().path() == "/";
         let socket_io = request.uri().path().starts_with("/socket.io");
-        if !self.allows_host(headers) {
+        if !self.sites.allows_host(headers) {
             let text = "The name in this address is not one that belongs to this server alone. \
                         Use its IP address, or have the server's property allowed-origins name \
                         it, or its property token keep others out.";
             return Some((Refusal::Origin, short(StatusCode::FORBIDDEN, text)));
         }
-        let foreign = !page && !self.allows_origin(headers) || socket_io && is_cross_site(headers);
+        let foreign =
+            !page && !self.sites.allows_origin(headers) || socket_io && is_cross_site(headers);
         if foreign {
             let text = "This page is of another site. The server's property allowed-origins can \
                         let it in.";
@@ -179,106 +131,9 @@ impl Guard {
             .err()
             .map(|denied| (Refusal::Token, refusal(denied)))
     }
-
-    /// Adds which sites may frame a page to what else its policy says.
-    fn add_frame_ancestors(&self, headers: &mut HeaderMap) {
-        let name = header::CONTENT_SECURITY_POLICY;
-        let policy = headers.get(&name).and_then(|policy| policy.to_str().ok());
-        let frames = &self.embedding.frames;
-        let policy = match policy {
-            Some(policy) => format!("{policy}; {frames}"),
-            None => frames.clone(),
-        };
-        if let Ok(policy) = HeaderValue::try_from(policy) {
-            headers.insert(name, policy);
-        }
-    }
-
-    fn allows(&self, origin: &str) -> bool {
-        let matches = |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(origin);
-        self.origins.iter().any(matches)
-    }
-
-    /// Whether the page that asks, if it is one, is from here or from a site that may.
-    fn allows_origin(&self, headers: &HeaderMap) -> bool {
-        let Some(origin) = headers.get(header::ORIGIN) else {
-            return true;
-        };
-        let Ok(origin) = origin.to_str() else {
-            return false;
-        };
-        let host = headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok());
-        self.allows(origin) || host.is_some_and(|host| is_site(origin, host))
-    }
-
-    /// Whether a request is for this server by a name that a foreign page cannot have made up.
-    ///
-    /// A page of `evil.example` may have that name lead to our address once it is loaded (DNS
-    /// rebinding). To the browser we are then that page's own site, and there is no foreign
-    /// `Origin`. A token keeps such a page out; where there is none the name itself has to be
-    /// one that nobody elsewhere can give out.
-    fn allows_host(&self, headers: &HeaderMap) -> bool {
-        if !self.token.is_empty() {
-            return true;
-        }
-        let Some(host) = headers.get(header::HOST) else {
-            return true;
-        };
-        let Some(authority) = host.to_str().ok().and_then(|host| host.parse().ok()) else {
-            return false;
-        };
-        let authority: Authority = authority;
-        let name = authority.host().to_ascii_lowercase();
-        let address = name.trim_start_matches('[').trim_end_matches(']');
-        let name = name.trim_end_matches('.');
-        address.parse::<IpAddr>().is_ok()
-            || name == "localhost"
-            || name.ends_with(".localhost")
-            || !self.local && (is_private_name(name) || self.names.iter().any(|own| own == name))
-            || ["http", "https"]
-                .iter()
-                .any(|scheme| self.allows(&format!("{scheme}://{authority}")))
-    }
 }
 
-/// Whether a name means something in a local network only: one without a dot, and those under
-/// the domains that nobody can register (RFC 6762, RFC 8375, and what routers hand out).
-fn is_private_name(name: &str) -> bool {
-    !name.contains('.')
-        || [".local", ".home.arpa", ".internal", ".lan"]
-            .iter()
-            .any(|domain| name.ends_with(domain))
-}
-
-/// Whether a page of another site asks, by the word of the browser, where it does not tell
-/// which: it sends no `Origin` with what a page embeds.
-fn is_cross_site(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site");
-    site.is_some_and(|site| site == "cross-site") && !headers.contains_key(header::ORIGIN)
-}
-
-/// Whether an origin is the site of a host, whichever of the two says what goes without
-/// saying. Not the scheme: there may be a proxy that speaks TLS.
-fn is_site(origin: &str, host: &str) -> bool {
-    let Some((scheme, site)) = origin.split_once("://") else {
-        return false;
-    };
-    let default = match scheme {
-        "http" => ":80",
-        "https" => ":443",
-        _ => return false,
-    };
-    let bare = |host: &str| {
-        host.strip_suffix(default)
-            .unwrap_or(host)
-            .to_ascii_lowercase()
-    };
-    bare(site) == bare(host)
-}
-
-/// Stands before everything else.
+/// Answers, or has the rest of the server do it.
 pub async fn check(
     State(shared): State<Arc<Shared>>,
     Extension(line): Extension<Arc<Line>>,
@@ -304,20 +159,15 @@ pub async fn check(
         next.run(request).await
     };
     let status = response.status();
-    let guard = &shared.guard;
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
     set(header::CACHE_CONTROL, "no-store");
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(
-        HeaderName::from_static("cross-origin-resource-policy"),
-        guard.embedding.resources,
-    );
     if websocket && status != StatusCode::SWITCHING_PROTOCOLS {
         // What follows on this connection is counted as frames, so there must be nothing.
         set(header::CONNECTION, "close");
     }
-    guard.add_frame_ancestors(headers);
+    shared.guard.sites.add_headers(headers);
     if let Some(origin) = origin.filter(|_| status != StatusCode::FORBIDDEN) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::VARY, HeaderValue::from_static("Origin"));
@@ -357,25 +207,17 @@ fn preflight() -> Response {
 mod tests {
     use super::*;
 
-    fn guard(token: &str, origins: &str, local: bool) -> Guard {
+    fn guard(token: &str) -> Guard {
         let config = Config {
             token: token.into(),
-            allowed_origins: origins.into(),
             ..Config::default()
         };
-        Guard::new(&config, local)
-    }
-
-    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
-        let pairs = pairs.iter().cloned();
-        pairs
-            .map(|(name, value)| (name, value.parse().expect("a value")))
-            .collect()
+        Guard::new(&config, true)
     }
 
     #[test]
     fn tokens() {
-        let guard = guard("s3 cret", "", true);
+        let guard = guard("s3 cret");
         let uri = |uri: &str| uri.parse::<Uri>().expect("a URI");
         for (value, path, good) in [
             ("Bearer s3 cret", "/", true),
@@ -391,8 +233,10 @@ mod tests {
             ("", "/stats?token=", false),
             ("Bearer wrong", "/stats?token=s3+cret", false),
         ] {
-            let sent = [(header::AUTHORIZATION, value)];
-            let headers = headers(if value.is_empty() { &[] } else { &sent });
+            let mut headers = HeaderMap::new();
+            if !value.is_empty() {
+                headers.insert(header::AUTHORIZATION, value.parse().expect("a value"));
+            }
             let from = [192, 0, 2, 1].into();
             let checked = guard.check_request(&headers, &uri(path), from);
             assert_eq!(checked.is_ok(), good, "{value} {path}");
@@ -404,7 +248,7 @@ mod tests {
 
     #[test]
     fn wrong_tokens_of_one_address_hold_up_no_other() {
-        let guard = guard("geheim", "", false);
+        let guard = guard("geheim");
         let (one, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
         let guess = |number: i32| guard.check(Some(&number.to_string()), one);
         let denied: Vec<_> = (0..100).map(guess).collect();
@@ -414,99 +258,5 @@ mod tests {
         assert_eq!(guard.check(Some("geheim"), other), Ok(()));
         // Whoever brings none is asked for one.
         assert_eq!(guard.check(None, one), Err(Denied::Token));
-    }
-
-    #[test]
-    fn sites() {
-        let ours = "camera:8080";
-        for (origin, origins, good) in [
-            ("http://camera:8080", "", true),
-            ("HTTP://camera:8080", "", false),
-            ("https://camera:8080", "", true),
-            ("http://CAMERA:8080", "", true),
-            ("http://camera", "", false),
-            ("http://camera:8081", "", false),
-            ("http://camera:8080.evil.example", "", false),
-            ("http://evil.example", "", false),
-            ("null", "", false),
-            ("file://", "", false),
-            ("http://evil.example", "*", true),
-            ("null", "null", true),
-            (
-                "https://a.example",
-                "http://b.example, https://a.example/",
-                true,
-            ),
-            (
-                "https://c.example",
-                "http://b.example, https://a.example/",
-                false,
-            ),
-        ] {
-            let headers = headers(&[(header::HOST, ours), (header::ORIGIN, origin)]);
-            let guard = guard("", origins, false);
-            assert_eq!(guard.allows_origin(&headers), good, "{origin} {origins}");
-        }
-        assert!(is_site("http://camera", "camera:80"));
-        assert!(is_site("https://camera:443", "camera"));
-        assert!(!is_site("https://camera", "camera:80"));
-    }
-
-    #[test]
-    fn names_of_this_machine() {
-        for (host, token, origins, local, good) in [
-            ("127.0.0.1:8080", "", "", true, true),
-            ("localhost", "", "", true, true),
-            ("camera.localhost:1", "", "", true, true),
-            ("[::1]:8080", "", "", true, true),
-            ("evil.example:8080", "", "", true, false),
-            ("evil.example:8080", "token", "", true, true),
-            ("evil.example:8080", "", "", false, false),
-            ("evil.example.:8080", "", "", false, false),
-            ("localhost.evil.example", "", "", false, false),
-            ("192.168.1.7.evil.example", "", "", false, false),
-            ("local", "", "", true, false),
-            ("camera", "", "", true, false),
-            ("camera:8080", "", "", false, true),
-            ("camera.local:8080", "", "", false, true),
-            ("Camera.LOCAL.", "", "", false, true),
-            ("camera.home.arpa", "", "", false, true),
-            ("192.168.1.7:8080", "", "", false, true),
-            ("[2001:db8::1]:8080", "", "", false, true),
-            ("evil.example", "", "https://evil.example", false, true),
-            ("evil.example", "", "*", false, true),
-            ("cam.example", "", "https://cam.example", true, true),
-            ("a b", "", "", true, false),
-        ] {
-            let headers = headers(&[(header::HOST, host)]);
-            assert_eq!(
-                guard(token, origins, local).allows_host(&headers),
-                good,
-                "{host}, on this machine alone: {local}"
-            );
-        }
-    }
-
-    #[test]
-    fn frames_are_for_allowed_sites() {
-        for (origins, frames, resources) in [
-            ("", "frame-ancestors 'none'", "same-site"),
-            ("*", "frame-ancestors 'self' *", "cross-origin"),
-            (
-                "https://a.example, http://b.example:8123/",
-                "frame-ancestors 'self' https://a.example http://b.example:8123",
-                "cross-origin",
-            ),
-            ("null", "frame-ancestors 'self'", "cross-origin"),
-            (
-                "https://a.example; script-src *",
-                "frame-ancestors 'self'",
-                "cross-origin",
-            ),
-        ] {
-            let embedding = guard("", origins, false).embedding;
-            assert_eq!(embedding.frames, frames, "{origins}");
-            assert_eq!(embedding.resources, resources, "{origins}");
-        }
     }
 }

@@ -17,16 +17,19 @@ mod accept;
 mod brake;
 mod budget;
 mod cameras;
+mod events;
 mod guard;
 mod line;
 mod metered;
 mod multipart;
 mod page;
+mod pages;
 mod panic;
 mod registry;
 mod routes;
 mod sessions;
 mod share;
+mod sites;
 mod socketio;
 mod viewers;
 
@@ -55,11 +58,11 @@ use tokio_rustls::TlsAcceptor;
 
 use self::{
     cameras::{Cameras, Clash},
+    events::Newcomers,
     guard::Guard,
     panic::reported,
     sessions::Sessions,
     share::Shares,
-    socketio::Newcomers,
     viewers::Viewers,
 };
 use super::{runtime::Runtime, tls};

@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Pictures as Socket.IO events: for programs that were there before us, and for our page.
+//! Socket.IO: its sessions, and who is let in to watch.
 //!
-//! The first take what comes. Each picture is written once for all of them, and left out
-//! for those who have not taken the one before. Our page tells when it has shown what it
-//! got, and gets what is newest then: it is never behind, however slow it is.
+//! The namespace `/` is for programs that were there before us and take what comes
+//! ([`events`](super::events)), `/view` for our page ([`pages`](super::pages)).
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-    future::ready,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt, future::ready, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
@@ -22,26 +15,22 @@ use axum::{
     response::Response,
     routing::{MethodRouter, any_service},
 };
-use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesUnordered};
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::Deserialize;
 use socketioxide::{
     ParserConfig, SocketIo,
     extract::{AckSender, SocketRef, TryData},
     handler::ConnectHandler,
     socket::DisconnectReason,
 };
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep, timeout_at},
-};
+use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 
 use super::{
     Shared,
-    cameras::{Camera, Frame},
+    events::broadcast,
     guard::Denied,
     line::Line,
+    pages::{milliseconds, show},
     panic::{reported, reported_now},
     routes::short,
     sessions::{IDLE, NoRoom},
@@ -51,15 +40,6 @@ use crate::capture;
 
 /// Where our page connects to.
 const VIEW: &str = "/view";
-/// Pictures on their way to a page that it has not shown yet. With one the line would be
-/// idle while the page shows it.
-const IN_FLIGHT: usize = 2;
-/// Pictures in one event: Socket.IO in browsers takes no more.
-const AT_ONCE: usize = 10;
-/// A page may rest for as long as it likes.
-const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-/// Pictures of several cameras go together: one is held up for the others for so long.
-const GATHER: Duration = Duration::from_millis(20);
 
 /// How often everybody is asked whether they are there, and how long they may take to
 /// answer. A page that has stopped to read may have all that it is owed on its way, and
@@ -325,144 +305,6 @@ async fn join(socket: SocketRef) {
     shared.newcomers.add(viewer);
 }
 
-/// A camera and its picture.
-type Pair = (Arc<Camera>, Arc<Frame>);
-
-fn newest(cameras: &[Arc<Camera>]) -> Vec<Pair> {
-    let pairs = cameras
-        .iter()
-        .map(|camera| Some((camera.clone(), camera.newest()?)));
-    pairs.flatten().collect()
-}
-
-/// What these programs take: base64, or base64 by the names of the cameras.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Event<'a> {
-    Bare(&'a str),
-    Named(BTreeMap<&'a str, &'a str>),
-}
-
-impl<'a> Event<'a> {
-    fn of(frames: &'a [Pair]) -> Option<Self> {
-        match frames {
-            [] => None,
-            [(camera, frame)] if camera.name.is_empty() => Some(Self::Bare(frame.text())),
-            frames => {
-                let named = frames
-                    .iter()
-                    .map(|(camera, frame)| (&*camera.name, frame.text()));
-                Some(Self::Named(named.collect()))
-            }
-        }
-    }
-}
-
-/// Programs that have joined and got no picture yet.
-///
-/// All events are sent by one task, [`broadcast`]: if the first one were sent where a program
-/// joins, it might be sent twice.
-#[derive(Debug, Default)]
-pub struct Newcomers {
-    list: Mutex<Vec<Arc<Viewer>>>,
-    came: Notify,
-}
-
-impl Newcomers {
-    fn list(&self) -> MutexGuard<'_, Vec<Arc<Viewer>>> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, viewer: Arc<Viewer>) {
-        self.list().push(viewer);
-        self.came.notify_one();
-    }
-
-    fn take(&self) -> Vec<Arc<Viewer>> {
-        std::mem::take(&mut *self.list())
-    }
-}
-
-/// Sends what is newest to all who take what comes.
-async fn broadcast(io: SocketIo, shared: Arc<Shared>) {
-    let mut changes = shared.cameras.changes();
-    let mut sent = Vec::<Pair>::new();
-    loop {
-        let changed = tokio::select! {
-            changed = changes.changed() => match changed {
-                Ok(()) => true,
-                Err(_) => return,
-            },
-            () = shared.newcomers.came.notified() => false,
-        };
-        let cameras = shared.cameras.all();
-        let was_sent = |(_, frame): &Pair| sent.iter().any(|(_, sent)| Arc::ptr_eq(frame, sent));
-        let deadline = Instant::now() + GATHER;
-        while changed && newest(&cameras).iter().any(was_sent) {
-            if !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
-                break;
-            }
-        }
-        let frames = newest(&cameras);
-        let newcomers = shared.newcomers.take();
-        let mut followers = shared.viewers.of(Kind::SocketIo);
-        followers.retain(|viewer| viewer.follows());
-        newcomers.iter().for_each(|viewer| viewer.follow());
-        if frames.iter().all(was_sent) {
-            followers.clear();
-        }
-        if let Some(event) = Event::of(&frames) {
-            followers.retain(|viewer| {
-                let ready = !shared.sessions.is_busy(&viewer.session);
-                if !ready {
-                    viewer.dropped(1);
-                }
-                ready
-            });
-            // Who has gone meanwhile gets nothing.
-            if !newcomers.is_empty() {
-                let rooms = rooms_of(&newcomers);
-                let _ = io.within(rooms).emit(&shared.event, &event).await;
-            }
-            if !followers.is_empty() {
-                let rooms = io.within(rooms_of(&followers)).volatile();
-                let _ = rooms.emit(&shared.event, &event).await;
-            }
-            let served = newcomers.iter().chain(&followers);
-            served.for_each(|viewer| viewer.sent(1));
-        }
-        sent = frames;
-    }
-}
-
-/// Each viewer is in a room that is called like its session.
-fn rooms_of(viewers: &[Arc<Viewer>]) -> Vec<String> {
-    let rooms = viewers.iter().map(|viewer| viewer.session.clone());
-    rooms.collect()
-}
-
-/// A picture as our page gets it.
-#[derive(Serialize)]
-struct Shown<'a> {
-    camera: &'a str,
-    number: u64,
-    /// Milliseconds since 1970.
-    captured: f64,
-    jpeg: &'a Bytes,
-}
-
-#[derive(Serialize)]
-struct Hello<'a> {
-    cameras: &'a [String],
-    name: &'a str,
-    version: &'a str,
-}
-
-/// Milliseconds since 1970, as pages count.
-fn milliseconds(nanoseconds: u64) -> f64 {
-    nanoseconds as f64 / 1e6
-}
-
 /// Somebody with our page.
 async fn watch(socket: SocketRef) {
     let Some(Admitted { shared, viewer, .. }) = socket.extensions.get() else {
@@ -480,64 +322,4 @@ async fn watch(socket: SocketRef) {
         showing.abort();
         leave(&socket, reason);
     });
-}
-
-/// Shows the newest pictures to a page whenever it has shown those before.
-async fn show(socket: SocketRef, shared: Arc<Shared>, viewer: Arc<Viewer>) {
-    let mut names = shared.cameras.names();
-    names.mark_changed();
-    let mut changes = shared.cameras.changes();
-    changes.mark_changed();
-    let mut shown = HashMap::<String, Pair>::new();
-    let mut in_flight = FuturesUnordered::new();
-    loop {
-        tokio::select! {
-            biased;
-            Ok(()) = names.changed() => {
-                let names = names.borrow_and_update().clone();
-                let hello = Hello {
-                    cameras: &names,
-                    name: env!("CARGO_PKG_NAME"),
-                    version: env!("CARGO_PKG_VERSION"),
-                };
-                if socket.emit("hello", &hello).is_err() {
-                    return;
-                }
-            }
-            Some(_) = in_flight.next(), if !in_flight.is_empty() => {}
-            Ok(()) = changes.changed(), if in_flight.len() < IN_FLIGHT => {
-                let mut frames = newest(&shared.cameras.all());
-                frames.retain(|(camera, frame)| {
-                    let before = shown.get(&camera.name);
-                    !before.is_some_and(|(_, before)| Arc::ptr_eq(before, frame))
-                });
-                if frames.is_empty() {
-                    continue;
-                }
-                if frames.len() > AT_ONCE {
-                    frames.truncate(AT_ONCE);
-                    changes.mark_changed();
-                }
-                let parts = frames.iter().map(|(camera, frame)| Shown {
-                    camera: &camera.name,
-                    number: frame.number,
-                    captured: milliseconds(frame.captured),
-                    jpeg: &frame.jpeg,
-                });
-                let parts: Vec<_> = parts.collect();
-                // A tuple would be spread, an array in one is not.
-                let sent = socket.timeout(FOREVER).emit_with_ack::<_, IgnoredAny>("frames", &(parts,));
-                let Ok(ack) = sent else { return };
-                in_flight.push(ack);
-                viewer.sent(frames.len() as u64);
-                for (camera, frame) in frames {
-                    let before = shown.insert(camera.name.clone(), (camera.clone(), frame.clone()));
-                    if let Some((same, before)) = before && Arc::ptr_eq(&same, &camera) {
-                        viewer.dropped((frame.number - before.number).saturating_sub(1));
-                    }
-                }
-            }
-            else => return,
-        }
-    }
 }
