@@ -112,7 +112,8 @@ impl Deframer {
     /// The length of the frame of which bytes are held back, with its header, if that
     /// tells.
     pub fn frame_len(&self) -> Option<usize> {
-        self.stream.frame_len(&self.room[self.start..self.end])
+        let held = self.room.get(self.start..self.end).unwrap_or_default();
+        self.stream.frame_len(held)
     }
 
     /// Takes the next piece.
