@@ -855,8 +855,11 @@ heard_clients() {
 unset token    # who watches has to know it; there may be an empty one
 certificate=() # and its key, if what is served is to be encrypted
 per_address=   # connections that one address may have
+allowed=       # other sites whose pages may show what is served, with commas between them
 
-guard_options="  --per-address N  let one address have no more than N connections at a time (default
+guard_options="  --allow SITE  let pages of this site show the pictures, as https://example.org; may be
+                given again; '*' for every site
+  --per-address N  let one address have no more than N connections at a time (default
                 250); 0 for any number, as behind a proxy, from whose address all come"
 
 # guard_option WORD...: takes an option that limits who watches; fails if the first word is
@@ -864,6 +867,12 @@ guard_options="  --per-address N  let one address have no more than N connection
 guard_option() {
     case $1 in
         --per-address) value_of "$@" && number --per-address "$value" 0 4294967295 && per_address=$value ;;
+        --allow)
+            value_of "$@"
+            [[ $value == '*' || $value == http://?* || $value == https://?* ]] ||
+                usage_error "--allow takes a site such as https://example.org, or '*', not '$value'"
+            allowed+=${allowed:+,}$value
+            ;;
         *) return 1 ;;
     esac
 }
@@ -881,6 +890,7 @@ guard_page() {
         query=token=$(percent_encode "$token")
     fi
     [[ -z $per_address ]] || guards+=("max-connections-per-address=$per_address")
+    [[ -z $allowed ]] || guards+=("$(property allowed-origins "$allowed")")
     if ((${#certificate[@]})); then
         readable_file "${certificate[0]}"
         readable_file "${certificate[1]}"

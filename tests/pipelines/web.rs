@@ -109,6 +109,23 @@ fn a_page_and_what_is_beside_it() {
 }
 
 #[test]
+fn web_allow_lets_pages_of_a_site_embed_pictures() {
+    let options = ["--allow", "https://a.example", "--allow=http://b.example"];
+    let args = [&["--port", "0"], &options[..], &["test"]].concat();
+    let mut web = script("web", &args).start();
+    let (address, _) = web.page();
+    let (_, head) = get(&address, &["--head"]);
+    let head = String::from_utf8(head).expect("ASCII");
+    for header in [
+        "cross-origin-resource-policy: cross-origin",
+        "frame-ancestors 'self' https://a.example http://b.example",
+    ] {
+        assert!(head.contains(header), "{head}");
+    }
+    assert!(web.interrupt().contains("Stopped."));
+}
+
+#[test]
 fn web_per_address_refuses_one_connection_more() {
     let mut web = script("web", &["--port", "0", "--per-address", "1", "test"]).start();
     let (address, _) = web.page();
