@@ -5,7 +5,6 @@
 
 #![no_main]
 
-use gst::prelude::*;
 use gst_plugin_b64jpeg_fuzz::{
     LIMITS,
     elements::{Player, pieces, script},
