@@ -94,7 +94,7 @@ pub struct Door {
     pub name: &'static str,
     pub key: &'static str,
     /// Of `edge.sh`.
-    option: &'static str,
+    options: &'static [&'static str],
     connect: fn(&str) -> Result<Viewer>,
 }
 
@@ -102,19 +102,21 @@ pub const DOORS: [Door; 3] = [
     Door {
         name: "TCP, base64",
         key: "tcp",
-        option: "--tcp=9999",
+        options: &["--tcp=9999"],
         connect: Viewer::connect_tcp,
     },
     Door {
         name: "web, binary",
         key: "web",
-        option: "--web=9999",
+        // All viewers are on this machine.
+        options: &["--web=9999", "--per-address=0"],
         connect: |address| Viewer::connect(address, viewer::Door::View),
     },
     Door {
         name: "MJPEG",
         key: "mjpeg",
-        option: "--web=9999",
+        // All viewers are on this machine.
+        options: &["--web=9999", "--per-address=0"],
         connect: |address| Viewer::connect(address, viewer::Door::Multipart),
     },
 ];
@@ -283,7 +285,7 @@ impl Site {
                 let mut origin = origin.behind(CAMERA, DOOR, case.rate)?;
                 let port = origin.port()?;
                 let source = format!("b64jpegclientsrc name=camera0 host=127.0.0.1 port={port} !");
-                let edge = Machine::of("edge", "edge.sh", &[case.door.option])?;
+                let edge = Machine::of("edge", "edge.sh", case.door.options)?;
                 (origin, edge, source, DOOR)
             }
             Way::Zenoh { routers: count } => {
@@ -304,7 +306,8 @@ impl Site {
                 };
                 let origin = Machine::of("origin", "origin.sh", &[&origin, "test"])?;
                 let origin = origin.behind(CAMERA, "jpegcheck", case.rate)?;
-                let edge = Machine::of("edge", "edge.sh", &[&edge, case.door.option])?;
+                let options = [&[&*edge], case.door.options].concat();
+                let edge = Machine::of("edge", "edge.sh", &options)?;
                 (origin, edge, String::new(), "zenohsrc")
             }
         };
