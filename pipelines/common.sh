@@ -858,7 +858,8 @@ per_address=   # connections that one address may have
 allowed=       # other sites whose pages may show what is served, with commas between them
 
 guard_options="  --allow SITE  let pages of this site show the pictures, as https://example.org; may be
-                given again; '*' for every site
+                given again; 'null' for pages from files, '*' for every page. Not needed
+                where pages have the token
   --per-address N  let one address have no more than N connections at a time (default
                 250); 0 for any number, as behind a proxy, from whose address all come"
 
@@ -869,7 +870,7 @@ guard_option() {
         --per-address) value_of "$@" && number --per-address "$value" 0 4294967295 && per_address=$value ;;
         --allow)
             value_of "$@"
-            [[ $value == '*' || $value == http://?* || $value == https://?* ]] ||
+            [[ $value == '*' || $value == null || $value == http://?* || $value == https://?* ]] ||
                 usage_error "--allow takes a site such as https://example.org, or '*', not '$value'"
             allowed+=${allowed:+,}$value
             ;;

@@ -233,7 +233,7 @@ impl Image {
 
 #[test]
 fn an_image_in_chromium() {
-    let server = server("");
+    let server = server("allowed-origins=null");
     let _film = Film::begin(&server);
     let mut image = Image::of(&server);
     let mut seen = HashSet::new();
@@ -245,7 +245,7 @@ fn an_image_in_chromium() {
 /// Chromium shows a picture when another one begins, and this must not take for ever.
 #[test]
 fn an_image_in_chromium_that_stands_still() {
-    let server = server("");
+    let server = server("allowed-origins=null");
     server.push(&SHADES[0]);
     let mut image = Image::of(&server);
     assert_eq!(image.next(), 0);

@@ -131,6 +131,13 @@ fn pages_of_other_sites_embed_nothing_unless_allowed() {
     // What the page itself may do still stands before it.
     assert!(policy(&server, "/").1.starts_with("default-src 'none'; "));
 
+    // Whoever knows the token may show them wherever they like.
+    let guarded = Server::start("token=geheim");
+    guarded.show(0);
+    let (resources, frames) = policy(&guarded, "/snapshot.jpg?token=geheim");
+    assert_eq!(resources, "cross-origin");
+    assert!(frames.ends_with("frame-ancestors 'none'"), "{frames}");
+
     let open = Server::start("allowed-origins=https://friend.example");
     open.show(0);
     let (resources, frames) = policy(&open, "/");

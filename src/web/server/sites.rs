@@ -37,11 +37,12 @@ struct Embedding {
 }
 
 impl Embedding {
-    /// None but this site, and those that are allowed.
-    fn new(origins: &[String]) -> Self {
+    /// None but this site, and those that are allowed. Whoever knows the token, if there is
+    /// one, may show pictures wherever they like.
+    fn new(origins: &[String], token: bool) -> Self {
         if origins.is_empty() {
             return Self {
-                resources: "same-site",
+                resources: if token { "cross-origin" } else { "same-site" },
                 frames: "frame-ancestors 'none'".into(),
             };
         }
@@ -73,9 +74,10 @@ impl Sites {
             .map(|origin| origin.trim_end_matches('/').to_ascii_lowercase())
             .collect();
         let own = glib::host_name();
+        let token = !config.token.is_empty();
         Self {
-            token: !config.token.is_empty(),
-            embedding: Embedding::new(&origins),
+            embedding: Embedding::new(&origins, token),
+            token,
             origins,
             local,
             names: [&*config.host, &*own].map(str::to_ascii_lowercase),
@@ -278,22 +280,25 @@ mod tests {
 
     #[test]
     fn frames_are_for_allowed_sites() {
-        for (origins, frames, resources) in [
-            ("", "frame-ancestors 'none'", "same-site"),
-            ("*", "frame-ancestors 'self' *", "cross-origin"),
+        for (token, origins, frames, resources) in [
+            ("", "", "frame-ancestors 'none'", "same-site"),
+            ("geheim", "", "frame-ancestors 'none'", "cross-origin"),
+            ("", "*", "frame-ancestors 'self' *", "cross-origin"),
             (
+                "",
                 "https://a.example, http://b.example:8123/",
                 "frame-ancestors 'self' https://a.example http://b.example:8123",
                 "cross-origin",
             ),
-            ("null", "frame-ancestors 'self'", "cross-origin"),
+            ("", "null", "frame-ancestors 'self'", "cross-origin"),
             (
+                "",
                 "https://a.example; script-src *",
                 "frame-ancestors 'self'",
                 "cross-origin",
             ),
         ] {
-            let embedding = sites("", origins, false).embedding;
+            let embedding = sites(token, origins, false).embedding;
             assert_eq!(embedding.frames, frames, "{origins}");
             assert_eq!(embedding.resources, resources, "{origins}");
         }
