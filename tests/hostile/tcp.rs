@@ -43,7 +43,10 @@ fn growth_under(attack: impl FnOnce(SocketAddr) -> Vec<TcpStream>) -> usize {
     let attackers = attack(server.address());
     serve(FRAMES);
     let growth = status("VmRSS").saturating_sub(before);
-    println!("TCP, {} connections at the end: {growth} kB more memory", attackers.len());
+    println!(
+        "TCP, {} connections at the end: {growth} kB more memory",
+        attackers.len()
+    );
     drop(attackers);
     server.wait_for_clients(1);
     serve(FRAMES);
