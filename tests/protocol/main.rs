@@ -853,3 +853,12 @@ fn after_an_error_all_begins_anew() {
     assert_eq!(decoder.text(event), Ok(None));
     assert!(decoder.binary(&b"1"[..]).unwrap().is_some());
 }
+
+/// Found by the fuzzer: a number as the data of a connect packet was read as its number.
+#[test]
+fn connect_with_number_as_data_is_read_as_written() {
+    let mut decoder = Decoder::new(Limits::default());
+    let packet = decoder.text("40 88").expect("JSON may begin with a space");
+    let text = packet.expect("it is whole").encode();
+    assert_eq!(text, "40 88");
+}

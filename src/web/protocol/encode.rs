@@ -79,7 +79,12 @@ impl Message<'_> {
             text.push(',');
         }
         text.push_str(&id.map_or_else(String::new, |id| id.to_string()));
-        text.push_str(&data.unwrap_or_default());
+        let data = data.unwrap_or_default();
+        if data.starts_with(|first: char| first.is_ascii_digit()) {
+            // A number alone would be read as the number of the packet.
+            text.push(' ');
+        }
+        text.push_str(&data);
         text
     }
 }
