@@ -403,6 +403,75 @@ fn packets_of_one_request_are_limited() {
     server.expect_silence();
 }
 
+/// Each piece of a body used to keep the buffer that it was read into.
+#[test]
+fn body_in_single_bytes_costs_no_memory() {
+    alone(|| {
+        let server = Server::start("token=geheim");
+        let open = |number| open_session(attacker(number), &server);
+        let session = |open: Answer| {
+            let open: serde_json::Value = serde_json::from_str(&open.text()[1..]).expect("JSON");
+            open["sid"].as_str().expect("a session").to_owned()
+        };
+        let sessions: Vec<_> = (0..40).map(|number| session(open(number % 2))).collect();
+        let outcome = attack("single bytes", &server, "geheim", || {
+            // Half of them are of no session that there is.
+            let begin = |(number, session): (usize, &String)| {
+                let mut stream = connect_from(attacker(number % 2), server.address());
+                let path = match number % 4 {
+                    0 | 1 => format!("{POLLING}&sid={session}"),
+                    _ => format!("{POLLING}&sid=nobody"),
+                };
+                let head = request("POST", &path, &["Transfer-Encoding: chunked"]);
+                stream.write_all(head.as_bytes()).expect("it reads");
+                stream
+            };
+            let mut streams: Vec<_> = sessions.iter().enumerate().map(begin).collect();
+            flood(&mut streams, b"1\r\n4\r\n", 2_000_000);
+        });
+        assert!(outcome.memory < 50, "{} MB", outcome.memory);
+    });
+}
+
+/// Engine.IO keeps what it knows of a websocket for a while after it is gone.
+#[test]
+fn websockets_that_come_and_go_have_a_share() {
+    alone(|| {
+        let server = Server::start("");
+        let outcome = attack("websockets that come and go", &server, "", || {
+            let visit = |_: &usize| {
+                let stream = websocket(attacker(0), server.address())?;
+                let linger = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                linger.ok()
+            };
+            (0..2000).filter(|number| visit(number).is_some()).count()
+        });
+        assert!(outcome.memory < 50, "{} MB", outcome.memory);
+        assert_eq!(outcome.result, 250);
+        assert_eq!(server.refused("address"), 1750);
+        // Others are let in, by either way.
+        assert_eq!(open_session(attacker(1), &server).status, 200);
+        assert!(server.join("/view", "").is_ok());
+    });
+}
+
+/// Frames would not be counted if Engine.IO took a request for a websocket that is none.
+#[test]
+fn websocket_without_its_upgrade_header_is_refused() {
+    let server = Server::start("");
+    for upgrade in [
+        "Upgrade: x",
+        "Upgrade: websocket, x",
+        "X-Upgrade: websocket",
+    ] {
+        let mut headers = UPGRADE;
+        headers[1] = upgrade;
+        let answer = server.ask("GET", WEBSOCKET, &headers);
+        assert_eq!(answer.status, 400, "{upgrade}");
+    }
+    assert!(server.join("/", "").is_ok());
+}
+
 /// A request for a websocket with a body, behind which frames might hide.
 #[test]
 fn websocket_request_with_body_is_refused() {

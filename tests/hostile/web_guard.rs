@@ -57,6 +57,32 @@ fn guessed_tokens_hold_up_the_address_that_guesses() {
     wait_until("it may try again", || join().is_ok());
 }
 
+/// An image in a page of another site would lock out the person who looks at it.
+#[test]
+fn guesses_of_foreign_pages_lock_out_nobody_else() {
+    let server = Server::start("token=geheim");
+    server.show(0);
+    for number in 0..40 {
+        let path = format!("/snapshot.jpg?token={number}");
+        let status = server
+            .ask("GET", &path, &["Sec-Fetch-Site: cross-site"])
+            .status;
+        assert_eq!(status, if number < 20 { 401 } else { 429 }, "{number}");
+    }
+    assert_eq!(server.get("/snapshot.jpg?token=geheim").status, 200);
+}
+
+/// A program that nobody looks after may try an old token for ever.
+#[test]
+fn old_token_tried_again_and_again_locks_out_nobody() {
+    let server = Server::start("token=geheim");
+    server.show(0);
+    for _ in 0..100 {
+        assert_eq!(server.get("/snapshot.jpg?token=alt").status, 401);
+    }
+    assert_eq!(server.get("/snapshot.jpg?token=geheim").status, 200);
+}
+
 /// Whoever has an old page open asks without a token, or stops asking.
 #[test]
 fn requests_without_token_are_no_guesses() {
@@ -146,6 +172,18 @@ fn pages_of_other_sites_embed_nothing_unless_allowed() {
         frames.ends_with("frame-ancestors 'self' https://friend.example"),
         "{frames}"
     );
+}
+
+#[test]
+fn foreign_site_reads_not_even_the_page() {
+    let server = Server::start("allowed-origins=https://friend.example");
+    let allowed = |origin: &str| {
+        let answer = server.ask("GET", "/", &[&format!("Origin: {origin}")]);
+        assert_eq!(answer.status, 200);
+        answer.header("access-control-allow-origin").is_some()
+    };
+    assert!(!allowed("http://evil.example") && !allowed("null"));
+    assert!(allowed("https://friend.example"));
 }
 
 /// A browser names no site with what a page embeds, but says that it is another.

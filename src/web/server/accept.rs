@@ -27,6 +27,7 @@ use super::{
     metered::Metered,
     panic::reported,
     share::{Share, Shares},
+    socketio::session_of,
     viewers::{Event, Refusal},
 };
 use crate::tcp::listen::tune;
@@ -39,8 +40,8 @@ const MAX_HEADERS: usize = 64;
 /// How long a head may take, and also the pause before the next one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait before accepting again when there was no room for a connection.
-const NO_ROOM: Duration = Duration::from_secs(1);
+/// How long to wait before accepting again when the system could not accept a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a connection is served with.
 #[derive(Clone)]
@@ -79,22 +80,22 @@ pub async fn accept(listener: TcpListener, service: Service) -> Infallible {
                     Err(refusal) => service.shared.viewers.refuse(refusal),
                 }
             }
-            // It was gone before it was there.
-            Err(error) if is_of_the_other(&error) => {}
+            // The peer hung up before we accepted it.
+            Err(error) if is_fault_of_peer(&error) => {}
             Err(error) => {
                 if !std::mem::replace(&mut told_no_room, true) {
                     service
                         .shared
                         .viewers
-                        .tell(&Event::NoRoom(error.to_string()));
+                        .tell(&Event::CannotAccept(error.to_string()));
                 }
-                sleep(NO_ROOM).await;
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-fn is_of_the_other(error: &io::Error) -> bool {
+fn is_fault_of_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(
         error.kind(),
@@ -154,7 +155,9 @@ impl Service {
         let service = service_fn(move |mut request: Request<Incoming>| {
             // At once, and not when the answer is waited for: the stream has to know before
             // anything behind the head is read.
-            of_request.spend_request(asks_for_websocket(request.headers()));
+            let session = session_of(request.uri().query().unwrap_or_default());
+            let websocket = asks_for_websocket(request.headers());
+            of_request.spend_request(websocket, session.is_some());
             of_request.take_heard();
             request.extensions_mut().insert(of_request.clone());
             self.router.clone().oneshot(request.map(Body::new))

@@ -27,7 +27,7 @@ use super::{
     viewers::Refusal,
 };
 
-/// Nobody takes longer to tell us something.
+/// A request whose body takes longer is refused.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Who is let in.
@@ -64,7 +64,8 @@ impl Guard {
 
     /// Whether the token that somebody at an address has is the one. How long that takes does
     /// not tell how much of it is right, and those who are wrong too often have to wait.
-    pub fn check(&self, token: Option<&str>, from: IpAddr) -> Result<(), Denied> {
+    /// `foreign` says that a page of another site has it sent.
+    pub fn check(&self, token: Option<&str>, from: IpAddr, foreign: bool) -> Result<(), Denied> {
         if self.token.is_empty() {
             return Ok(());
         }
@@ -74,13 +75,13 @@ impl Guard {
             return Err(Denied::Token);
         }
         let now = Instant::now();
-        if self.brake.holds(from, now) {
+        if self.brake.holds(from, foreign, now) {
             return Err(Denied::Brake);
         }
         if bool::from(self.token.as_bytes().ct_eq(token.as_bytes())) {
             return Ok(());
         }
-        self.brake.count_wrong(from, now);
+        self.brake.count_wrong(from, foreign, token, now);
         Err(Denied::Token)
     }
 
@@ -101,7 +102,7 @@ impl Guard {
             let query = Query::<TokenQuery>::try_from_uri(uri).ok()?;
             query.0.token.map(Cow::from)
         });
-        self.check(token.as_deref(), from)
+        self.check(token.as_deref(), from, is_cross_site(headers))
     }
 
     /// Why a request is not answered, and what is said instead; nothing if it is.
@@ -110,9 +111,9 @@ impl Guard {
         let page = request.uri().path() == "/";
         let socket_io = request.uri().path().starts_with("/socket.io");
         if !self.sites.allows_host(headers) {
-            let text = "The name in this address is not one that belongs to this server alone. \
-                        Use its IP address, or have the server's property allowed-origins name \
-                        it, or its property token keep others out.";
+            let text = "This server does not answer to this name, because any web site could \
+                        point it here. Use the IP address, or list the name in the server's \
+                        property allowed-origins, or set its property token.";
             return Some((Refusal::Origin, short(StatusCode::FORBIDDEN, text)));
         }
         let foreign =
@@ -142,6 +143,7 @@ pub async fn check(
 ) -> Response {
     let websocket = request.headers().contains_key(header::UPGRADE);
     let origin = request.headers().get(header::ORIGIN).cloned();
+    let origin = origin.filter(|_| shared.guard.sites.allows_origin(request.headers()));
     let mut response = if let Some((why, refusal)) = shared.guard.objection(&request, &line) {
         shared.viewers.refuse(why);
         refusal
@@ -242,21 +244,21 @@ mod tests {
             assert_eq!(checked.is_ok(), good, "{value} {path}");
         }
         let from = [192, 0, 2, 1].into();
-        assert_eq!(guard.check(Some("s3 cret"), from), Ok(()));
-        assert_eq!(guard.check(None, from), Err(Denied::Token));
+        assert_eq!(guard.check(Some("s3 cret"), from, false), Ok(()));
+        assert_eq!(guard.check(None, from, false), Err(Denied::Token));
     }
 
     #[test]
     fn wrong_tokens_of_one_address_hold_up_no_other() {
         let guard = guard("geheim");
         let (one, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
-        let guess = |number: i32| guard.check(Some(&number.to_string()), one);
+        let guess = |number: i32| guard.check(Some(&number.to_string()), one, false);
         let denied: Vec<_> = (0..100).map(guess).collect();
         assert_eq!(denied[0], Err(Denied::Token));
         assert_eq!(denied[99], Err(Denied::Brake));
-        assert_eq!(guard.check(Some("geheim"), one), Err(Denied::Brake));
-        assert_eq!(guard.check(Some("geheim"), other), Ok(()));
+        assert_eq!(guard.check(Some("geheim"), one, false), Err(Denied::Brake));
+        assert_eq!(guard.check(Some("geheim"), other, false), Ok(()));
         // Whoever brings none is asked for one.
-        assert_eq!(guard.check(None, one), Err(Denied::Token));
+        assert_eq!(guard.check(None, one, false), Err(Denied::Token));
     }
 }

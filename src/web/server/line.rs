@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -37,17 +37,19 @@ const INCOMING: Allowance = Allowance {
     burst: 64 << 10,
     interval: Duration::from_nanos(1_000_000_000 / (32 << 10)),
 };
-/// What a request and a packet cost at least, in bytes.
+/// What a request costs besides its own bytes, and one that only continues a session.
 const REQUEST_COST: u32 = 512;
+const SESSION_REQUEST_COST: u32 = 128;
+/// What a packet costs besides its own bytes, and a read.
 const PACKET_COST: u32 = 64;
-/// A peer that is refused more often than this on one connection is cut off.
-const MAX_REFUSALS: u32 = 4;
+/// Bytes that have to be allowed before a connection that has used up its budget is read again.
+const LEAST: u32 = 256;
 
 /// What is known of a connection.
 #[derive(Debug)]
 pub struct Line {
     pub address: SocketAddr,
-    /// Whether what was to be sent last is still to be.
+    /// Whether the last write still waits for the peer.
     busy: AtomicBool,
     /// Whether anything was said since this was asked last.
     heard: AtomicBool,
@@ -57,7 +59,6 @@ pub struct Line {
     budget: Mutex<Budget>,
     /// Whether the frames of a websocket follow the last request.
     websocket: AtomicBool,
-    refusals: AtomicU32,
     /// Ends the connection.
     cut: Notify,
 }
@@ -71,7 +72,6 @@ impl Line {
             bytes,
             budget: Mutex::new(Budget::new(INCOMING, Instant::now())),
             websocket: AtomicBool::new(false),
-            refusals: AtomicU32::new(0),
             cut: Notify::new(),
         })
     }
@@ -81,23 +81,22 @@ impl Line {
         self.heard.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether what was to be sent last is still to be.
+    /// Whether the last write still waits for the peer.
     pub fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Relaxed)
     }
 
-    /// What the peer may send.
-    pub fn budget(&self) -> MutexGuard<'_, Budget> {
+    fn budget(&self) -> MutexGuard<'_, Budget> {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts bytes that the peer has sent.
-    pub fn spend(&self, bytes: usize) {
+    fn spend(&self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.budget().spend(bytes, Instant::now());
     }
 
-    /// Counts packets whose bytes were counted.
+    /// Counts packets, or reads, whose bytes were counted.
     pub fn spend_packets(&self, packets: u32) {
         if packets > 0 {
             let cost = packets.saturating_mul(PACKET_COST);
@@ -107,21 +106,18 @@ impl Line {
 
     /// Counts a request whose bytes were counted. To be called before anything behind its
     /// head is read.
-    pub fn spend_request(&self, asks_for_websocket: bool) {
-        self.budget().spend(REQUEST_COST, Instant::now());
+    pub fn spend_request(&self, asks_for_websocket: bool, has_session: bool) {
+        let cost = match has_session {
+            true => SESSION_REQUEST_COST,
+            false => REQUEST_COST,
+        };
+        self.budget().spend(cost, Instant::now());
         self.websocket.store(asks_for_websocket, Ordering::Relaxed);
     }
 
     /// Whether the frames of a websocket follow the last request.
     pub fn is_websocket(&self) -> bool {
         self.websocket.load(Ordering::Relaxed)
-    }
-
-    /// Counts that the peer was not let in, and ends the connection if it does not stop trying.
-    pub fn count_refusal(&self) {
-        if self.refusals.fetch_add(1, Ordering::Relaxed) >= MAX_REFUSALS {
-            self.cut();
-        }
     }
 
     /// Ends the connection.
@@ -141,6 +137,8 @@ pub struct Stream {
     line: Arc<Line>,
     /// When it is too late for what is to be sent. The timer stays from one wait to the next.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// When there is a budget again for what the peer sends.
+    wait: Option<Pin<Box<Sleep>>>,
     /// Ready when the connection has to end.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// It goes with the connection, into whatever that is upgraded to.
@@ -158,8 +156,25 @@ impl Stream {
             tcp,
             line,
             deadline: None,
+            wait: None,
             end: Some(Box::pin(end)),
             _room: room,
+        }
+    }
+
+    /// Ready when the peer may send something; how many bytes.
+    fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        loop {
+            let left = self.line.budget().left(Instant::now());
+            if left > 0 {
+                return Poll::Ready(usize::try_from(left).unwrap_or(usize::MAX));
+            }
+            let when = self.line.budget().when_left(LEAST);
+            let wait = self.wait.get_or_insert_with(|| Box::pin(sleep_until(when)));
+            if wait.deadline() != when {
+                wait.as_mut().reset(when);
+            }
+            ready!(wait.as_mut().poll(cx));
         }
     }
 
@@ -223,12 +238,18 @@ impl AsyncRead for Stream {
         if self.is_over(cx) {
             return Poll::Ready(Ok(()));
         }
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.tcp).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
+        // Below TLS, where padding and empty records count as well.
+        let left = ready!(self.poll_budget(cx));
+        let room = left.min(buffer.remaining());
+        let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(room));
+        ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut piece))?;
+        let len = piece.filled().len();
+        buffer.advance(len);
+        if len > 0 {
             self.line.heard.store(true, Ordering::Relaxed);
+            self.line.spend(len);
         }
-        read
+        Poll::Ready(Ok(()))
     }
 }
 

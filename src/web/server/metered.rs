@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What a connection may send: so much at once, then so much a second.
+//! Counts what a peer says on a connection: requests, reads and websocket frames.
 //!
 //! Viewers have little to say: a request, answers to pings, and one short packet for each
-//! picture that they have shown. Whoever sends more is read more slowly, by TCP as well, so
-//! that no peer can have the server work, or keep things, for more than its share. Bytes alone
-//! would not do: a websocket frame has as few as six, and to read a request takes as long as
-//! its answer does. So each of them costs at least as much as a usual one has bytes.
+//! picture that they have shown. [`Stream`](super::line::Stream) reads no more bytes than a
+//! budget allows, and whoever sends more is slowed down, by TCP as well. Bytes alone would not
+//! do: a websocket frame has as few as six, and to read a request takes as long as its answer.
+//! So each of them costs something besides its bytes.
 //!
 //! To count frames it has to be known where they begin, and that is where the head of the
 //! request for the websocket ends. So nothing is passed on beyond the end of a head before that
@@ -24,21 +24,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::line::Line;
 
 /// Bytes of one read. Between two of them others have their turn.
 const PIECE: usize = 1024;
-/// Bytes that have to be allowed before a connection that has used up its budget is read again.
-const LEAST: u32 = 256;
-/// The end of a request's head.
-const HEAD_END: &[u8; 4] = b"\r\n\r\n";
 
-/// A stream of which no more is read than its [`Line`] has a budget for.
+/// A stream that counts on its [`Line`] what is read from it.
 pub struct Metered<S> {
     inner: S,
     line: Arc<Line>,
@@ -46,11 +39,9 @@ pub struct Metered<S> {
     /// What was read and not passed on: `piece[start..end]`.
     start: usize,
     end: usize,
-    /// How many bytes of [`HEAD_END`] were passed on last.
-    matched: usize,
+    /// Whether nothing but a carriage return came since the last line feed.
+    empty_line: bool,
     frames: FrameCounter,
-    /// Waits for the budget. The timer stays from one wait to the next.
-    wait: Option<Pin<Box<Sleep>>>,
     /// Whether a piece was passed on since others had their turn.
     had_turn: bool,
 }
@@ -63,28 +54,9 @@ impl<S> Metered<S> {
             piece: Box::new([0; PIECE]),
             start: 0,
             end: 0,
-            matched: 0,
+            empty_line: false,
             frames: FrameCounter::default(),
-            wait: None,
             had_turn: false,
-        }
-    }
-
-    /// Ready when there is a budget; how many bytes may be read.
-    fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
-        loop {
-            let now = Instant::now();
-            let left = self.line.budget().left(now);
-            if left > 0 {
-                let left = usize::try_from(left).unwrap_or(PIECE);
-                return Poll::Ready(left.min(PIECE));
-            }
-            let when = self.line.budget().when_left(LEAST);
-            let wait = self.wait.get_or_insert_with(|| Box::pin(sleep_until(when)));
-            if wait.deadline() != when {
-                wait.as_mut().reset(when);
-            }
-            ready!(wait.as_mut().poll(cx));
         }
     }
 
@@ -97,15 +69,13 @@ impl<S> Metered<S> {
             self.line.spend_packets(frames);
             return held.len();
         }
+        // A head ends with an empty line. Carriage returns may be missing: the HTTP parser
+        // takes lines without.
         for (index, byte) in held.iter().enumerate() {
-            self.matched = match self.matched {
-                matched if *byte == HEAD_END[matched] => matched + 1,
-                _ if *byte == HEAD_END[0] => 1,
-                _ => 0,
-            };
-            if self.matched == HEAD_END.len() {
-                self.matched = 0;
-                return index + 1;
+            match byte {
+                b'\r' => {}
+                b'\n' if std::mem::take(&mut self.empty_line) => return index + 1,
+                byte => self.empty_line = *byte == b'\n',
             }
         }
         held.len()
@@ -124,11 +94,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
             return Poll::Pending;
         }
         if this.start == this.end {
-            let room = ready!(this.poll_budget(cx));
-            let mut piece = ReadBuf::new(&mut this.piece[..room]);
+            let mut piece = ReadBuf::new(&mut this.piece[..]);
             ready!(Pin::new(&mut this.inner).poll_read(cx, &mut piece))?;
             (this.start, this.end) = (0, piece.filled().len());
-            this.line.spend(this.end);
+            this.line.spend_packets(1);
         }
         let len = this.passes(buffer.remaining());
         buffer.put_slice(&this.piece[this.start..this.start + len]);
@@ -222,6 +191,8 @@ impl FrameCounter {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+
     use super::*;
 
     /// A frame of a client with so many bytes of payload.
@@ -272,5 +243,26 @@ mod tests {
             FrameCounter::default().count(&[0x89, 0, 0x89, 1, 5, 0x89]),
             3
         );
+    }
+
+    /// Frames are counted from the end of the head, so that has to be found wherever the HTTP
+    /// parser finds it.
+    #[test]
+    fn metered_read_ends_with_the_head() {
+        let line = Line::new(([127, 0, 0, 1], 7).into(), Arc::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.expect("enough of everything");
+        for end in ["\r\n\r\n", "\n\n", "\n\r\n", "\r\n\n"] {
+            let head = ["GET / HTTP/1.1\r\nHost: a", end].concat();
+            let bytes = [head.as_bytes(), b"\x81\x80\0\0\0\0"].concat();
+            let mut stream = Metered::new(&bytes[..], line.clone());
+            let mut read = [0; 100];
+            let mut read = || {
+                let len = runtime.block_on(stream.read(&mut read)).expect("bytes");
+                read[..len].to_vec()
+            };
+            assert_eq!(read(), head.as_bytes(), "{end:?}");
+            assert_eq!(read(), b"\x81\x80\0\0\0\0");
+        }
     }
 }

@@ -26,27 +26,30 @@ pub const IDLE: Duration = Duration::from_secs(10);
 const MAX_SESSIONS: usize = 2000;
 /// How often one session may begin to watch. Whoever comes more often has to connect again.
 const MAX_JOINED: u32 = 16;
+/// How often one session may be refused. Nothing that it asks for counts after that.
+const MAX_REFUSED: u32 = 4;
 
 #[derive(Debug)]
 struct Session {
     /// Its last connection: it may begin with polling, and go on with a websocket.
     line: Weak<Line>,
-    /// As how many viewers it watches, and how often it began to.
+    /// As how many viewers it watches, how often it began to, and how often it was refused.
     viewers: usize,
     joined: u32,
+    refused: u32,
     /// Since when it watches nothing.
     idle: Instant,
     /// Of one that has begun with polling.
-    _share: Option<Share>,
+    share: Option<Share>,
 }
 
-/// Why there is no room for a session that polls.
+/// Why one session more may not poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoRoom {
+pub enum SessionsFull {
     /// There are as many as there may be.
-    Full,
+    All,
     /// Its address has as many as one may have.
-    Share,
+    Address,
 }
 
 /// All sessions of a server.
@@ -54,6 +57,9 @@ pub enum NoRoom {
 pub struct Sessions {
     list: Mutex<HashMap<String, Session>>,
     polling: Arc<Shares>,
+    /// Engine.IO keeps every session that begins with a websocket for [`IDLE`], even if the
+    /// websocket is gone at once.
+    websockets: Arc<Shares>,
 }
 
 impl Sessions {
@@ -62,6 +68,7 @@ impl Sessions {
         Self {
             list: Mutex::default(),
             polling: Shares::new(max_per_address),
+            websockets: Shares::new(max_per_address),
         }
     }
 
@@ -70,11 +77,20 @@ impl Sessions {
     }
 
     /// Room for one that polls.
-    pub fn reserve(&self, line: &Line) -> Result<Share, NoRoom> {
-        if self.len() >= MAX_SESSIONS {
-            return Err(NoRoom::Full);
+    pub fn reserve(&self, line: &Line) -> Result<Share, SessionsFull> {
+        let polls = |session: &&Session| session.share.is_some();
+        let polling = self.list().values().filter(polls).count();
+        if polling >= MAX_SESSIONS {
+            return Err(SessionsFull::All);
         }
-        self.polling.take(line.address.ip()).ok_or(NoRoom::Share)
+        let share = self.polling.take(line.address.ip());
+        share.ok_or(SessionsFull::Address)
+    }
+
+    /// Room for one that begins with a websocket, to be kept for [`IDLE`].
+    pub fn reserve_websocket(&self, line: &Line) -> Result<Share, SessionsFull> {
+        let share = self.websockets.take(line.address.ip());
+        share.ok_or(SessionsFull::Address)
     }
 
     /// A session was opened, with the room for one that polls if it does.
@@ -83,22 +99,54 @@ impl Sessions {
             line: Arc::downgrade(line),
             viewers: 0,
             joined: 0,
+            refused: 0,
             idle: Instant::now(),
-            _share: share,
+            share: share,
         };
         self.list().entry(session.into()).or_insert(new);
     }
 
-    /// A session has sent a request over a connection.
-    pub fn moved(&self, session: &str, line: &Arc<Line>) {
+    /// A request of a session has come over a connection, which is its own now, unless it has
+    /// a websocket: anybody who knows the session may send a request.
+    pub fn set_line(&self, session: &str, line: &Arc<Line>) {
         if let Some(session) = self.list().get_mut(session) {
-            session.line = Arc::downgrade(line);
+            let websocket = session.line.upgrade().filter(|line| line.is_websocket());
+            if websocket.is_none() {
+                session.line = Arc::downgrade(line);
+            }
         }
+    }
+
+    /// The connection of a session.
+    pub fn line(&self, session: &str) -> Option<Arc<Line>> {
+        self.list().get(session)?.line.upgrade()
+    }
+
+    /// Whether there is such a session.
+    pub fn contains(&self, session: &str) -> bool {
+        self.list().contains_key(session)
+    }
+
+    /// Counts that a session was refused. Returns whether that was once too often.
+    pub fn refuse(&self, session: &str) -> bool {
+        let mut list = self.list();
+        let Some(found) = list.get_mut(session) else {
+            return true;
+        };
+        found.refused = found.refused.saturating_add(1);
+        found.refused > MAX_REFUSED
+    }
+
+    /// Whether a session was refused too often.
+    pub fn is_refused(&self, session: &str) -> bool {
+        let list = self.list();
+        list.get(session)
+            .is_some_and(|found| found.refused > MAX_REFUSED)
     }
 
     /// A session watches, as one viewer more. Returns whether it may: not when it has come
     /// and gone too often.
-    pub fn watches(&self, session: &str) -> bool {
+    pub fn begin_watching(&self, session: &str) -> bool {
         let mut list = self.list();
         let Some(found) = list.get_mut(session) else {
             return false;
@@ -112,7 +160,7 @@ impl Sessions {
     }
 
     /// A viewer of a session has left.
-    pub fn left(&self, session: &str) {
+    pub fn end_watching(&self, session: &str) {
         if let Some(found) = self.list().get_mut(session) {
             found.viewers = found.viewers.saturating_sub(1);
             found.idle = Instant::now();
@@ -124,7 +172,7 @@ impl Sessions {
         self.list().remove(session);
     }
 
-    /// Whether what was to be sent to a session last is still to be.
+    /// Whether what was sent to a session last still waits for it.
     pub fn is_busy(&self, session: &str) -> bool {
         let line = self
             .list()
@@ -170,8 +218,8 @@ mod tests {
         for session in ["a", "b", "c"] {
             sessions.add(session, &line, None);
         }
-        assert!(sessions.watches("a") && sessions.watches("b"));
-        sessions.left("b");
+        assert!(sessions.begin_watching("a") && sessions.begin_watching("b"));
+        sessions.end_watching("b");
         let now = Instant::now();
         assert!(sessions.take_idle(now).is_empty());
         let mut taken: Vec<_> = sessions.take_idle(now + IDLE).into_iter().collect();
@@ -187,16 +235,20 @@ mod tests {
     #[test]
     fn session_that_comes_and_goes_too_often_may_not_watch() {
         let sessions = Sessions::new(0);
-        assert!(!sessions.watches("a"), "there is none");
+        assert!(!sessions.begin_watching("a"), "there is none");
         sessions.add("a", &line(1), None);
         for _ in 0..MAX_JOINED {
-            assert!(sessions.watches("a"));
-            sessions.left("a");
+            assert!(sessions.begin_watching("a"));
+            sessions.end_watching("a");
         }
-        assert!(!sessions.watches("a"));
+        assert!(!sessions.begin_watching("a"));
+        for _ in 0..MAX_REFUSED {
+            assert!(!sessions.refuse("a") && !sessions.is_refused("a"));
+        }
+        assert!(sessions.refuse("a") && sessions.is_refused("a"));
         sessions.remove("a");
         assert_eq!(sessions.len(), 0);
-        sessions.left("a");
+        sessions.end_watching("a");
     }
 
     #[test]
@@ -211,12 +263,38 @@ mod tests {
         for number in 0..400 {
             assert_eq!(open(&number.to_string(), 1), Ok(()));
         }
-        assert_eq!(open("one more", 1), Err(NoRoom::Share));
+        assert_eq!(open("one more", 1), Err(SessionsFull::Address));
         for number in 400..MAX_SESSIONS {
             assert_eq!(open(&number.to_string(), (number / 300) as u8 + 2), Ok(()));
         }
-        assert_eq!(open("one more", 9), Err(NoRoom::Full));
+        assert_eq!(open("one more", 9), Err(SessionsFull::All));
         sessions.take_idle(Instant::now() + IDLE);
         assert_eq!(open("one more", 1), Ok(()));
+    }
+
+    /// Otherwise a request would hide an idle websocket from those who end it.
+    #[test]
+    fn request_beside_a_websocket_does_not_take_its_place() {
+        let sessions = Sessions::new(0);
+        let (websocket, other) = (line(1), line(2));
+        sessions.add("a", &websocket, None);
+        sessions.set_line("a", &other);
+        assert_eq!(
+            sessions.line("a").map(|line| line.address),
+            Some(other.address)
+        );
+        websocket.spend_request(true, true);
+        sessions.set_line("a", &websocket);
+        sessions.set_line("a", &other);
+        assert_eq!(
+            sessions.line("a").map(|line| line.address),
+            Some(websocket.address)
+        );
+        drop(websocket);
+        sessions.set_line("a", &other);
+        assert_eq!(
+            sessions.line("a").map(|line| line.address),
+            Some(other.address)
+        );
     }
 }

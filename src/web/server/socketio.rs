@@ -15,6 +15,7 @@ use axum::{
     response::Response,
     routing::{MethodRouter, any_service},
 };
+use futures_util::StreamExt;
 use serde::Deserialize;
 use socketioxide::{
     ParserConfig, SocketIo,
@@ -33,7 +34,8 @@ use super::{
     pages::{milliseconds, show},
     panic::{reported, reported_now},
     routes::short,
-    sessions::{IDLE, NoRoom},
+    sessions::{IDLE, SessionsFull},
+    sites::is_cross_site,
     viewers::{Kind, Refusal, Seat, Viewer},
 };
 use crate::capture;
@@ -98,12 +100,14 @@ struct Admitted {
 /// What ends when a socket watches no more.
 struct Membership {
     shared: Arc<Shared>,
-    seat: Seat,
+    session: String,
+    /// Free again before the session may be ended.
+    _seat: Option<Seat>,
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.shared.sessions.left(&self.seat.viewer.session);
+        self.shared.sessions.end_watching(&self.session);
     }
 }
 
@@ -114,35 +118,50 @@ pub async fn follow(
     request: Request,
     next: Next,
 ) -> Response {
-    if line.is_websocket() && has_body(request.headers()) {
-        let text = "A request for a websocket has no body.";
+    let query = request.uri().query().unwrap_or_default();
+    let session = session_of(query);
+    let websocket = parameter(query, "transport") == Some("websocket");
+    // Engine.IO would take others as well, and their frames would not be counted.
+    if websocket && (!line.is_websocket() || has_body(request.headers())) {
+        let text = "A websocket is asked for with `Upgrade: websocket`, and without a body.";
         return short(StatusCode::BAD_REQUEST, text);
     }
-    let query = request.uri().query().unwrap_or_default();
-    if let Some(session) = query.split('&').find_map(|pair| pair.strip_prefix("sid=")) {
-        shared.sessions.moved(session, &line);
+    if let Some(session) = session {
+        shared.sessions.set_line(session, &line);
         return match *request.method() {
+            Method::POST if !shared.sessions.contains(session) => {
+                short(StatusCode::BAD_REQUEST, "There is no such session.")
+            }
             Method::POST => post(&line, request, next).await,
             _ => next.run(request).await,
         };
     }
-    if !query.contains("transport=polling") {
+    let full = |full| {
+        let (refusal, text) = match full {
+            SessionsFull::All => (Refusal::Connections, "There are too many sessions."),
+            SessionsFull::Address => (
+                Refusal::Address,
+                "There are too many sessions from this address: max-connections-per-address \
+                 limits them.",
+            ),
+        };
+        shared.viewers.refuse(refusal);
+        short(StatusCode::SERVICE_UNAVAILABLE, text)
+    };
+    if websocket {
+        let share = match shared.sessions.reserve_websocket(&line) {
+            Ok(share) => share,
+            Err(error) => return full(error),
+        };
+        tokio::spawn(async move {
+            sleep(IDLE).await;
+            drop(share);
+        });
         return next.run(request).await;
     }
     let share = match shared.sessions.reserve(&line) {
         Ok(share) => share,
-        Err(no_room) => {
-            let (refusal, text) = match no_room {
-                NoRoom::Full => (Refusal::Connections, "There are too many sessions."),
-                NoRoom::Share => (
-                    Refusal::Address,
-                    "There are too many sessions from this address: max-connections-per-address \
-                     limits them.",
-                ),
-            };
-            shared.viewers.refuse(refusal);
-            return short(StatusCode::SERVICE_UNAVAILABLE, text);
-        }
+        Err(error) => return full(error),
     };
     // A new one is answered with `0{"sid":"…",…}`.
     let (head, body) = next.run(request).await.into_parts();
@@ -151,6 +170,20 @@ pub async fn follow(
         shared.sessions.add(&opened.sid, &line, Some(share));
     }
     Response::from_parts(head, body.into())
+}
+
+/// A parameter of a query, as Engine.IO reads it: the first of its name.
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs
+        .into_iter()
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+}
+
+/// The Engine.IO session that a request belongs to.
+pub fn session_of(query: &str) -> Option<&str> {
+    parameter(query, "sid")
 }
 
 fn has_body(headers: &HeaderMap) -> bool {
@@ -162,10 +195,20 @@ async fn post(line: &Line, request: Request, next: Next) -> Response {
     /// Stands between two packets.
     const SEPARATOR: u8 = 0x1e;
     let (head, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, MAX_MESSAGE).await else {
-        let text = format!("A request may have no more than {MAX_MESSAGE} bytes.");
-        return short(StatusCode::PAYLOAD_TOO_LARGE, text);
-    };
+    let mut chunks = body.into_data_stream();
+    // Copied: a chunk may be a byte, and keep the whole buffer that it was read into.
+    let mut body = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        let Ok(chunk) = chunk else {
+            return short(StatusCode::BAD_REQUEST, "This request was cut off.");
+        };
+        if body.len() + chunk.len() > MAX_MESSAGE {
+            let text = format!("A request may have no more than {MAX_MESSAGE} bytes.");
+            return short(StatusCode::PAYLOAD_TOO_LARGE, text);
+        }
+        line.spend_packets(1);
+        body.extend_from_slice(&chunk);
+    }
     let packets = 1 + memchr::memchr_iter(SEPARATOR, &body).count();
     if packets > MAX_PACKETS {
         let text = format!("A request may have no more than {MAX_PACKETS} packets.");
@@ -241,15 +284,26 @@ fn admit(
     auth: Option<Auth>,
 ) -> Result<(), Refusal> {
     let request = socket.req_parts();
+    let session = socket.id.to_string();
+    // Of the request that began the session; it may have moved since.
     let line = request.extensions.get::<Arc<Line>>();
-    let line = line.ok_or(Refusal::Request)?;
+    let first = line.ok_or(Refusal::Request)?;
+    shared.sessions.add(&session, first, None);
+    let line = shared.sessions.line(&session);
+    let line = line.unwrap_or_else(|| first.clone());
     let refuse = |refusal| {
-        line.count_refusal();
+        if shared.sessions.refuse(&session) && line.is_websocket() {
+            line.cut();
+        }
         refusal
     };
+    if shared.sessions.is_refused(&session) {
+        return Err(refuse(Refusal::Request));
+    }
     let from = line.address.ip();
+    let foreign = is_cross_site(&request.headers);
     let token = auth.and_then(|auth| auth.token);
-    let checked = match shared.guard.check(token.as_deref(), from) {
+    let checked = match shared.guard.check(token.as_deref(), from, foreign) {
         Err(Denied::Token) => {
             let (headers, uri) = (&request.headers, &request.uri);
             shared.guard.check_request(headers, uri, from)
@@ -260,19 +314,19 @@ fn admit(
         shared.viewers.refuse(Refusal::Token);
         return Err(refuse(Refusal::Token));
     }
-    let session = socket.id.to_string();
-    shared.sessions.add(&session, line, None);
-    let seat = shared.viewers.admit(kind, line.address, session.clone());
-    let seat = seat.ok_or_else(|| refuse(Refusal::Full))?;
-    if !shared.sessions.watches(&session) {
+    if !shared.sessions.begin_watching(&session) {
         line.cut();
         return Err(Refusal::Request);
     }
-    let viewer = seat.viewer.clone();
-    let membership = Membership {
+    let mut membership = Membership {
         shared: shared.clone(),
-        seat,
+        session: session.clone(),
+        _seat: None,
     };
+    let seat = shared.viewers.admit(kind, line.address, session.clone());
+    let seat = seat.ok_or_else(|| refuse(Refusal::Full))?;
+    let viewer = seat.viewer.clone();
+    membership._seat = Some(seat);
     socket.extensions.insert(Admitted {
         shared: shared.clone(),
         viewer,

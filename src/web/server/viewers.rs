@@ -83,8 +83,8 @@ impl Refusal {
 pub enum Event {
     Added(Arc<Viewer>, usize),
     Removed(Arc<Viewer>, usize),
-    /// There is no room for another connection; it is tried again from time to time.
-    NoRoom(String),
+    /// The system could not accept a connection; it is tried again from time to time.
+    CannotAccept(String),
     /// A part of the server has panicked, which is a bug of ours: the error to post.
     Panicked(gst::ErrorMessage),
 }
@@ -100,7 +100,7 @@ pub struct Viewer {
     pub address: SocketAddr,
     /// Of Socket.IO; empty without it.
     pub session: String,
-    /// Whether it gets what comes, having got what was there.
+    /// Whether it has its first picture, and gets each new one.
     follows: AtomicBool,
     frames: AtomicU64,
     dropped: AtomicU64,

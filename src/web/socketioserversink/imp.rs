@@ -176,7 +176,7 @@ impl B64JpegSocketIoServerSink {
         let (name, viewer, viewers) = match event {
             Event::Added(viewer, viewers) => ("socketio-viewer-added", viewer, *viewers),
             Event::Removed(viewer, viewers) => ("socketio-viewer-removed", viewer, *viewers),
-            Event::NoRoom(error) => {
+            Event::CannotAccept(error) => {
                 if first {
                     gst::element_imp_warning!(
                         self,
