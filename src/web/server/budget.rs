@@ -46,7 +46,7 @@ impl Budget {
         burst.saturating_sub(u32::try_from(spent).unwrap_or(u32::MAX))
     }
 
-    /// Spends some, whether they are left or not.
+    /// Spends units. If fewer are left, the rest is a debt.
     pub fn spend(&mut self, units: u32, now: Instant) {
         let time = self.allowance.interval.saturating_mul(units);
         let from = self.full_at.max(now);

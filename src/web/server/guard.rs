@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Who may ask for what: it stands before everything else, and looks at the token, and at the
-//! site of the page that asks.
+//! Checks each request before anything else does: its token, and the site of the page that
+//! sends it.
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 

@@ -22,7 +22,7 @@ use super::{
 /// A session that watches nothing is ended after this time. Engine.IO itself ends those that
 /// never did so.
 pub const IDLE: Duration = Duration::from_secs(10);
-/// Sessions at the same time; one more may not poll.
+/// Sessions that poll at the same time.
 const MAX_SESSIONS: usize = 2000;
 /// How often one session may begin to watch. Whoever comes more often has to connect again.
 const MAX_JOINED: u32 = 16;
@@ -63,7 +63,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// With so many that poll from one address; 0 for any number.
+    /// `max_per_address` limits those of one address; 0 for any number.
     pub fn new(max_per_address: usize) -> Self {
         Self {
             list: Mutex::default(),

@@ -127,7 +127,7 @@ impl Sites {
     /// A page of `evil.example` may have that name lead to our address once it is loaded (DNS
     /// rebinding). To the browser we are then that page's own site, and there is no foreign
     /// `Origin`. A token keeps such a page out; where there is none the name itself has to be
-    /// one that nobody elsewhere can give out.
+    /// one that only this machine or its local network defines.
     pub fn allows_host(&self, headers: &HeaderMap) -> bool {
         if self.token {
             return true;

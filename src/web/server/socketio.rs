@@ -101,7 +101,7 @@ struct Admitted {
 struct Membership {
     shared: Arc<Shared>,
     session: String,
-    /// Free again before the session may be ended.
+    /// None until there is one.
     _seat: Option<Seat>,
 }
 
