@@ -101,7 +101,7 @@ impl Sessions {
             joined: 0,
             refused: 0,
             idle: Instant::now(),
-            share: share,
+            share,
         };
         self.list().entry(session.into()).or_insert(new);
     }
