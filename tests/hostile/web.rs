@@ -8,6 +8,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    ops::RangeInclusive,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -312,18 +313,27 @@ fn open_session(address: Ipv4Addr, server: &Server) -> Answer {
     Answer::read(stream, false)
 }
 
+/// How many sessions one address can have opened: 250, which are free again after 10 s. Only
+/// on a slow machine an attack takes so long.
+fn shares_since(start: Instant) -> RangeInclusive<usize> {
+    let times = 1 + start.elapsed().as_secs() as usize / 10;
+    250..=250 * times
+}
+
 /// Sessions that poll need no connection, and thousands of them were enough to keep everybody
 /// else who polls out.
 #[test]
 fn polling_sessions_of_one_address_keep_no_other_out() {
     alone(|| {
         let server = Server::start("");
+        let start = Instant::now();
         let outcome = attack("sessions", &server, "", || {
             let open = |_| open_session(attacker(0), &server).status == 200;
             (0..2100).filter(|number| open(*number)).count()
         });
         assert!(outcome.memory < 50, "{} MB", outcome.memory);
-        assert_eq!(outcome.result, 250);
+        let share = shares_since(start);
+        assert!(share.contains(&outcome.result), "{}", outcome.result);
         assert_eq!(open_session(Ipv4Addr::LOCALHOST, &server).status, 200);
         assert_eq!(open_session(attacker(0), &server).status, 503);
         // None of them has come to the point; the server ends them after a while.
@@ -438,6 +448,7 @@ fn body_in_single_bytes_costs_no_memory() {
 fn websockets_that_come_and_go_have_a_share() {
     alone(|| {
         let server = Server::start("");
+        let start = Instant::now();
         let outcome = attack("websockets that come and go", &server, "", || {
             let visit = |_: &usize| {
                 let stream = websocket(attacker(0), server.address())?;
@@ -447,8 +458,9 @@ fn websockets_that_come_and_go_have_a_share() {
             (0..2000).filter(|number| visit(number).is_some()).count()
         });
         assert!(outcome.memory < 50, "{} MB", outcome.memory);
-        assert_eq!(outcome.result, 250);
-        assert_eq!(server.refused("address"), 1750);
+        let share = shares_since(start);
+        assert!(share.contains(&outcome.result), "{}", outcome.result);
+        assert_eq!(server.refused("address"), 2000 - outcome.result as u64);
         // Others are let in, by either way.
         assert_eq!(open_session(attacker(1), &server).status, 200);
         assert!(server.join("/view", "").is_ok());
