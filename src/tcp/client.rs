@@ -300,7 +300,7 @@ impl Client {
     fn begin_look_up(&self, host: &str, port: u16) -> io::Result<LookUp> {
         let (sender, found) = mpsc::channel();
         let wake = WakeOnDrop(self.interrupt.clone());
-        let name = glib::hostname_to_ascii(host).map_or_else(|| host.into(), String::from);
+        let name = idna::domain_to_ascii(host).unwrap_or_else(|_| host.into());
         let look_up = move || {
             // Dropped after the sender, also if the look-up panics.
             let (_wake, sender) = (wake, sender);

@@ -16,6 +16,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     server::ParsedCertificate,
 };
+use x509_parser::time::ASN1Time;
 
 /// For a client that trusts what this machine does, and the certificates in a file (PEM)
 /// as well, unless its name is empty.
@@ -125,12 +126,12 @@ pub fn server(
     }
     let chain = certificates(certificate)?;
     if let Some(end) = chain.first().and_then(|first| not_after(first))
-        && end < now()
+        && end < ASN1Time::now()
     {
         warnings.push(format!(
             "The certificate in {certificate} has expired on {}: browsers will warn, and other \
              programs refuse it",
-            day(&end)
+            day(end)
         ));
     }
     let private = PrivateKeyDer::from_pem_file(Path::new(key))
@@ -160,72 +161,22 @@ fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     Ok(certificates)
 }
 
-/// Now, as certificates say it: YYYYMMDDHHMMSSZ.
-fn now() -> String {
-    let now = glib::DateTime::now_utc().and_then(|now| now.format("%Y%m%d%H%M%SZ"));
-    now.map(String::from).unwrap_or_default()
+/// The last second in which a certificate is valid, unless it cannot be parsed: then the TLS
+/// library says what is wrong with it.
+fn not_after(certificate: &[u8]) -> Option<ASN1Time> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(certificate.validity().not_after)
 }
 
-fn day(time: &str) -> String {
-    match (time.get(..4), time.get(4..6), time.get(6..8)) {
-        (Some(year), Some(month), Some(day)) => format!("{year}-{month}-{day}"),
-        _ => time.into(),
-    }
-}
-
-/// The last second in which a certificate is good (RFC 5280, section 4.1), if that can be
-/// found in it.
-fn not_after(certificate: &[u8]) -> Option<String> {
-    const SEQUENCE: u8 = 0x30;
-    const VERSION: u8 = 0xa0;
-    const UTC_TIME: u8 = 0x17;
-    const GENERALIZED_TIME: u8 = 0x18;
-    let (SEQUENCE, certificate, _) = der(certificate)? else {
-        return None;
-    };
-    let (SEQUENCE, mut fields, _) = der(certificate)? else {
-        return None;
-    };
-    if let (VERSION, _, rest) = der(fields)? {
-        fields = rest;
-    }
-    // The serial number, the kind of signature, and who has signed.
-    for _ in 0..3 {
-        fields = der(fields)?.2;
-    }
-    let (SEQUENCE, validity, _) = der(fields)? else {
-        return None;
-    };
-    let (_, _, rest) = der(validity)?;
-    let (tag, time, _) = der(rest)?;
-    let time = std::str::from_utf8(time).ok()?;
-    match tag {
-        GENERALIZED_TIME => Some(time.into()),
-        // With two digits for the years from 1950 to 2049.
-        UTC_TIME if time < "5" => Some(format!("20{time}")),
-        UTC_TIME => Some(format!("19{time}")),
-        _ => None,
-    }
-}
-
-/// The tag and the contents of a value in DER, and what is behind it.
-fn der(data: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&[tag, len], mut rest) = data.split_first_chunk()?;
-    let len = if len < 0x80 {
-        usize::from(len)
-    } else {
-        let (digits, tail) = rest.split_at_checked(usize::from(len & 0x7f))?;
-        rest = tail;
-        // More would be longer than any file.
-        if digits.len() > 4 {
-            return None;
-        }
-        digits
-            .iter()
-            .fold(0, |len, &digit| len << 8 | usize::from(digit))
-    };
-    let (contents, behind) = rest.split_at_checked(len)?;
-    Some((tag, contents, behind))
+/// YYYY-MM-DD.
+fn day(time: ASN1Time) -> String {
+    let time = time.to_datetime();
+    format!(
+        "{}-{:02}-{:02}",
+        time.year(),
+        u8::from(time.month()),
+        time.day()
+    )
 }
 
 #[cfg(test)]
@@ -233,24 +184,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn how_long_a_certificate_is_good() {
-        for (year, end) in [
-            (1999, "19990704000000Z"),
-            (2049, "20490704000000Z"),
-            (2050, "20500704000000Z"),
+    fn not_after_any_century_is_last_valid_day() {
+        for (year, last) in [
+            (1999, "1999-07-04"),
+            (2049, "2049-07-04"),
+            (2050, "2050-07-04"),
         ] {
             let mut params = rcgen::CertificateParams::new(["localhost".into()]).unwrap();
             params.not_after = rcgen::date_time_ymd(year, 7, 4);
             let key = rcgen::KeyPair::generate().unwrap();
             let certificate = params.self_signed(&key).unwrap();
-            assert_eq!(not_after(certificate.der()).as_deref(), Some(end));
+            let end = not_after(certificate.der()).unwrap();
+            assert_eq!(day(end), last);
+            assert_eq!(end < ASN1Time::now(), year == 1999);
             for cut in 0..certificate.der().len() {
                 assert_eq!(not_after(&certificate.der()[..cut]), None);
             }
         }
-        assert!(*"2026" < *now() && now().len() == "20260704000000Z".len());
-        assert_eq!(day("20260704000000Z"), "2026-07-04");
-        assert_eq!(not_after(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
-        assert_eq!(not_after(&[0x30, 0xff]), None);
     }
 }

@@ -11,7 +11,7 @@
 
 use std::{fmt, str::FromStr};
 
-use glib::UriFlags;
+use percent_encoding::percent_decode_str;
 
 use crate::tcp::{bare_host, check_host, host_and_port};
 
@@ -77,9 +77,8 @@ impl FromStr for Url {
             None => shown.into(),
         };
         let bad = |what: &str| format!("`url` {shown:?}: {what}");
-        let flags = UriFlags::HAS_PASSWORD | UriFlags::ENCODED_PATH | UriFlags::ENCODED_QUERY;
-        let uri = glib::Uri::parse(text, flags).map_err(|error| bad(error.message()))?;
-        let tls = match uri.scheme().as_str() {
+        let parsed = url::Url::parse(text).map_err(|error| bad(&error.to_string()))?;
+        let tls = match parsed.scheme() {
             "http" | "ws" => false,
             "https" | "wss" => true,
             _ => {
@@ -88,40 +87,42 @@ impl FromStr for Url {
                 ));
             }
         };
-        let host = uri.host().filter(|host| !host.is_empty());
-        let host = host.ok_or_else(|| bad("it names no host"))?;
-        let host = glib::hostname_to_ascii(&host).unwrap_or(host);
-        check_host(&host).map_err(|error| bad(&error))?;
-        if uri.fragment().is_some() {
+        // It is in ASCII by now, also where it was not.
+        let host = parsed.host_str().ok_or_else(|| bad("it names no host"))?;
+        check_host(host).map_err(|error| bad(&error))?;
+        if parsed.fragment().is_some() {
             return Err(bad("there is no place for a fragment (#)"));
         }
-        // GUri has escaped what cannot stand in a request.
-        let mut path = uri.path().to_string();
-        let query = uri.query().filter(|query| !query.is_empty());
+        // What cannot stand in a request has been escaped.
+        let mut path = parsed.path().to_owned();
+        let query = parsed.query().filter(|query| !query.is_empty());
         if matches!(&*path, "" | "/") {
             path = DEFAULT_PATH.into();
         } else if !path.ends_with('/') {
             path.push('/');
         }
-        let mut url = Self {
+        let default_port = if tls { 443 } else { 80 };
+        let port = parsed.port().unwrap_or(default_port);
+        if port == 0 {
+            return Err(bad("its port is not one of 1 to 65535"));
+        }
+        let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let user = match (parsed.username(), parsed.password()) {
+            ("", None) => None,
+            (user, password) => Some(format!(
+                "{}:{}",
+                decoded(user),
+                decoded(password.unwrap_or_default())
+            )),
+        };
+        Ok(Self {
             tls,
-            host: bare_host(&host).into(),
-            port: 0,
+            host: bare_host(host).into(),
+            port,
             path,
             query: query.map(Into::into),
-            user: uri.user().map(|user| {
-                let password = uri.password().unwrap_or_default();
-                format!("{user}:{password}")
-            }),
-        };
-        url.port = match uri.port() {
-            -1 => url.default_port(),
-            port => u16::try_from(port)
-                .ok()
-                .filter(|&port| port > 0)
-                .ok_or_else(|| bad("its port is not one of 1 to 65535"))?,
-        };
-        Ok(url)
+            user,
+        })
     }
 }
 
