@@ -9,6 +9,10 @@
 
 use std::{hint::black_box, time::Duration};
 
+use b64jpeg_wire::{
+    Accept, Deframer, Framing, Header, Limits, Payload, Picture, Progress, Status, Step, Stream,
+    parse,
+};
 use base64::{
     Engine,
     engine::{
@@ -17,10 +21,6 @@ use base64::{
     },
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use gstb64jpeg::wire::{
-    Accept, Deframer, Framing, Header, Limits, Payload, Picture, Progress, Status, Step, Stream,
-    parse,
-};
 
 /// A thumbnail, 800x450 at quality 80, and a large photograph.
 const SIZES: [(&str, usize); 3] = [("6 KB", 6_000), ("80 KB", 80_000), ("2 MB", 2_000_000)];
@@ -272,7 +272,7 @@ fn resync(c: &mut Criterion) {
 /// The picture of an event of Socket.IO.
 #[cfg(feature = "web")]
 fn socketio(c: &mut Criterion) {
-    use gstb64jpeg::web::protocol::{Decoder, Limits, PictureEvent};
+    use b64jpeg_wire::socketio::{Decoder, Limits, PictureEvent};
 
     let mut group = c.benchmark_group("socketio");
     let event = PictureEvent::new("/", "stream", Some("front"));

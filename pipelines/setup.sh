@@ -106,7 +106,7 @@ check_rust() {
 build() {
     local newer
     if [[ -e $built ]]; then
-        newer=$(find "$root/src" "$root/build.rs" "$manifest" "$root/Cargo.lock" -newer "$built" -print -quit)
+        newer=$(find "$root/src" "$root/crates" "$root/build.rs" "$manifest" "$root/Cargo.lock" -newer "$built" -print -quit)
         [[ -n $newer ]] || return 0
     fi
     check_gstreamer

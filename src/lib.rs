@@ -6,45 +6,17 @@
 //! each frame a JPEG, as base64 text, behind its length.
 //!
 //! The elements are used by name, from `gst-launch-1.0` or an application;
-//! [`wire`] is the framing itself, and `web::protocol` Socket.IO, without GStreamer.
+//! the framing itself is the crate `b64jpeg-wire`, and the sockets are `b64jpeg-net`.
 
-mod b64jpegclientsrc;
-mod b64jpegdepay;
-mod b64jpegpay;
-mod b64jpegserversink;
-mod capture;
-mod clock;
-mod faults;
-mod framing;
-mod jfifconvert;
-mod jpegcheck;
-mod panics;
-mod picture;
-mod quit;
-mod receiver;
-mod sender;
-mod slow;
-mod stats;
-mod tcp;
-mod typefind;
-mod uri;
-mod waits;
+mod common;
+mod elements;
 #[cfg(feature = "web")]
-pub mod web;
-pub mod wire;
+mod web;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
-    framing::document_enums();
-    b64jpegpay::register(plugin)?;
-    b64jpegdepay::register(plugin)?;
-    b64jpegclientsrc::register(plugin)?;
-    b64jpegserversink::register(plugin)?;
-    jfifconvert::register(plugin)?;
-    jpegcheck::register(plugin)?;
-    #[cfg(feature = "web")]
-    web::register(plugin)?;
-    typefind::register(plugin)
+    common::framing::document_enums();
+    elements::register(plugin)
 }
 
 gst::plugin_define!(

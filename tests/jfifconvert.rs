@@ -848,7 +848,7 @@ fn what_a_buffer_carries_stays() {
 /// The example in the documentation, as it stands there.
 #[test]
 fn the_example() {
-    let source = include_str!("../src/jfifconvert/imp.rs");
+    let source = include_str!("../src/elements/jfifconvert/imp.rs");
     let mut lines = source.lines();
     let line = lines.find_map(|line| line.strip_prefix("//! gst-launch-1.0 "));
     let file = scratch("true.avi");

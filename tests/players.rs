@@ -422,12 +422,12 @@ fn players_of_live_streams() {
 }
 
 const SENDERS: [&str; 2] = [
-    include_str!("../src/b64jpegpay/imp.rs"),
-    include_str!("../src/b64jpegserversink/imp.rs"),
+    include_str!("../src/elements/b64jpegpay/imp.rs"),
+    include_str!("../src/elements/b64jpegserversink/imp.rs"),
 ];
 const RECEIVERS: [&str; 2] = [
-    include_str!("../src/b64jpegdepay/imp.rs"),
-    include_str!("../src/b64jpegclientsrc/imp.rs"),
+    include_str!("../src/elements/b64jpegdepay/imp.rs"),
+    include_str!("../src/elements/b64jpegclientsrc/imp.rs"),
 ];
 
 /// The examples of a program in the documentation of an element: their arguments.

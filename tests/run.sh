@@ -93,28 +93,40 @@ components() {
 }
 
 format() {
-    cargo fmt --check -- --color never
+    cargo fmt --all --check -- --color never
     cargo fmt --check --manifest-path fuzz/Cargo.toml -- --color never
 }
 
 # With and without what is optional.
 lints() {
-    cargo clippy --locked --all-targets --all-features -- -D warnings
-    cargo clippy --locked --all-targets --no-default-features -- -D warnings
+    cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+    cargo clippy --locked --workspace --all-targets --no-default-features -- -D warnings
+}
+
+# What has no GStreamer in it cannot link it.
+layers() {
+    local tree
+    tree=$(cargo tree --locked --package b64jpeg-wire --package b64jpeg-net --all-features --edges normal,build \
+        --prefix none --format '{p}')
+    grep -q '^b64jpeg-net ' <<<"$tree"
+    if grep -E '^(gst|glib|gobject|gio)' <<<"$tree"; then
+        echo 'b64jpeg-wire and b64jpeg-net must not depend on these'
+        return 1
+    fi
 }
 
 documentation() {
-    RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items
+    RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
     docs/scale.py --check
 }
 
 tests() {
     export G_DEBUG=fatal-warnings GST_REGISTRY=$PWD/target/registry.bin
-    cargo test --no-fail-fast "$@"
+    cargo test --workspace --no-fail-fast "$@"
 }
 
 fuzz_build() {
-    RUSTFLAGS="${coverage[*]} -Dwarnings" cargo build --locked --release --manifest-path fuzz/Cargo.toml \
+    RUSTFLAGS="${coverage[*]} -Dwarnings" cargo build --locked --release --all-features --manifest-path fuzz/Cargo.toml \
         --target-dir fuzz/target --target "$(rustc --print host-tuple)"
 }
 
@@ -183,6 +195,7 @@ step components components
 step format format
 step scripts shellcheck -x .ci/run tests/*.sh pipelines/*.sh pipelines/zenoh/*.sh
 step lints lints
+step layers layers
 step documentation documentation
 step tests tests
 step benches tests --benches -- --test

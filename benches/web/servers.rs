@@ -12,11 +12,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use b64jpeg_wire::{Payload, Picture, socketio::PictureEvent};
 use gst::prelude::*;
-use gstb64jpeg::{
-    web::protocol::PictureEvent,
-    wire::{Payload, Picture},
-};
 
 use crate::{
     common::{self, FRAMES, Line, Result, jpegs, pace, process::Process, wait_for},

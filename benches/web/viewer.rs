@@ -13,11 +13,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use base64::prelude::*;
-use gstb64jpeg::{
-    web::protocol::{Args, Body, Decoder, Limits, Message, Packet},
-    wire::jpeg::Info,
+use b64jpeg_wire::{
+    jpeg::Info,
+    socketio::{Args, Body, Decoder, Limits, Message, Packet},
 };
+use base64::prelude::*;
 use socket2::{Domain, Socket, Type};
 use tokio_tungstenite::tungstenite::{
     Message as Frame, WebSocket, client::client_with_config, protocol::WebSocketConfig,

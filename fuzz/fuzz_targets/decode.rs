@@ -4,8 +4,8 @@
 
 #![no_main]
 
+use b64jpeg_wire::{Framing, Progress, Status, foreign, jpeg, parse};
 use gst_plugin_b64jpeg_fuzz::{LIMITS, receive, split};
-use gstb64jpeg::wire::{Framing, Progress, Status, foreign, jpeg, parse};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

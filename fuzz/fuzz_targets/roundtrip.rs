@@ -5,8 +5,8 @@
 
 #![no_main]
 
+use b64jpeg_wire::{Accept, Framing, Header, Picture, jpeg};
 use gst_plugin_b64jpeg_fuzz::{LIMITS, receive};
-use gstb64jpeg::wire::{Accept, Framing, Header, Picture, jpeg};
 use libfuzzer_sys::fuzz_target;
 
 /// What is in a picture, and when it was taken.

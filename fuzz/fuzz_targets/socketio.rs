@@ -5,7 +5,7 @@
 
 #![no_main]
 
-use gstb64jpeg::web::protocol::{Args, Body, Decoder, Json, Limits, Packet};
+use b64jpeg_wire::socketio::{Args, Body, Decoder, Json, Limits, Packet};
 use libfuzzer_sys::fuzz_target;
 
 /// Small, so that inputs of some kilobytes meet them.

@@ -7,9 +7,9 @@
 
 use std::sync::Once;
 
+use b64jpeg_wire::{Limits, jpeg};
 use gst::prelude::*;
 use gst_check::Harness;
-use gstb64jpeg::wire::{Limits, jpeg};
 
 /// An element that plays, and what came out of it.
 pub struct Player {

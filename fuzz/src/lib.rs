@@ -2,9 +2,10 @@
 
 //! What the fuzz targets have in common.
 
+#[cfg(feature = "elements")]
 pub mod elements;
 
-use gstb64jpeg::wire::{Accept, Deframer, Fault, Framing, Limits};
+use b64jpeg_wire::{Accept, Deframer, Fault, Framing, Limits};
 
 pub type Received = Vec<Result<Vec<u8>, Fault>>;
 

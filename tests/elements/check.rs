@@ -678,7 +678,7 @@ fn statistics_are_announced() {
 #[test]
 fn the_examples() {
     const FRAMES: usize = 25;
-    let lines: Vec<_> = include_str!("../../src/jpegcheck/imp.rs")
+    let lines: Vec<_> = include_str!("../../src/elements/jpegcheck/imp.rs")
         .lines()
         .filter_map(|line| line.strip_prefix("//! gst-launch-1.0 "))
         .collect();

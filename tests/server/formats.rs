@@ -4,7 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use gstb64jpeg::wire::jpeg::Info;
+use b64jpeg_wire::jpeg::Info;
 
 use super::{
     film::{SMALL, film, picture},

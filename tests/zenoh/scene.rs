@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gstb64jpeg::wire::{Accept, Deframer, Limits};
+use b64jpeg_wire::{Accept, Deframer, Limits};
 
 use crate::common::wire::{encode, framing};
 

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What can be wrong with a message.
+
+use std::{error, fmt};
+
+use crate::Glimpse;
+
+/// Why a message is not what the protocol says.
+///
+/// Offsets count bytes from the start of the websocket message.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProtocolError {
+    /// The message, or the event with its attachments, is longer than the limit.
+    TooLong { len: usize, max: usize },
+    /// The text of the ping is longer than the limit.
+    PingTooLong { len: usize, max: usize },
+    /// The event has more attachments than the limit.
+    Attachments { count: u64, max: usize },
+    /// The JSON has more values, keys among them, than the limit.
+    Values { max: usize },
+    /// Something stands where something else ought to.
+    Expected {
+        offset: usize,
+        what: &'static str,
+        found: Glimpse,
+    },
+    /// The text is not JSON.
+    Json { offset: usize, reason: String },
+    /// The JSON does not have what this kind of packet has.
+    Missing { what: &'static str },
+    /// A placeholder without a number, with one that another one has, or that no attachment has.
+    Placeholder { number: Option<u64>, count: usize },
+    /// The event has another number of placeholders than it has attachments.
+    Placeholders { placeholders: usize, count: usize },
+    /// Another packet came before the attachments of the last one had.
+    Interrupted { have: usize, want: usize },
+    /// A binary message that no event has announced.
+    Stray { len: usize, first: Glimpse },
+    /// No namespace can have this name.
+    Namespace,
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { len, max } => {
+                write!(f, "its length of {len} bytes is over the limit of {max}")
+            }
+            Self::PingTooLong { len, max } => write!(
+                f,
+                "its ping has {len} bytes of text, over the limit of {max}"
+            ),
+            Self::Attachments { count, max } => {
+                write!(f, "its {count} attachments are over the limit of {max}")
+            }
+            Self::Values { max } => write!(f, "it has more than {max} values"),
+            Self::Expected {
+                offset,
+                what,
+                found,
+            } if found.bytes().is_empty() => {
+                write!(f, "it ends at byte {offset}, where {what} ought to be")
+            }
+            Self::Expected {
+                offset,
+                what,
+                found,
+            } => write!(f, "at byte {offset} there is not {what} but {found}"),
+            Self::Json { offset, reason } => {
+                write!(f, "it is not JSON at byte {offset}: {reason}")
+            }
+            Self::Missing { what } => write!(f, "it has no {what}"),
+            Self::Placeholder {
+                number: Some(number),
+                count,
+            } => write!(
+                f,
+                "placeholder {number} is there twice, or not one of its {count} attachments"
+            ),
+            Self::Placeholder {
+                number: None,
+                count,
+            } => write!(
+                f,
+                "a placeholder for one of its {count} attachments has no number"
+            ),
+            Self::Placeholders {
+                placeholders,
+                count,
+            } => write!(
+                f,
+                "it has {placeholders} placeholders for {count} attachments"
+            ),
+            Self::Interrupted { have, want } => write!(
+                f,
+                "it comes after {have} of the {want} attachments of the one before it"
+            ),
+            Self::Stray { len, first } => write!(
+                f,
+                "no event has announced these {len} bytes, which begin with {first}"
+            ),
+            Self::Namespace => f.write_str(
+                "a namespace begins with a slash and has neither a comma nor a question mark",
+            ),
+        }
+    }
+}
+
+impl error::Error for ProtocolError {}

@@ -1,0 +1,783 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The framing, held against a naive model, golden bytes, and anything a network can do.
+
+mod naive;
+#[path = "../common/property.rs"]
+mod property;
+mod scenario;
+
+use std::{fs, iter, path::Path, sync::mpsc, thread, time::Duration};
+
+use b64jpeg_wire::{
+    Accept, Deframer, Fault, Foreign, Framing, Header, Limits, Payload, Picture, Progress, Status,
+    Step, Stream, WireError,
+    jpeg::{self, Origin, stamps},
+    parse,
+};
+use property::check;
+use proptest::{collection::vec, prelude::*, sample::Index};
+use scenario::{
+    Received, WHOLE, Wire, accepts, anything, assert_delivered, damaged, frames, framings, jpegs,
+    jpegs_for, noise, nothing, odd_jpegs, pieces, receive, until_fault,
+};
+
+/// Limits that the streams of [`scenario`] run into now and then.
+const SMALL: Limits = limits(3000);
+
+const fn limits(max_frame: usize) -> Limits {
+    Limits {
+        max_frame,
+        max_pixels: Limits::DEFAULT_MAX_PIXELS,
+    }
+}
+
+fn all(jpegs: &[Vec<u8>]) -> Received {
+    jpegs.iter().cloned().map(Ok).collect()
+}
+
+fn encode(framing: Framing, picture: Picture) -> Vec<u8> {
+    let mut frame = vec![0; picture.wire_len(framing).unwrap()];
+    picture.encode(framing, &mut frame);
+    frame
+}
+
+/// SOI, a comment that makes it as long as wanted, EOI.
+fn jpeg_of_len(len: usize) -> Vec<u8> {
+    let mut jpeg = b"\xff\xd8".to_vec();
+    while jpeg.len() + 2 < len {
+        let contents = (len - jpeg.len() - 6).min(60_000);
+        jpeg.extend([0xff, 0xfe]);
+        jpeg.extend((contents as u16 + 2).to_be_bytes());
+        jpeg.resize(jpeg.len() + contents, b'.');
+    }
+    jpeg.extend(b"\xff\xd9");
+    assert_eq!(jpeg.len(), len);
+    jpeg
+}
+
+// Frames
+
+#[test]
+fn frames_are_what_python_writes() {
+    let values = framings().prop_flat_map(|framing| (Just(framing), jpegs_for(framing)));
+    check(300, values, |(framing, jpeg)| {
+        let picture = Picture::new(&jpeg).unwrap();
+        assert_eq!(encode(framing, picture), naive::encode(framing, &jpeg));
+    });
+}
+
+#[test]
+fn the_capture_time_travels_in_the_picture_and_changes_nothing_else() {
+    let values = (framings(), jpegs(), 0..10_u64.pow(19));
+    check(300, values, |(framing, jpeg, time)| {
+        let frame = encode(framing, Picture::new(&jpeg).unwrap().captured_at(time));
+        let received = receive(framing.into(), Limits::default(), &frame, WHOLE);
+        let [Ok(stamped)] = &received[..] else {
+            panic!("{received:?}");
+        };
+        assert_eq!(jpeg::Info::of(stamped).capture_time, Some(time));
+        assert!(stamped.ends_with(&jpeg[2..]));
+        assert_eq!(jpeg::Info::of(stamped).size, jpeg::Info::of(&jpeg).size);
+    });
+}
+
+/// Names, and what is none: too long, empty, with control characters.
+fn names() -> impl Strategy<Value = String> {
+    let name = |chars| vec(chars, 0..=210).prop_map(String::from_iter);
+    prop_oneof![
+        name(prop_oneof![Just('a'), Just('/')].boxed()),
+        name(any::<char>().boxed()),
+        vec(prop_oneof![9 => Just('é'), 1 => any::<char>()], 0..=110).prop_map(String::from_iter),
+    ]
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=200).contains(&text.len()) && text.chars().all(|c| !c.is_control())
+}
+
+#[test]
+fn who_sends_a_picture_travels_in_it_and_changes_nothing_else() {
+    let time = prop::option::of(0..10_u64.pow(19));
+    check(600, (jpegs(), names(), time), |(jpeg, name, time)| {
+        let Some(origin) = Origin::new(&name) else {
+            assert!(!is_name(&name), "{name:?}");
+            return;
+        };
+        assert!(is_name(&name), "{name:?}");
+        let stamped = [&stamps(time, Some(&origin)), &jpeg[2..]].concat();
+        assert_eq!(Origin::of(&stamped), Some(&*name));
+        assert_eq!(jpeg::Info::of(&stamped).capture_time, time);
+        assert_eq!(jpeg::Info::of(&stamped).size, jpeg::Info::of(&jpeg).size);
+        let received = receive(Accept::default(), Limits::default(), &stamped, WHOLE);
+        assert_eq!(received, [Ok(stamped.clone())]);
+
+        // Whoever sends it on puts a name in front.
+        let relay = Origin::new("relay").expect("a name");
+        let again = [&stamps(None, Some(&relay)), &stamped[2..]].concat();
+        assert_eq!(Origin::of(&again), Some("relay"));
+        assert_eq!(jpeg::Info::of(&again).capture_time, time);
+    });
+}
+
+/// Anybody can write a comment.
+#[test]
+fn what_a_comment_says_is_a_name_or_nothing() {
+    let text = prop_oneof![
+        2 => names().prop_map(String::into_bytes),
+        1 => vec(any::<u8>(), 0..=210),
+    ];
+    check(600, (jpegs(), text), |(jpeg, text)| {
+        let comment = [b"b64jpeg origin=", &text[..]].concat();
+        let len = (comment.len() as u16 + 2).to_be_bytes();
+        let [named, other] = [b"\xff\xfe", b"\xff\xe5"]
+            .map(|marker| [b"\xff\xd8", &marker[..], &len, &comment, &jpeg[2..]].concat());
+        let name = str::from_utf8(&text).ok().filter(|text| is_name(text));
+        assert_eq!(Origin::of(&named), name);
+        assert_eq!(Origin::of(&other), None, "no comment");
+    });
+}
+
+#[test]
+fn other_comments_name_nobody() {
+    check(300, odd_jpegs(), |jpeg| {
+        assert_eq!(Origin::of(&jpeg), None);
+        let time = [&stamps(Some(7), None), &jpeg[2..]].concat();
+        assert_eq!(Origin::of(&time), None);
+        assert_eq!([&stamps(None, None), &jpeg[2..]].concat(), jpeg);
+    });
+}
+
+#[test]
+fn golden_bytes_are_written_and_read() {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
+    let file = |name: &str| fs::read(vectors.join(name)).expect(name);
+    let manifest = String::from_utf8(file("manifest.txt")).unwrap();
+    let lines = manifest.lines().filter(|line| !line.starts_with('#'));
+    let mut kinds = vec![];
+    for line in lines {
+        let words = line.split(' ').collect::<Vec<_>>();
+        let [name, header, payload, kind, names @ ..] = &words[..] else {
+            panic!("{line}");
+        };
+        let framing = Framing::new(header.parse().unwrap(), payload.parse().unwrap()).unwrap();
+        let jpegs = names.iter().map(|name| file(name)).collect::<Vec<_>>();
+        let bytes = file(name);
+        if *kind == "exact" {
+            let pictures = jpegs.iter().map(|jpeg| Picture::new(jpeg).unwrap());
+            let written = pictures.flat_map(|picture| encode(framing, picture));
+            assert_eq!(written.collect::<Vec<_>>(), bytes, "{name}");
+            kinds.push(framing);
+        }
+        for accept in [framing.into(), Accept::default()] {
+            for pieces in [WHOLE, &[1]] {
+                let received = receive(accept, Limits::default(), &bytes, pieces);
+                assert_eq!(received, all(&jpegs), "{name}");
+            }
+        }
+    }
+    assert!(Framing::all().all(|framing| kinds.contains(&framing)));
+}
+
+// Base64
+
+fn decode(text: &[u8]) -> Result<Vec<u8>, WireError> {
+    let mut out = vec![0; Payload::Base64.decoded_capacity(text.len())];
+    let len = Payload::Base64.decode(text, &mut out)?;
+    out.truncate(len);
+    Ok(out)
+}
+
+#[test]
+fn text_means_what_rust_base64_says() {
+    let odd = prop_oneof![
+        4 => Just(""), 1 => Just("\r\n"), 1 => Just(" "), 1 => Just("="), 1 => Just("A"), 1 => Just("-")
+    ];
+    let values = (
+        vec(any::<u8>(), 0..400),
+        vec((any::<Index>(), odd), 0..6),
+        0..3_usize,
+    );
+    check(2000, values, |(bytes, odds, unpad)| {
+        let mut text = String::from_utf8(naive::payload(Payload::Base64, &bytes)).unwrap();
+        text.truncate(text.len().saturating_sub(unpad));
+        for (at, odd) in odds {
+            text.insert_str(at.index(text.len() + 1), odd);
+        }
+        assert_eq!(
+            decode(text.as_bytes()),
+            naive::decode(text.as_bytes()),
+            "{text}"
+        );
+    });
+}
+
+#[test]
+fn a_bad_byte_is_named_wherever_it_stands() {
+    // Longer than the registers of any machine, and with each kind of end.
+    for len in [192, 193, 194] {
+        let text = naive::payload(Payload::Base64, &vec![0xa5; len]);
+        for at in 0..text.len() {
+            for byte in 0..=255 {
+                let mut text = text.clone();
+                text[at] = byte;
+                assert_eq!(decode(&text), naive::decode(&text), "{byte:#x} at {at}");
+            }
+        }
+    }
+}
+
+// Whole streams
+
+#[test]
+fn what_was_sent_is_received() {
+    let values = framings().prop_flat_map(|framing| {
+        let first = jpegs().prop_map(move |jpeg| Wire::of(framing, &[jpeg]));
+        let part = prop_oneof![3 => frames(framing, 1..3), 1 => nothing(framing)];
+        let rest = vec(part, 0..5);
+        (Just(framing), accepts(framing), first, rest, pieces())
+    });
+    check(500, values, |(framing, accept, first, rest, pieces)| {
+        let wire = iter::once(first).chain(rest).collect::<Wire>();
+        let received = receive(accept, Limits::default(), &wire.bytes, &pieces);
+        assert_eq!(received, all(&wire.whole), "{framing}");
+    });
+}
+
+#[test]
+fn the_framing_is_found_out() {
+    let values = framings().prop_flat_map(|framing| (Just(framing), frames(framing, 3)));
+    check(500, values, |(framing, wire)| {
+        let mut deframer = Deframer::new(Accept::default(), Limits::default());
+        deframer.push(&wire.bytes);
+        deframer.finish();
+        while deframer.next().is_some() {}
+        assert_eq!(deframer.stream().framing(), Some(framing));
+        assert_eq!(deframer.stream().frames(), 3);
+        assert_eq!(deframer.stream().resyncs(), 0);
+    });
+}
+
+/// 65 792 and 131 328 bytes are 00 01 01 00 and 00 02 01 00: lengths that read both ways.
+#[test]
+fn lengths_that_read_both_ways_lose_no_frame() {
+    let palindrome = (65_792, 65_792 / 4 * 3);
+    let other = (131_328, 131_328 / 4 * 3);
+    let plain = (1000, 750);
+    for header in [Header::Be32, Header::Le32] {
+        for payload in Payload::ALL {
+            let framing = Framing::new(header, payload).unwrap();
+            for lens in [
+                vec![palindrome; 4],
+                vec![palindrome, plain, plain],
+                vec![palindrome, palindrome, palindrome, plain, plain],
+                vec![other, plain],
+                vec![other, palindrome, other, plain],
+            ] {
+                let lens = lens.iter().map(|(wire, jpeg)| match payload {
+                    Payload::Base64 => *jpeg,
+                    Payload::Jpeg => *wire,
+                });
+                let wire = Wire::of(framing, &lens.map(jpeg_of_len).collect::<Vec<_>>());
+                for pieces in [WHOLE, &[1000], &[1]] {
+                    let received =
+                        receive(Accept::default(), Limits::default(), &wire.bytes, pieces);
+                    assert_eq!(received, all(&wire.whole), "{framing}");
+                }
+            }
+        }
+    }
+}
+
+/// A zero of four bytes before a length of four bytes is a length of eight.
+#[test]
+fn empty_frames_are_no_longer_lengths() {
+    let some = || vec(jpegs(), 1..3).prop_map(|jpegs| Wire::of(Framing::default(), &jpegs));
+    check(
+        200,
+        (some(), some(), some(), pieces()),
+        |(a, b, c, pieces)| {
+            let zero = Wire::damage(vec![0; 4]);
+            let wire = Wire::from_iter([zero.clone(), a, zero.clone(), b, zero, c]);
+            let received = receive(Accept::default(), Limits::default(), &wire.bytes, &pieces);
+            assert_eq!(received, all(&wire.whole));
+        },
+    );
+}
+
+// Pieces
+
+#[test]
+fn any_chunking_gives_the_same_frames_and_faults() {
+    let values =
+        framings().prop_flat_map(|framing| (accepts(framing), anything(framing), pieces()));
+    check(2000, values, |(accept, wire, pieces)| {
+        let whole = receive(accept, SMALL, &wire.bytes, WHOLE);
+        assert_eq!(receive(accept, SMALL, &wire.bytes, &pieces), whole);
+    });
+}
+
+#[test]
+fn more_bytes_do_not_change_an_answer() {
+    let values = framings().prop_flat_map(|framing| (Just(framing), anything(framing)));
+    check(500, values, |(framing, wire)| {
+        let mut progress = Progress::default();
+        let mut need = 0;
+        let mut answer = None;
+        for len in 0..=wire.bytes.len() {
+            let data = &wire.bytes[..len];
+            let fresh = parse(data, framing, &SMALL, &mut Progress::default());
+            match (&answer, fresh) {
+                (None, Ok(Status::Need(more))) => {
+                    assert!(more > len && more >= need, "{more} of {len} bytes");
+                    need = more;
+                    let resumed = parse(data, framing, &SMALL, &mut progress);
+                    assert_eq!(resumed, Ok(Status::Need(more)));
+                }
+                (None, fresh) => {
+                    let skips = matches!(fresh, Ok(Status::Skip(_)));
+                    assert!(
+                        len >= need || skips,
+                        "{need} bytes were asked for: {fresh:?}"
+                    );
+                    assert_eq!(parse(data, framing, &SMALL, &mut progress), fresh);
+                    answer = Some(fresh);
+                }
+                // There may be more of nothing.
+                (Some(Ok(Status::Skip(before))), Ok(Status::Skip(now))) => assert!(now >= *before),
+                (Some(before), now) => assert_eq!(&now, before),
+            }
+        }
+    });
+}
+
+#[test]
+fn large_frames_are_the_same_in_pieces() {
+    let values = framings().prop_flat_map(|framing| {
+        let wrong = (0..2_000_000_u64).prop_map(move |len| naive::length(framing.header(), len));
+        (
+            accepts(framing),
+            Just(framing),
+            vec(200_000..900_000_usize, 2..4),
+            wrong,
+            pieces(),
+        )
+    });
+    check(15, values, |(accept, framing, lens, wrong, pieces)| {
+        let jpegs = lens.into_iter().map(jpeg_of_len).collect::<Vec<_>>();
+        let wire = Wire::of(framing, &jpegs);
+        let pieces = pieces.iter().map(|len| len * 97).collect::<Vec<_>>();
+        let limits = limits(1_300_000);
+        assert_eq!(receive(accept, limits, &wire.bytes, &pieces), all(&jpegs));
+
+        let bytes = [
+            &wire.bytes[..],
+            &wrong,
+            framing.payload().start(),
+            &wire.bytes,
+        ]
+        .concat();
+        let whole = receive(accept, limits, &bytes, WHOLE);
+        assert_eq!(receive(accept, limits, &bytes, &pieces), whole);
+    });
+}
+
+// Damage
+
+#[test]
+fn up_to_the_first_fault_it_is_the_model() {
+    let values = framings().prop_flat_map(|framing| (Just(framing), anything(framing)));
+    // Sides are up to 5,000.
+    let limits = Limits {
+        max_pixels: 20_000_000,
+        ..SMALL
+    };
+    check(2000, values, |(framing, wire)| {
+        let received = until_fault(receive(framing.into(), limits, &wire.bytes, WHOLE));
+        let model = naive::read(&wire.bytes, framing, &limits);
+        match received.1.as_ref().map(|fault| &fault.error) {
+            // The model does not know others by name.
+            Some(WireError::Foreign(_)) => assert_eq!(model.1.unwrap().offset, 0),
+            // The model takes every length for right.
+            Some(WireError::NoEnd) => {
+                let refused = model.1.is_some_and(|fault| fault.error.is_of_picture());
+                assert!(model.0.starts_with(&received.0));
+                assert!(model.0.len() > received.0.len() || refused);
+            }
+            _ => assert_eq!(received, model),
+        }
+    });
+}
+
+#[test]
+fn whole_frames_survive_the_damage_round_them() {
+    let values = framings().prop_flat_map(|framing| (accepts(framing), damaged(framing), pieces()));
+    check(2000, values, |(accept, wire, pieces)| {
+        let received = receive(accept, Limits::default(), &wire.bytes, &pieces);
+        assert_delivered(&wire.whole, &received);
+    });
+}
+
+#[test]
+fn whole_frames_survive_megabytes_of_garbage() {
+    let values = framings().prop_flat_map(|framing| {
+        let some = || vec(jpegs(), 2..4).prop_map(move |jpegs| Wire::of(framing, &jpegs));
+        (
+            accepts(framing),
+            some(),
+            noise(framing),
+            0..4_000_000_usize,
+            some(),
+        )
+    });
+    check(40, values, |(accept, before, noise, len, after)| {
+        let noise = noise.bytes.repeat(len / noise.bytes.len().max(1));
+        let wire = Wire::from_iter([before, Wire::damage(noise), after]);
+        for pieces in [WHOLE, &[4096]] {
+            let received = receive(accept, Limits::default(), &wire.bytes, pieces);
+            assert_delivered(&wire.whole, &received);
+        }
+    });
+}
+
+#[test]
+fn a_stream_may_end_anywhere() {
+    for framing in Framing::all() {
+        let (header, jpeg) = (framing.header(), jpeg_of_len(60));
+        let frame = naive::encode(framing, &jpeg);
+        // The last line needs no line feed, and a header that is not there no payload.
+        let whole = frame.len() - header.trailer_len();
+        for end in 1..frame.len() {
+            let bytes = [&frame, &frame[..end]].concat();
+            let want = Some(frame.len()).filter(|_| header.has_length() && end >= header.size());
+            let last = match end == whole {
+                true => Ok(jpeg.clone()),
+                false => Err(Fault {
+                    frame: 1,
+                    offset: frame.len() as u64,
+                    error: WireError::Truncated { have: end, want },
+                }),
+            };
+            for pieces in [WHOLE, &[1]] {
+                let received = receive(framing.into(), Limits::default(), &bytes, pieces);
+                assert_eq!(
+                    received,
+                    [Ok(jpeg.clone()), last.clone()],
+                    "{framing} {end}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn whoever_comes_late_gets_every_frame_from_there_on() {
+    let counted = framings().prop_filter("a thumbnail begins like a picture", |framing| {
+        framing.header() != Header::None
+    });
+    let values = counted.prop_flat_map(|framing| {
+        let jpegs = vec(jpegs(), 2..6);
+        (Just(framing), jpegs, any::<Index>(), pieces())
+    });
+    check(500, values, |(framing, jpegs, late, pieces)| {
+        let frames = jpegs.iter().map(|jpeg| naive::encode(framing, jpeg));
+        let frames = frames.collect::<Vec<_>>();
+        let bytes = frames.concat();
+        let late = late.index(bytes.len());
+        let mut start = 0;
+        let starts = frames.iter().map(|frame| {
+            start += frame.len();
+            start - frame.len()
+        });
+        let missed = starts.filter(|start| *start < late).count();
+
+        let mut stream = Stream::new(framing.into(), Limits::default());
+        stream.jump(late as u64);
+        let (received, _) = follow(stream, &bytes[late..], &pieces);
+        // And perhaps the thumbnail of the one that was cut.
+        assert_delivered(&jpegs[missed..], &received);
+    });
+}
+
+// Limits
+
+#[test]
+fn a_frame_may_be_as_long_as_the_limit_and_no_longer() {
+    for framing in Framing::all() {
+        let jpeg = jpeg_of_len(3000);
+        let len = naive::payload(framing.payload(), &jpeg).len();
+        let bytes = naive::encode(framing, &jpeg);
+        for pieces in [WHOLE, &[100], &[1]] {
+            let limited = |max_frame| receive(framing.into(), limits(max_frame), &bytes, pieces);
+            assert_eq!(limited(len), [Ok(jpeg.clone())], "{framing}");
+            let fault = Fault {
+                frame: 0,
+                offset: 0,
+                error: WireError::TooLong {
+                    len: len as u64,
+                    max: len as u64 - 1,
+                },
+            };
+            assert_eq!(limited(len - 1).first(), Some(&Err(fault)), "{framing}");
+        }
+    }
+}
+
+#[test]
+fn a_length_alone_takes_no_memory() {
+    for framing in Framing::all().filter(|framing| framing.header().has_length()) {
+        let start = framing.payload().start();
+        for len in [framing.header().max_payload(), (64 << 20) + 1] {
+            let mut deframer = Deframer::new(framing.into(), Limits::default());
+            deframer.push(&[&naive::length(framing.header(), len), start, &[b'A'; 99]].concat());
+            let error = WireError::TooLong { len, max: 64 << 20 };
+            assert_eq!(deframer.next().unwrap().unwrap_err().error, error);
+            assert_eq!(deframer.next(), None);
+            assert!(deframer.held() <= 24);
+        }
+        // Within the limit it is believed, but only what came is held.
+        let mut deframer = Deframer::new(framing.into(), Limits::default());
+        let bytes = [
+            &naive::length(framing.header(), 64 << 20),
+            start,
+            &[b'A'; 99],
+        ]
+        .concat();
+        deframer.push(&bytes);
+        assert_eq!(deframer.next(), None);
+        assert_eq!(deframer.held(), bytes.len());
+    }
+}
+
+/// A line of 3 bytes is no picture, nor is any other frame as short.
+#[test]
+fn start_without_a_whole_marker_is_refused_in_every_framing() {
+    let jpegs = [jpeg_of_len(99), jpeg_of_len(100)];
+    for framing in Framing::all().filter(|framing| framing.header() != Header::None) {
+        for len in [3, 6] {
+            let mut start = vec![0xff; len];
+            start[1] = 0xd8;
+            let [first, second] = jpegs.each_ref().map(|jpeg| naive::encode(framing, jpeg));
+            let bytes = [&first, &naive::encode(framing, &start), &second[..]].concat();
+            let fault = Fault {
+                frame: 1,
+                offset: first.len() as u64,
+                error: WireError::NoMarker { len },
+            };
+            let expected = [
+                Ok(jpegs[0].clone()),
+                Err(fault.clone()),
+                Ok(jpegs[1].clone()),
+            ];
+            for pieces in [WHOLE, &[100], &[1]] {
+                let received = receive(framing.into(), Limits::default(), &bytes, pieces);
+                assert_eq!(received, expected, "{framing}");
+            }
+            let model = naive::read(&bytes, framing, &Limits::default());
+            assert_eq!(model, (jpegs[..1].to_vec(), Some(fault)));
+        }
+    }
+}
+
+#[test]
+fn a_search_reports_how_far_it_came() {
+    let bytes = [
+        &[0xaa; 10_000][..],
+        &naive::encode(Framing::default(), &jpeg_of_len(99)),
+    ]
+    .concat();
+    for pieces in [WHOLE, &[100], &[1]] {
+        let received = receive(Framing::default().into(), SMALL, &bytes, pieces);
+        let faults = received.iter().filter_map(|item| item.as_ref().err());
+        let faults = faults
+            .map(|fault| (fault.offset, &fault.error))
+            .collect::<Vec<_>>();
+        let lost = WireError::Lost { scanned: 3001 };
+        let long = WireError::TooLong {
+            len: 0xaaaa_aaaa,
+            max: 3000,
+        };
+        assert_eq!(
+            faults,
+            [(0, &long), (3001, &lost), (6002, &lost), (9003, &lost)]
+        );
+        assert_delivered(&[jpeg_of_len(99)], &received);
+    }
+}
+
+#[test]
+fn other_protocols_are_told_by_name() {
+    let behind = |header: Header, what: &[u8]| [&naive::length(header, 4096), what].concat();
+    let cases = [
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg".to_vec(),
+            Foreign::Http,
+        ),
+        (
+            b"--frame\r\nContent-Type: image/jpeg\r\n".to_vec(),
+            Foreign::Multipart,
+        ),
+        (
+            b"\r\n--frame\r\nContent-Type: image/jpeg".to_vec(),
+            Foreign::Multipart,
+        ),
+        (
+            b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n".to_vec(),
+            Foreign::Rtsp,
+        ),
+        (
+            b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3".to_vec(),
+            Foreign::Ssh,
+        ),
+        (
+            b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03 and much more".to_vec(),
+            Foreign::Tls,
+        ),
+        (
+            b"\x80\x04\x95\x10\0\0\0\0\0\0\0\x8c\x05numpy and more".to_vec(),
+            Foreign::Pickle,
+        ),
+        (
+            behind(Header::Le64, b"\x80\x04\x95\x10\0\0\0\0\0\0\0\x8c\x05numpy"),
+            Foreign::Pickle,
+        ),
+        (
+            behind(Header::Be32, b"data:image/jpeg;base64,/9j/4AAQ"),
+            Foreign::DataUrl,
+        ),
+        (
+            behind(Header::Be32, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR and more"),
+            Foreign::Png,
+        ),
+        (
+            behind(Header::Ascii16, b"\x93NUMPY\x01\0v\0{'descr'"),
+            Foreign::Numpy,
+        ),
+    ];
+    for (bytes, foreign) in cases {
+        for accept in [Accept::default(), Framing::default().into()] {
+            for pieces in [WHOLE, &[5], &[1]] {
+                let received = receive(accept, Limits::default(), &bytes, pieces);
+                let fault = received[0].as_ref().unwrap_err();
+                assert_eq!(
+                    fault.error,
+                    WireError::Foreign(foreign),
+                    "{}",
+                    bytes.escape_ascii()
+                );
+                assert!(fault.error.is_fatal());
+                assert_eq!(fault.offset, 0);
+            }
+        }
+    }
+}
+
+// Effort
+
+/// Drives a [`Stream`] as its callers do, and counts the steps.
+fn follow(mut stream: Stream, bytes: &[u8], pieces: &[usize]) -> (Received, usize) {
+    let (mut from, mut to, mut need, mut steps) = (0, 0_usize, 0, 0);
+    let mut received = vec![];
+    for len in pieces.iter().cycle() {
+        to = bytes.len().min(to.saturating_add(*len));
+        let end = to == bytes.len();
+        while end || to - from >= need {
+            let data = &bytes[from..to];
+            steps += 1;
+            need = 0;
+            match stream.step(data, end) {
+                Step::Need(len) => {
+                    need = len;
+                    break;
+                }
+                Step::Skip(len) => from += len,
+                Step::Bad(fault) => received.push(Err(fault)),
+                Step::Frame(frame) => {
+                    let payload = &data[frame.payload.clone()];
+                    let decoded = match stream.framing().unwrap().payload() {
+                        Payload::Base64 => naive::decode(payload),
+                        Payload::Jpeg => Ok(payload.to_vec()),
+                    };
+                    match decoded {
+                        Ok(jpeg) => {
+                            stream.accept(&frame);
+                            from += frame.len;
+                            received.push(Ok(jpeg));
+                        }
+                        Err(error) => received.push(Err(stream.reject(error))),
+                    }
+                }
+            }
+        }
+        if end {
+            break;
+        }
+    }
+    (received, steps)
+}
+
+/// Bytes made to be looked at again and again. What grows with the square of their
+/// number takes hours here; the clock is only there to say so.
+#[test]
+fn hostile_bytes_cost_no_more_than_their_number() {
+    const LEN: usize = 4 << 20;
+    let many = |part: &[u8]| part.repeat(LEN / part.len());
+    let then = |start: &[u8], rest: Vec<u8>| [start, &rest].concat();
+    let long = (LEN as u32).to_be_bytes();
+    // Segments that each hold the start of a picture, before a scan without an end.
+    let nested = then(
+        &many(b"\xff\xd8\xff\xe1\0\x06"),
+        many(b"\xff\xda\0\x02...."),
+    );
+    // Frames whose ends are all in one run of fill.
+    let filled: Vec<u8> = (0..LEN as u32 / 16)
+        .flat_map(|i| [&(LEN as u32 - 8 * i).to_be_bytes()[..], b"\xff\xd8\xff\xe0"].concat())
+        .chain(vec![0; LEN])
+        .collect();
+    let hostile = [
+        many(b"/9j/"),
+        many(b"\xff\xd8\xff"),
+        many(b"\xff\xd8\xff\0"),
+        many(b"\n/9j/"),
+        many(b"\0\0\x10\0/9j/"),
+        many(&[&long[..], b"/9j/"].concat()),
+        many(&[&long[..], b"\xff\xd8\xff\xe0"].concat()),
+        many(b"100             /9j/"),
+        many(b"0               "),
+        many(b"\0"),
+        many(b"\r\n"),
+        many(b"="),
+        // Both a length and a picture.
+        then(b"\xff\xd8\xff\x02\xff\xd8\xff", many(b"\xff\xda\0\x02....")),
+        nested,
+        filled,
+    ];
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        for (i, bytes) in hostile.iter().enumerate() {
+            for accept in iter::once(Accept::default()).chain(Framing::all().map(Accept::from)) {
+                for pieces in [WHOLE, &[4096]] {
+                    let (_, steps) = follow(Stream::new(accept, limits(LEN)), bytes, pieces);
+                    done.send((i, accept, steps, bytes.len())).unwrap();
+                }
+                let (bytes, limits) = (&bytes[..LEN / 64], limits(LEN / 128));
+                let (_, steps) = follow(Stream::new(accept, limits), bytes, &[1]);
+                done.send((i, accept, steps, bytes.len())).unwrap();
+            }
+        }
+    });
+    let mut last = None;
+    loop {
+        match is_done.recv_timeout(Duration::from_secs(60)) {
+            Ok((i, accept, steps, len)) => {
+                assert!(
+                    steps <= 3 * len + 100,
+                    "{steps} steps, hostile bytes {i}, {accept:?}"
+                );
+                last = Some((i, accept));
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("stuck after {last:?}"),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What elements that send pictures have in common.
+
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+};
+
+use b64jpeg_net::host::host_and_port;
+use b64jpeg_wire::{Accept, Framing, WireError};
+use gst::prelude::*;
+
+use crate::common::{
+    framing::{self, HeaderProperty, PayloadProperty},
+    stats::Stats,
+};
+
+pub const DEFAULT_CAPTURE_TIME: bool = false;
+
+/// The property `capture-time`, the same for every element that has it.
+pub fn capture_time_property() -> glib::ParamSpec {
+    glib::ParamSpecBoolean::builder("capture-time")
+        .nick("Capture time")
+        .blurb(
+            "Stamp each picture with the wall-clock time of its capture, in a JPEG comment that \
+             decoders skip",
+        )
+        .default_value(DEFAULT_CAPTURE_TIME)
+        .mutable_ready()
+        .build()
+}
+
+/// How pictures are written: the properties that say so.
+#[derive(Debug, Default, Clone)]
+pub struct Format {
+    header: HeaderProperty,
+    payload: PayloadProperty,
+    pub capture_time: bool,
+}
+
+impl Format {
+    pub fn properties() -> [glib::ParamSpec; 3] {
+        [
+            glib::ParamSpecEnum::builder::<HeaderProperty>("header")
+                .nick("Header")
+                .blurb("What stands before each payload")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecEnum::builder::<PayloadProperty>("payload")
+                .nick("Payload")
+                .blurb("How each picture is written")
+                .mutable_ready()
+                .build(),
+            capture_time_property(),
+        ]
+    }
+
+    /// Sets one of these properties.
+    pub fn set(&mut self, name: &str, value: &glib::Value) {
+        const OF_TYPE: &str = "GObject checks the type";
+        match name {
+            "header" => self.header = value.get().expect(OF_TYPE),
+            "payload" => self.payload = value.get().expect(OF_TYPE),
+            "capture-time" => self.capture_time = value.get().expect(OF_TYPE),
+            name => unreachable!("no writable property {name}"),
+        }
+    }
+
+    /// The value of one of these properties.
+    pub fn get(&self, name: &str) -> glib::Value {
+        match name {
+            "header" => self.header.to_value(),
+            "payload" => self.payload.to_value(),
+            "capture-time" => self.capture_time.to_value(),
+            name => unreachable!("no property {name}"),
+        }
+    }
+
+    /// The framing; the default if header and payload do not go together.
+    pub fn framing(&self) -> Framing {
+        Framing::new(self.header.into(), self.payload.into()).unwrap_or_default()
+    }
+
+    /// The framing, if header and payload go together.
+    pub fn check(&self) -> Result<Framing, gst::ErrorMessage> {
+        framing::check(Accept {
+            header: Some(self.header.into()),
+            payload: Some(self.payload.into()),
+        })?;
+        Ok(self.framing())
+    }
+}
+
+/// A picture that cannot be sent.
+#[derive(Debug)]
+pub struct Refused {
+    /// Which one it is of those that came in.
+    number: u64,
+    error: WireError,
+}
+
+impl Refused {
+    /// Counts a picture of so many bytes.
+    pub fn new(stats: &mut Stats, len: usize, error: WireError) -> Self {
+        Self::of(stats.frames + stats.errors, stats, len, error)
+    }
+
+    /// As [`new`](Self::new), where not every good one is sent.
+    pub fn of(number: u64, stats: &mut Stats, len: usize, error: WireError) -> Self {
+        stats.errors += 1;
+        stats.bytes_in += len as u64;
+        Self { number, error }
+    }
+
+    /// Says so; an error if the next ones will not do either.
+    pub fn report(self, element: &impl IsA<gst::Element>) -> Result<(), gst::FlowError> {
+        let Self { number, error } = self;
+        if let WireError::TooLong { .. } = error {
+            gst::element_error!(
+                element,
+                gst::StreamError::Encode,
+                ("Picture {number} cannot be sent: {error}; use another header")
+            );
+            return Err(gst::FlowError::Error);
+        }
+        gst::element_warning!(
+            element,
+            gst::StreamError::Encode,
+            ("Picture {number} is dropped: {error}")
+        );
+        Ok(())
+    }
+}
+
+/// Why there is no server, and what to do.
+pub fn cannot_listen(
+    host: &str,
+    port: u16,
+    addresses: Option<&[SocketAddr]>,
+    error: &io::Error,
+) -> gst::ErrorMessage {
+    let address = host_and_port(host, port);
+    let (code, advice) = match error.kind() {
+        _ if addresses.is_none() => (
+            gst::ResourceError::NotFound,
+            "`host` has to be a name or an address of this machine, or 0.0.0.0 for all of them",
+        ),
+        ErrorKind::AddrInUse => (
+            gst::ResourceError::Busy,
+            "another program has this port: end it, or choose another `port`, or 0 for any free one",
+        ),
+        ErrorKind::PermissionDenied => (
+            gst::ResourceError::NotAuthorized,
+            "ports below 1024 are for root: choose a higher `port`",
+        ),
+        ErrorKind::AddrNotAvailable => (
+            gst::ResourceError::NotFound,
+            "this is no address of this machine: choose another `host`, or 0.0.0.0 for all of them",
+        ),
+        _ => (
+            gst::ResourceError::OpenReadWrite,
+            "choose another `host` or `port`",
+        ),
+    };
+    gst::error_msg!(
+        code,
+        ("Cannot listen on {address}: {error}; {advice}"),
+        ["{addresses:?}: {error:?}"]
+    )
+}

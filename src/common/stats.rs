@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What the `stats` properties tell.
+
+use std::time::{Duration, Instant};
+
+use b64jpeg_wire::Framing;
+use gst::prelude::*;
+
+use crate::common::clock::time_property;
+
+pub const DEFAULT_INTERVAL: gst::ClockTime = gst::ClockTime::ZERO;
+
+/// The property `stats`, the same for every element that has it.
+pub fn property() -> glib::ParamSpec {
+    glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+        .nick("Statistics")
+        .blurb("Counts of frames, bytes and errors since the start; fps since the last look")
+        .read_only()
+        .build()
+}
+
+/// The property `stats-interval`, the same for every element that has it.
+pub fn interval_property() -> glib::ParamSpec {
+    time_property(
+        "stats-interval",
+        "Statistics interval",
+        "Nanoseconds after which a change of stats is notified again (0 = never)",
+        DEFAULT_INTERVAL,
+        gst::ClockTime::ZERO,
+    )
+}
+
+/// When the counts were told last.
+#[derive(Debug)]
+pub struct Told(Instant);
+
+impl Default for Told {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Told {
+    /// Whether it is time to tell them again, which is then done.
+    pub fn again(&mut self, interval: gst::ClockTime) -> bool {
+        let interval = Duration::from(interval);
+        let due = !interval.is_zero() && self.0.elapsed() >= interval;
+        if due {
+            self.0 = Instant::now();
+        }
+        due
+    }
+}
+
+/// Counts of one element since it was started.
+#[derive(Debug, Default, Clone)]
+pub struct Stats {
+    /// Frames that went through.
+    pub frames: u64,
+    /// Bytes of the buffers that came in.
+    pub bytes_in: u64,
+    /// Bytes of the buffers that went out.
+    pub bytes_out: u64,
+    /// Frames, or what ought to have been one, that were bad.
+    pub errors: u64,
+    /// How often the stream was found again after a bad frame or a jump.
+    pub resyncs: u64,
+    /// Whole buffers that were dropped.
+    pub dropped: u64,
+    /// The framing, once it is known.
+    pub framing: Option<Framing>,
+    rate: Rate,
+}
+
+impl Stats {
+    /// Counts of a stream whose framing may be known from the start.
+    pub fn new(framing: Option<Framing>) -> Self {
+        Self {
+            framing,
+            ..Self::default()
+        }
+    }
+
+    /// Counts a frame that goes through now.
+    pub fn frame(&mut self, bytes_in: usize, bytes_out: usize) {
+        self.frames += 1;
+        self.bytes_in += bytes_in as u64;
+        self.bytes_out += bytes_out as u64;
+    }
+
+    /// The rate of frames since it was asked for last.
+    pub fn fps(&mut self) -> f64 {
+        self.rate.look(self.frames, Instant::now())
+    }
+
+    /// The counts as users read them, with the rate since they were read last.
+    pub fn structure(&mut self) -> gst::Structure {
+        gst::Structure::builder("application/x-b64jpeg-stats")
+            .field("frames", self.frames)
+            .field("bytes-in", self.bytes_in)
+            .field("bytes-out", self.bytes_out)
+            .field("errors", self.errors)
+            .field("resyncs", self.resyncs)
+            .field("dropped", self.dropped)
+            .field("fps", self.fps())
+            .field_if_some("header", self.framing.map(|f| f.header().as_str()))
+            .field_if_some("payload", self.framing.map(|f| f.payload().as_str()))
+            .build()
+    }
+}
+
+/// The rate of a count between two looks at it, so that counting costs nothing.
+#[derive(Debug, Clone)]
+struct Rate {
+    since: Instant,
+    count: u64,
+    last: f64,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            count: 0,
+            last: 0.0,
+        }
+    }
+}
+
+impl Rate {
+    /// Looks closer together than this are told the same.
+    const WINDOW: Duration = Duration::from_secs(1);
+
+    /// The rate per second since the last look, or since the start.
+    fn look(&mut self, count: u64, now: Instant) -> f64 {
+        let elapsed = now.saturating_duration_since(self.since);
+        if elapsed >= Self::WINDOW {
+            self.last = (count - self.count) as f64 / elapsed.as_secs_f64();
+            self.since = now;
+            self.count = count;
+        }
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_follows_the_count() {
+        let mut rate = Rate::default();
+        let start = rate.since;
+        let mut look = |count, ms| rate.look(count, start + Duration::from_millis(ms));
+        assert_eq!(look(3, 100), 0.0);
+        assert_eq!(look(25, 1_000), 25.0);
+        assert_eq!(look(26, 1_040), 25.0, "too soon to tell");
+        assert_eq!(look(85, 2_000), 60.0);
+        assert_eq!(look(85, 60_000), 0.0, "nothing came for long");
+    }
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! How `decodebin`, players and `gst-discoverer-1.0` recognise a framed stream.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use b64jpeg_wire::{DETECT_LEN, Payload, recognise};
+use gst::{Rank, TypeFind, TypeFindProbability};
+
+use crate::common::framing::{CAPS, MEDIA_TYPE};
+
+/// Registers the typefinder. It is named by its media type: with the name of the
+/// plugin it would hide the plugin's page from `gst-inspect-1.0`.
+pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    TypeFind::register(
+        Some(plugin),
+        MEDIA_TYPE,
+        Rank::PRIMARY,
+        Some("b64jpeg,b64"),
+        Some(&CAPS),
+        |find| {
+            // There is no element to report a panic, which would abort the process.
+            let look = || find.peek(0, DETECT_LEN as u32).and_then(recognise);
+            let Ok(Some(framing)) = catch_unwind(AssertUnwindSafe(look)) else {
+                return;
+            };
+            let probability = match framing.payload() {
+                // Text behind a number is unlike anything else.
+                Payload::Base64 => TypeFindProbability::NearlyCertain,
+                Payload::Jpeg => TypeFindProbability::Likely,
+            };
+            find.suggest(probability, &CAPS);
+        },
+    )
+}
