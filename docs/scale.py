@@ -193,7 +193,7 @@ def plans():
                     " → ".join(sends), " → ".join(f"{cores:.1f}" for cores in busy),
                     " + ".join(map(str, plan.delays)) + f" = {sum(plan.delays)} ms",
                 ])
-    head = ["viewers, network, door", "machines", "routers", "edges"]
+    head = ["viewers, network, protocol", "machines", "routers", "edges"]
     return table([*head, "each sends: origin → … → edge", "cores of each", "last viewer after"], lines)
 
 

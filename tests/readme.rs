@@ -1,26 +1,51 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The lines of the README, as they stand there.
+//! The `gst-launch-1.0` lines of the README and of `docs/`, as they are written there.
 
 mod common;
+
+use std::{fs, path::Path};
 
 use common::pipeline::{Pipeline, make_file, scratch};
 use gst::prelude::*;
 
-/// The arguments of each `gst-launch-1.0` line.
+/// The text of the README and of each page in `docs/`.
+fn documents() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let entries = fs::read_dir(root.join("docs")).expect("docs/ is a directory");
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.expect("docs/ can be read").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect();
+    paths.push(root.join("README.md"));
+    let mut documents = Vec::new();
+    for path in paths {
+        let text = fs::read_to_string(&path);
+        documents.push(text.unwrap_or_else(|error| panic!("{}: {error}", path.display())));
+    }
+    documents
+}
+
+/// The arguments of a `gst-launch-1.0` line.
+fn arguments(line: &str) -> Vec<String> {
+    let words = gst::glib::shell_parse_argv(line).expect("a shell takes it");
+    let words = words.into_iter().skip(1);
+    words
+        .map(|word| word.into_string().expect("UTF-8"))
+        .collect()
+}
+
+/// The arguments of each `gst-launch-1.0` line in all documents.
 fn lines() -> Vec<Vec<String>> {
-    let text = include_str!("../README.md").replace("\\\n", " ");
-    let lines = text
-        .lines()
-        .filter(|line| line.starts_with("gst-launch-1.0 "));
-    let words = |line: &str| {
-        let words = gst::glib::shell_parse_argv(line).expect("a shell takes it");
-        let words = words.into_iter().skip(1);
-        words
-            .map(|word| word.into_string().expect("UTF-8"))
-            .collect()
-    };
-    lines.map(words).collect()
+    let mut lines = Vec::new();
+    for document in documents() {
+        let text = document.replace("\\\n", " ");
+        let launched = text
+            .lines()
+            .filter(|line| line.starts_with("gst-launch-1.0 "));
+        lines.extend(launched.map(arguments));
+    }
+    lines
 }
 
 /// The only line with all these words, some of them replaced by others.
@@ -29,7 +54,7 @@ fn launch(words: &[&str], replaced: &[(&str, &str)]) -> Pipeline {
     let mut lines = lines();
     lines.retain(|line| words.iter().all(|word| line.iter().any(|w| w == word)));
     let [line] = &mut lines[..] else {
-        panic!("{words:?} stand in {lines:?}");
+        panic!("{words:?} are not in exactly one line, but in {lines:?}");
     };
     for (old, new) in replaced {
         let at = line.iter().position(|word| word == old).expect(old);
@@ -47,9 +72,9 @@ fn parse(line: &[String]) -> Pipeline {
 }
 
 #[test]
-fn every_line_can_be_launched() {
+fn launch_line_in_each_document_parses() {
     let mut lines = lines();
-    assert!(lines.len() >= 5, "{lines:?}");
+    assert!(lines.len() >= 11, "{lines:?}");
     if cfg!(not(feature = "web")) {
         lines.retain(|line| !line.iter().any(|word| word.starts_with("socketio")));
     }
@@ -60,9 +85,9 @@ fn every_line_can_be_launched() {
 
 const FRAMES: usize = 50;
 
-/// Serves a file to the line that watches: all of it, from the first picture to the last.
+/// Serves a file to the line that watches.
 #[test]
-fn a_file_is_served_and_watched() {
+fn file_line_with_one_client_delivers_every_frame() {
     let clip = scratch("readme.avi");
     let pictures = format!(
         "videotestsrc num-buffers={FRAMES} ! video/x-raw,width=640,height=360,framerate=25/1"
@@ -97,10 +122,10 @@ fn a_file_is_served_and_watched() {
     assert_eq!(pictures.take().len(), FRAMES);
 }
 
-/// One encoder, three doors, and somebody at each.
+/// One encoder with a TCP server, a web server and a recording, each with a receiver.
 #[cfg(feature = "web")]
 #[test]
-fn all_doors_at_once() {
+fn tee_line_with_three_sinks_delivers_to_each() {
     let recording = scratch("readme.b64jpeg");
     let all = launch(
         &["b64jpegserversink", "socketioserversink"],
@@ -116,8 +141,8 @@ fn all_doors_at_once() {
         ],
     );
     all.play();
-    let port = |door| {
-        all.element::<gst::Element>(door)
+    let port = |server| {
+        all.element::<gst::Element>(server)
             .property::<i32>("current-port")
     };
     let tcp = launch(
@@ -139,16 +164,18 @@ fn all_doors_at_once() {
             ("autovideosink", "fakesink"),
         ],
     );
-    let doors = [tcp, web];
-    let seen = doors.each_ref().map(|door| door.collect("decoder", "sink"));
-    for (door, seen) in doors.iter().zip(&seen) {
-        door.play();
+    let receivers = [tcp, web];
+    let seen = receivers
+        .each_ref()
+        .map(|receiver| receiver.collect("decoder", "sink"));
+    for (receiver, seen) in receivers.iter().zip(&seen) {
+        receiver.play();
         let mut count = 0;
         common::sender::eventually("pictures", || {
             count += seen.take().len();
             (count >= 5).then_some(())
         });
-        assert_eq!(door.messages(), Vec::<String>::new());
+        assert_eq!(receiver.messages(), Vec::<String>::new());
     }
     all.0.send_event(gst::event::Eos::new());
     all.wait_for_clean_end();
