@@ -10,8 +10,8 @@
 use std::{hint::black_box, time::Duration};
 
 use b64jpeg_wire::{
-    Accept, Deframer, Framing, Header, Limits, Payload, Picture, Progress, Status, Step, Stream,
-    parse,
+    AcceptedFramings, Deframer, FrameLimits, FrameStream, Framing, Header, OutgoingFrame, Payload,
+    Progress, Status, Step, parse,
 };
 use base64::{
     Engine,
@@ -68,7 +68,7 @@ fn jpeg(len: usize) -> Vec<u8> {
 }
 
 fn wire(jpeg: &[u8], framing: Framing) -> Vec<u8> {
-    let picture = Picture::new(jpeg).expect("a JPEG");
+    let picture = OutgoingFrame::new(jpeg).expect("a JPEG");
     let mut wire = vec![0; picture.wire_len(framing).expect("short enough")];
     picture.encode(framing, &mut wire);
     wire
@@ -80,7 +80,7 @@ fn simd() -> Simd {
 
 /// Takes every frame at the front of `wire` through `stream`, decoded to `out`, and
 /// returns how many there were. What stands between them is passed over.
-fn follow(stream: &mut Stream, wire: &[u8], out: &mut [u8]) -> usize {
+fn follow(stream: &mut FrameStream, wire: &[u8], out: &mut [u8]) -> usize {
     let (mut at, mut frames) = (0, 0);
     loop {
         let data = &wire[at..];
@@ -122,9 +122,9 @@ fn encode(c: &mut Criterion) {
             let simd = simd();
             b.iter(|| simd.encode_slice(black_box(&jpeg), black_box(&mut out)));
         });
-        group.bench_function(BenchmarkId::new("Picture", name), |b| {
+        group.bench_function(BenchmarkId::new("OutgoingFrame", name), |b| {
             b.iter(|| {
-                let picture = Picture::new(black_box(&jpeg)).expect("a JPEG");
+                let picture = OutgoingFrame::new(black_box(&jpeg)).expect("a JPEG");
                 picture.encode(be32_base64(), black_box(&mut out));
             });
         });
@@ -153,7 +153,7 @@ fn decode(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("parse", name), |b| {
             b.iter(|| {
                 let mut progress = Progress::default();
-                let limits = Limits::default();
+                let limits = FrameLimits::default();
                 let status = parse(black_box(&wire), be32_base64(), &limits, &mut progress);
                 let Ok(Status::Frame(frame)) = status else {
                     panic!("{status:?} is not a frame");
@@ -161,13 +161,13 @@ fn decode(c: &mut Criterion) {
                 Payload::Base64.decode(&wire[frame.payload], black_box(&mut out))
             });
         });
-        group.bench_function(BenchmarkId::new("Stream", name), |b| {
-            let mut stream = Stream::new(be32_base64().into(), Limits::default());
+        group.bench_function(BenchmarkId::new("FrameStream", name), |b| {
+            let mut stream = FrameStream::new(be32_base64().into(), FrameLimits::default());
             b.iter(|| assert_eq!(follow(&mut stream, black_box(&wire), &mut out), 1));
         });
         for (how, read) in [("Deframer", wire.len()), ("Deframer, 4 KB reads", READ)] {
             group.bench_function(BenchmarkId::new(how, name), |b| {
-                let mut deframer = Deframer::new(be32_base64().into(), Limits::default());
+                let mut deframer = Deframer::new(be32_base64().into(), FrameLimits::default());
                 b.iter(|| deframe(&mut deframer, black_box(&wire), read));
             });
         }
@@ -200,13 +200,13 @@ fn bare(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("memchr of FF", name), |b| {
             b.iter(|| memchr::memchr_iter(0xff, black_box(&jpeg)).count());
         });
-        group.bench_function(BenchmarkId::new("Stream", name), |b| {
-            let mut stream = Stream::new(bare_jpeg().into(), Limits::default());
+        group.bench_function(BenchmarkId::new("FrameStream", name), |b| {
+            let mut stream = FrameStream::new(bare_jpeg().into(), FrameLimits::default());
             b.iter(|| assert_eq!(follow(&mut stream, black_box(&jpeg), &mut out), 1));
         });
         group.bench_function(BenchmarkId::new("Deframer, 4 KB reads", name), |b| {
             b.iter(|| {
-                let mut deframer = Deframer::new(bare_jpeg().into(), Limits::default());
+                let mut deframer = Deframer::new(bare_jpeg().into(), FrameLimits::default());
                 deframe(&mut deframer, black_box(&jpeg), READ)
             });
         });
@@ -222,10 +222,13 @@ fn detect(c: &mut Criterion) {
     group.throughput(Throughput::Bytes(2 * TYPICAL as u64));
     for framing in Framing::all() {
         let frames = wire(&jpeg, framing).repeat(2);
-        for (how, accept) in [("told", framing.into()), ("auto", Accept::default())] {
+        for (how, accept) in [
+            ("told", framing.into()),
+            ("auto", AcceptedFramings::default()),
+        ] {
             group.bench_function(BenchmarkId::new(framing.to_string(), how), |b| {
                 b.iter(|| {
-                    let mut stream = Stream::new(accept, Limits::default());
+                    let mut stream = FrameStream::new(accept, FrameLimits::default());
                     assert_eq!(follow(&mut stream, black_box(&frames), &mut out), 2);
                 });
             });
@@ -257,10 +260,13 @@ fn resync(c: &mut Criterion) {
 
         let frames = frame.repeat(2);
         let stream = [&*frames, &*garbage, &*frames].concat();
-        for (how, accept) in [("told", be32_base64().into()), ("auto", Accept::default())] {
+        for (how, accept) in [
+            ("told", be32_base64().into()),
+            ("auto", AcceptedFramings::default()),
+        ] {
             group.bench_function(BenchmarkId::new(how, kind), |b| {
                 b.iter(|| {
-                    let mut follower = Stream::new(accept, Limits::default());
+                    let mut follower = FrameStream::new(accept, FrameLimits::default());
                     assert_eq!(follow(&mut follower, black_box(&stream), &mut out), 4);
                 });
             });
@@ -272,13 +278,13 @@ fn resync(c: &mut Criterion) {
 /// The picture of an event of Socket.IO.
 #[cfg(feature = "web")]
 fn socketio(c: &mut Criterion) {
-    use b64jpeg_wire::socketio::{Decoder, Limits, PictureEvent};
+    use b64jpeg_wire::socketio::{PacketDecoder, PacketLimits, PictureEvent};
 
     let mut group = c.benchmark_group("socketio");
     let event = PictureEvent::new("/", "stream", Some("front"));
     for (name, len) in SIZES {
         let jpeg = jpeg(len);
-        let picture = Picture::new(&jpeg).expect("a JPEG");
+        let picture = OutgoingFrame::new(&jpeg).expect("a JPEG");
         let text = event.text(&picture);
         group.throughput(Throughput::Bytes(len as u64));
         group.bench_function(BenchmarkId::new("encode, serde_json", name), |b| {
@@ -294,8 +300,8 @@ fn socketio(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("decode, serde_json", name), |b| {
             b.iter(|| serde_json::from_str::<serde_json::Value>(&black_box(&*text)[2..]));
         });
-        group.bench_function(BenchmarkId::new("decode, Decoder", name), |b| {
-            let mut decoder = Decoder::new(Limits::default());
+        group.bench_function(BenchmarkId::new("decode, PacketDecoder", name), |b| {
+            let mut decoder = PacketDecoder::new(PacketLimits::default());
             b.iter(|| {
                 let packet = decoder
                     .text(black_box(&text))

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use b64jpeg_wire::{Payload, Picture, socketio::PictureEvent};
+use b64jpeg_wire::{OutgoingFrame, Payload, socketio::PictureEvent};
 use gst::prelude::*;
 
 use crate::{
@@ -156,7 +156,8 @@ impl Running {
         };
         push.run(|index, stamp| {
             let jpeg = stamped(&feed.jpegs[index], stamp)?;
-            feed.session.send(feed.event.text(&Picture::new(&jpeg)?))
+            feed.session
+                .send(feed.event.text(&OutgoingFrame::new(&jpeg)?))
         })
     }
 
@@ -173,7 +174,7 @@ fn stamped(jpeg: &[u8], stamp: Option<u64>) -> Result<Cow<'_, [u8]>> {
     let Some(stamp) = stamp else {
         return Ok(jpeg.into());
     };
-    let picture = Picture::new(jpeg)?.captured_at(stamp);
+    let picture = OutgoingFrame::new(jpeg)?.captured_at(stamp);
     let mut jpeg = vec![0; picture.payload_len(Payload::Jpeg)];
     picture.encode_payload(Payload::Jpeg, &mut jpeg);
     Ok(jpeg.into())

@@ -14,8 +14,8 @@ use std::{
 };
 
 use b64jpeg_wire::{
-    jpeg::Info,
-    socketio::{Args, Body, Decoder, Limits, Message, Packet},
+    jpeg::JpegInfo,
+    socketio::{Args, Body, Message, Packet, PacketDecoder, PacketLimits},
 };
 use base64::prelude::*;
 use socket2::{Domain, Socket, Type};
@@ -62,7 +62,7 @@ impl Door {
 /// A websocket in a namespace of Socket.IO.
 pub struct Session {
     socket: WebSocket<TcpStream>,
-    decoder: Decoder,
+    decoder: PacketDecoder,
 }
 
 impl Session {
@@ -72,7 +72,7 @@ impl Session {
         let (socket, _) = client_with_config(url, connect(address)?, Some(config))?;
         let mut session = Self {
             socket,
-            decoder: Decoder::new(Limits::default()),
+            decoder: PacketDecoder::new(PacketLimits::default()),
         };
         let join = Message::new(namespace, Body::Connect(None));
         session.say(&Packet::Message(join))?;
@@ -260,10 +260,10 @@ impl Seen {
         let (info, len, whole) = if picture.starts_with(b"/9j/") {
             let _ = BASE64_STANDARD.decode_slice(head, &mut jpeg);
             let len = picture.len() / 4 * 3;
-            (Info::of(&jpeg), len, picture.len().is_multiple_of(4))
+            (JpegInfo::of(&jpeg), len, picture.len().is_multiple_of(4))
         } else {
             let ends = picture.starts_with(b"\xff\xd8") && picture.ends_with(b"\xff\xd9");
-            (Info::of(head), picture.len(), ends)
+            (JpegInfo::of(head), picture.len(), ends)
         };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let age = info.capture_time.and_then(|captured| {

@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     foreign(data);
-    jpeg::Info::of(data);
+    jpeg::JpegInfo::of(data);
     jpeg::Origin::of(data);
     jpeg::with_tables(data);
     let Some((accept, stream)) = split(data) else {
@@ -19,8 +19,8 @@ fuzz_target!(|data: &[u8]| {
     for item in receive(accept, stream, &[usize::MAX]) {
         match item {
             Ok(jpeg) => {
-                let info = jpeg::Info::received(&jpeg, &LIMITS);
-                assert_eq!(info, Ok(jpeg::Info::of(&jpeg)));
+                let info = jpeg::JpegInfo::received(&jpeg, &LIMITS);
+                assert_eq!(info, Ok(jpeg::JpegInfo::of(&jpeg)));
             }
             Err(fault) => assert!(!fault.to_string().is_empty()),
         }

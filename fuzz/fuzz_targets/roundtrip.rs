@@ -5,7 +5,7 @@
 
 #![no_main]
 
-use b64jpeg_wire::{Accept, Framing, Header, Picture, jpeg};
+use b64jpeg_wire::{AcceptedFramings, Framing, Header, OutgoingFrame, jpeg};
 use gst_plugin_b64jpeg_fuzz::{LIMITS, receive};
 use libfuzzer_sys::fuzz_target;
 
@@ -21,11 +21,11 @@ fuzz_target!(|input: (u8, Vec<Contents>)| {
     let mut sent = vec![];
     for (contents, time) in pictures {
         let jpeg = picture(&contents, framing);
-        if jpeg::Info::received(&jpeg, &LIMITS).is_err() {
+        if jpeg::JpegInfo::received(&jpeg, &LIMITS).is_err() {
             // It has a frame header with too many pixels.
             return;
         }
-        let mut picture = Picture::new(&jpeg).expect("it is one");
+        let mut picture = OutgoingFrame::new(&jpeg).expect("it is one");
         if let Some(time) = time {
             picture = picture.captured_at(time);
         }
@@ -39,7 +39,7 @@ fuzz_target!(|input: (u8, Vec<Contents>)| {
         sent.push((jpeg, time.map(|time| time.min(9_999_999_999_999_999_999))));
     }
 
-    for accept in [Accept::from(framing), Accept::default()] {
+    for accept in [AcceptedFramings::from(framing), AcceptedFramings::default()] {
         let received = receive(accept, &stream, &[usize::MAX]);
         assert_eq!(received.len(), sent.len());
         for (received, (jpeg, time)) in received.iter().zip(&sent) {
@@ -47,7 +47,7 @@ fuzz_target!(|input: (u8, Vec<Contents>)| {
             let complete = jpeg::with_tables(jpeg);
             assert!(received.ends_with(&complete[2..]));
             match time {
-                Some(_) => assert_eq!(jpeg::Info::of(received).capture_time, *time),
+                Some(_) => assert_eq!(jpeg::JpegInfo::of(received).capture_time, *time),
                 None => assert_eq!(*received, *complete),
             }
         }

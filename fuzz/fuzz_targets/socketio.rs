@@ -5,18 +5,18 @@
 
 #![no_main]
 
-use b64jpeg_wire::socketio::{Args, Body, Decoder, Json, Limits, Packet};
+use b64jpeg_wire::socketio::{Args, Body, Json, Packet, PacketDecoder, PacketLimits};
 use libfuzzer_sys::fuzz_target;
 
 /// Small, so that inputs of some kilobytes meet them.
-const LIMITS: Limits = Limits {
+const LIMITS: PacketLimits = PacketLimits {
     max_packet: 2000,
     max_attachments: 4,
     max_values: 100,
 };
 
 fuzz_target!(|data: &[u8]| {
-    let mut decoder = Decoder::new(LIMITS);
+    let mut decoder = PacketDecoder::new(LIMITS);
     // As golden packets are kept.
     for message in data.split(|byte| matches!(byte, 0x1e | b'\n')) {
         let packet = match (message.strip_prefix(b"b"), str::from_utf8(message)) {
@@ -46,7 +46,7 @@ fn check(packet: &Packet) {
         }
     }
     // Escapes and placeholders may make it longer.
-    let mut decoder = Decoder::new(Limits::default());
+    let mut decoder = PacketDecoder::new(PacketLimits::default());
     let text = packet.encode();
     let mut again = decoder.text(&text).expect("it was good");
     for bytes in attachments {

@@ -7,7 +7,7 @@
 
 use std::sync::Once;
 
-use b64jpeg_wire::{Limits, jpeg};
+use b64jpeg_wire::{FrameLimits, jpeg};
 use gst::prelude::*;
 use gst_check::Harness;
 
@@ -92,10 +92,10 @@ impl Player {
     }
 
     /// Checks that what has come out are pictures within the limits.
-    pub fn check_pictures(&mut self, limits: &Limits) {
+    pub fn check_pictures(&mut self, limits: &FrameLimits) {
         for buffer in self.outputs() {
             let bytes = buffer.map_readable().expect("readable memory");
-            if let Err(error) = jpeg::Info::received(&bytes, limits) {
+            if let Err(error) = jpeg::JpegInfo::received(&bytes, limits) {
                 panic!("{error}");
             }
             let unix: gst::Caps = gst::Caps::new_empty_simple("timestamp/x-unix");

@@ -5,26 +5,29 @@
 #[cfg(feature = "elements")]
 pub mod elements;
 
-use b64jpeg_wire::{Accept, Deframer, Fault, Framing, Limits};
+use b64jpeg_wire::{AcceptedFramings, Deframer, FrameError, FrameLimits, Framing};
 
-pub type Received = Vec<Result<Vec<u8>, Fault>>;
+pub type Received = Vec<Result<Vec<u8>, FrameError>>;
 
 /// Small, so that inputs of some kilobytes meet it.
-pub const LIMITS: Limits = Limits {
+pub const LIMITS: FrameLimits = FrameLimits {
     max_frame: 2000,
     max_pixels: 1_000_000,
 };
 
 /// The last byte says what the receiver knows about the framing: all of it or, most
 /// often, nothing. That leaves the golden files nearly whole as streams.
-pub fn split(data: &[u8]) -> Option<(Accept, &[u8])> {
+pub fn split(data: &[u8]) -> Option<(AcceptedFramings, &[u8])> {
     let (last, stream) = data.split_last()?;
     let framing = Framing::all().nth(usize::from(*last));
-    Some((framing.map_or(Accept::default(), Accept::from), stream))
+    Some((
+        framing.map_or(AcceptedFramings::default(), AcceptedFramings::from),
+        stream,
+    ))
 }
 
 /// All that comes of a stream in pieces of these lengths, over and over.
-pub fn receive(accept: Accept, stream: &[u8], pieces: &[usize]) -> Received {
+pub fn receive(accept: AcceptedFramings, stream: &[u8], pieces: &[usize]) -> Received {
     // The longest frame, its header, the start of the next one, and what was cut off.
     const BOUND: usize = LIMITS.max_frame + 16 + 20 + 24;
     let mut deframer = Deframer::new(accept, LIMITS);

@@ -145,7 +145,7 @@ impl Delays {
 
     /// The capture time in a received picture, if it is plausible. Counts one that is not, or
     /// is no number: it is ignored.
-    pub fn judge(&mut self, info: &jpeg::Info) -> Option<CaptureTime> {
+    pub fn judge(&mut self, info: &jpeg::JpegInfo) -> Option<CaptureTime> {
         let time = info.capture_time.and_then(CaptureTime::received);
         if time.is_none() && (info.capture_time.is_some() || info.bad_capture_time) {
             self.ignored += 1;
@@ -247,7 +247,7 @@ mod tests {
         gst::init().expect("GStreamer starts");
         let mut delays = Delays::default();
         let mut judge = |capture_time, bad_capture_time| {
-            let time = delays.judge(&jpeg::Info {
+            let time = delays.judge(&jpeg::JpegInfo {
                 capture_time,
                 bad_capture_time,
                 ..Default::default()

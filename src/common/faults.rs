@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use b64jpeg_wire::{Fault, WireError};
+use b64jpeg_wire::{FrameError, WireError};
 
 /// So many in a row are told one by one; of more only those whose number has doubled.
 const TOLD: u32 = 1000;
@@ -18,7 +18,7 @@ pub trait Bad: fmt::Display {
     fn error(&self) -> &WireError;
 }
 
-impl Bad for Fault {
+impl Bad for FrameError {
     fn error(&self) -> &WireError {
         &self.error
     }
@@ -105,10 +105,10 @@ pub fn sentence(what: &impl ToString) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use b64jpeg_wire::Foreign;
+    use b64jpeg_wire::ForeignProtocol;
 
-    fn fault(error: WireError) -> Fault {
-        Fault {
+    fn fault(error: WireError) -> FrameError {
+        FrameError {
             frame: 3,
             offset: 70,
             error,
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn another_protocol_is_never_forgiven() {
-        let http = fault(WireError::Foreign(Foreign::Http));
+        let http = fault(WireError::Foreign(ForeignProtocol::Http));
         let verdict = Faults::default().judge(&http, -1);
         assert!(
             matches!(verdict, Verdict::Foreign(text) if text.starts_with("This stream is HTTP"))

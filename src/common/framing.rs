@@ -4,7 +4,7 @@
 
 use std::str::FromStr;
 
-use b64jpeg_wire::{Accept, Header, Payload, UnknownName};
+use b64jpeg_wire::{AcceptedFramings, Header, Payload, UnknownName};
 use once_cell::sync::Lazy;
 
 /// The media type of a framed stream.
@@ -35,7 +35,7 @@ pub fn always_template(
 }
 
 /// The framing that caps tell, as far as they do.
-pub fn from_caps(caps: &gst::CapsRef) -> Result<Accept, UnknownName> {
+pub fn from_caps(caps: &gst::CapsRef) -> Result<AcceptedFramings, UnknownName> {
     fn field<T: FromStr<Err = UnknownName>>(
         caps: &gst::CapsRef,
         name: &str,
@@ -45,14 +45,14 @@ pub fn from_caps(caps: &gst::CapsRef) -> Result<Accept, UnknownName> {
             .map(str::parse)
             .transpose()
     }
-    Ok(Accept {
+    Ok(AcceptedFramings {
         header: field(caps, "header")?,
         payload: field(caps, "payload")?,
     })
 }
 
 /// Refuses a header and a payload that do not go together.
-pub fn check(accept: Accept) -> Result<(), gst::ErrorMessage> {
+pub fn check(accept: AcceptedFramings) -> Result<(), gst::ErrorMessage> {
     if accept.framings().next().is_some() {
         return Ok(());
     }

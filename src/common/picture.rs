@@ -2,7 +2,7 @@
 
 //! The pictures that come out of a stream: their buffers and their caps.
 
-use b64jpeg_wire::{Limits, Payload, WireError, jpeg};
+use b64jpeg_wire::{FrameLimits, Payload, WireError, jpeg};
 use once_cell::sync::Lazy;
 
 /// Caps of the pad that they come out of.
@@ -32,19 +32,19 @@ pub fn caps(size: Option<(u16, u16)>, framerate: Option<gst::Fraction>) -> gst::
 ///
 /// # Errors
 ///
-/// [`WireError::Base64`], and those of [`jpeg::Info::received`].
+/// [`WireError::Base64`], and those of [`jpeg::JpegInfo::received`].
 pub fn decode(
     kind: Payload,
     payload: &[u8],
-    limits: &Limits,
-) -> Result<(gst::Buffer, jpeg::Info), WireError> {
+    limits: &FrameLimits,
+) -> Result<(gst::Buffer, jpeg::JpegInfo), WireError> {
     let mut buffer = gst::Buffer::with_size(kind.decoded_capacity(payload.len()))
         .expect("GStreamer aborts when memory runs out");
     let output = buffer.get_mut().expect("nobody else has it yet");
     let (len, info) = {
         let mut bytes = output.map_writable().expect("system memory is writable");
         let len = kind.decode(payload, &mut bytes)?;
-        (len, jpeg::Info::received(&bytes[..len], limits)?)
+        (len, jpeg::JpegInfo::received(&bytes[..len], limits)?)
     };
     output.set_size(len);
     Ok((buffer, info))

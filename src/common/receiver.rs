@@ -2,13 +2,13 @@
 
 //! What elements that receive pictures have in common.
 
-use b64jpeg_wire::{Accept, Limits};
+use b64jpeg_wire::{AcceptedFramings, FrameLimits};
 use gst::prelude::*;
 
 use crate::common::framing::{self, HeaderOrAuto, PayloadOrAuto};
 
-const DEFAULT_MAX_FRAME_SIZE: u32 = Limits::DEFAULT_MAX_FRAME as u32;
-pub const DEFAULT_MAX_PIXELS: u32 = Limits::DEFAULT_MAX_PIXELS as u32;
+const DEFAULT_MAX_FRAME_SIZE: u32 = FrameLimits::DEFAULT_MAX_FRAME as u32;
+pub const DEFAULT_MAX_PIXELS: u32 = FrameLimits::DEFAULT_MAX_PIXELS as u32;
 const DEFAULT_MAX_ERRORS: i32 = 10;
 
 /// The property `max-pixels`, the same for every element that has it.
@@ -102,8 +102,8 @@ impl Tolerance {
         }
     }
 
-    pub fn limits(&self) -> Limits {
-        Limits {
+    pub fn limits(&self) -> FrameLimits {
+        FrameLimits {
             max_frame: self.max_frame_size as usize,
             max_pixels: max_pixels(self.max_pixels),
         }
@@ -157,15 +157,15 @@ impl Format {
     }
 
     /// The framings to accept where something else, such as caps, tells some.
-    pub fn accept(&self, told: Accept) -> Accept {
-        Accept {
+    pub fn accept(&self, told: AcceptedFramings) -> AcceptedFramings {
+        AcceptedFramings {
             header: Option::from(self.header).or(told.header),
             payload: Option::from(self.payload).or(told.payload),
         }
     }
 
     /// These framings, if there are any.
-    pub fn check(&self, told: Accept) -> Result<Accept, gst::ErrorMessage> {
+    pub fn check(&self, told: AcceptedFramings) -> Result<AcceptedFramings, gst::ErrorMessage> {
         let accept = self.accept(told);
         framing::check(accept).map(|()| accept)
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use b64jpeg_net::host::host_and_port;
-use b64jpeg_wire::{Accept, Framing, WireError};
+use b64jpeg_wire::{AcceptedFramings, Framing, WireError};
 use gst::prelude::*;
 
 use crate::common::{
@@ -84,7 +84,7 @@ impl Format {
 
     /// The framing, if header and payload go together.
     pub fn check(&self) -> Result<Framing, gst::ErrorMessage> {
-        framing::check(Accept {
+        framing::check(AcceptedFramings {
             header: Some(self.header.into()),
             payload: Some(self.payload.into()),
         })?;

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use b64jpeg_wire::{base64, jpeg::Info};
+use b64jpeg_wire::{base64, jpeg::JpegInfo};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -57,7 +57,7 @@ impl Camera {
 
     /// Has a picture take the place of the one before. Nobody is waited for.
     pub fn show(&self, jpeg: Bytes, captured: u64) {
-        let size = Info::of(&jpeg).size;
+        let size = JpegInfo::of(&jpeg).size;
         let number = {
             let counts = &mut *self.counts();
             counts.stats.frame(jpeg.len(), 0);

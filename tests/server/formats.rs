@@ -4,7 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use b64jpeg_wire::jpeg::Info;
+use b64jpeg_wire::jpeg::JpegInfo;
 
 use super::{
     film::{SMALL, film, picture},
@@ -42,7 +42,7 @@ fn every_framing_is_what_the_payloader_writes() {
 /// The picture without the comment that stands behind its start, and the time in it.
 #[track_caller]
 fn unstamp(jpeg: &[u8]) -> (Vec<u8>, u64) {
-    let time = Info::of(jpeg).capture_time.expect("a stamp");
+    let time = JpegInfo::of(jpeg).capture_time.expect("a stamp");
     let len = usize::from(u16::from_be_bytes([jpeg[4], jpeg[5]]));
     ([&jpeg[..2], &jpeg[4 + len..]].concat(), time)
 }
@@ -91,7 +91,7 @@ fn without_it_nothing_is_stamped() {
     let mut viewer = server.viewer();
     server.push(0..1);
     let jpeg = viewer.next().expect("a picture");
-    assert_eq!(Info::of(&jpeg).capture_time, None);
+    assert_eq!(JpegInfo::of(&jpeg).capture_time, None);
     assert_eq!(jpeg, picture(0, SMALL));
 }
 

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use b64jpeg_wire::{Accept, Deframer, Limits};
+use b64jpeg_wire::{AcceptedFramings, Deframer, FrameLimits};
 
 use crate::common::wire::{encode, framing};
 
@@ -189,7 +189,7 @@ impl Drop for Viewer {
 fn watch(mut stream: TcpStream, log: &Mutex<Vec<Seen>>, end: &AtomicBool) {
     let patience = Some(Duration::from_millis(100));
     stream.set_read_timeout(patience).expect("an option");
-    let mut deframer = Deframer::new(Accept::default(), Limits::default());
+    let mut deframer = Deframer::new(AcceptedFramings::default(), FrameLimits::default());
     while !end.load(Ordering::Relaxed) {
         match deframer.read_from(&mut stream) {
             Ok(0) => return,

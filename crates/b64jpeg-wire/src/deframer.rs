@@ -6,12 +6,12 @@ use std::io;
 
 use super::{
     base64,
-    detect::Accept,
-    error::{Fault, WireError},
+    detect::AcceptedFramings,
+    error::{FrameError, WireError},
     header::Payload,
     jpeg,
-    parse::Limits,
-    stream::{Step, Stream},
+    parse::FrameLimits,
+    stream::{FrameStream, Step},
 };
 
 impl Payload {
@@ -57,9 +57,9 @@ const READ: usize = 256 << 10;
 /// shrinks again when frames do.
 ///
 /// ```
-/// use gstb64jpeg::wire::{Accept, Deframer, Limits};
+/// use b64jpeg_wire::{AcceptedFramings, Deframer, FrameLimits};
 ///
-/// let mut deframer = Deframer::new(Accept::default(), Limits::default());
+/// let mut deframer = Deframer::new(AcceptedFramings::default(), FrameLimits::default());
 /// deframer.push(b"\0\0\0\x10/9j/4AAQAAAA");
 /// assert_eq!(deframer.next(), None);
 /// deframer.push(b"/9k=");
@@ -72,8 +72,8 @@ const READ: usize = 256 << 10;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Deframer {
-    stream: Stream,
-    limits: Limits,
+    stream: FrameStream,
+    limits: FrameLimits,
     /// Room that stays: what is held stands at `start..end`, the rest is of no meaning.
     room: Vec<u8>,
     start: usize,
@@ -86,9 +86,9 @@ pub struct Deframer {
 
 impl Deframer {
     /// A deframer for one stream.
-    pub fn new(accept: Accept, limits: Limits) -> Self {
+    pub fn new(accept: AcceptedFramings, limits: FrameLimits) -> Self {
         Self {
-            stream: Stream::new(accept, limits),
+            stream: FrameStream::new(accept, limits),
             limits,
             room: Vec::new(),
             start: 0,
@@ -100,7 +100,7 @@ impl Deframer {
     }
 
     /// The stream that it follows: framing, place, counts.
-    pub fn stream(&self) -> &Stream {
+    pub fn stream(&self) -> &FrameStream {
         &self.stream
     }
 
@@ -177,13 +177,13 @@ impl Deframer {
         clippy::should_implement_trait,
         reason = "an iterator would end at the first None"
     )]
-    pub fn next(&mut self) -> Option<Result<Vec<u8>, Fault>> {
+    pub fn next(&mut self) -> Option<Result<Vec<u8>, FrameError>> {
         let limits = self.limits;
         self.next_with(|kind, payload| {
             let mut jpeg = vec![0; kind.decoded_capacity(payload.len())];
             let len = kind.decode(payload, &mut jpeg)?;
             jpeg.truncate(len);
-            jpeg::Info::received(&jpeg, &limits)?;
+            jpeg::JpegInfo::received(&jpeg, &limits)?;
             Ok(jpeg)
         })
     }
@@ -193,7 +193,7 @@ impl Deframer {
     pub fn next_with<T>(
         &mut self,
         decode: impl FnOnce(Payload, &[u8]) -> Result<T, WireError>,
-    ) -> Option<Result<T, Fault>> {
+    ) -> Option<Result<T, FrameError>> {
         loop {
             let data = self.room.get(self.start..self.end).unwrap_or_default();
             if data.len() < self.need && !self.finished {
@@ -245,7 +245,7 @@ impl Deframer {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Framing, Picture},
+        super::{Framing, OutgoingFrame},
         *,
     };
 
@@ -278,7 +278,7 @@ mod tests {
         let mut stream = vec![];
         for &len in lens {
             let jpeg = [b"\xff\xd8\xff", &vec![len as u8; len][..], b"\xff\xd9"].concat();
-            let picture = Picture::new(&jpeg).expect("a JPEG");
+            let picture = OutgoingFrame::new(&jpeg).expect("a JPEG");
             let at = stream.len();
             stream.resize(at + picture.wire_len(framing).expect("it is short"), 0);
             picture.encode(framing, &mut stream[at..]);
@@ -288,7 +288,7 @@ mod tests {
     }
 
     fn deframer() -> Deframer {
-        Deframer::new(Accept::default(), Limits::default())
+        Deframer::new(AcceptedFramings::default(), FrameLimits::default())
     }
 
     /// Reads once, and takes what frames there are; returns how many.

@@ -3,9 +3,9 @@
 //! Which framing is this, or which other protocol?
 
 use super::{
-    error::{Foreign, Glimpse, WireError},
+    error::{FirstBytes, ForeignProtocol, WireError},
     header::{Framing, Header, Payload},
-    parse::{Limits, check_len},
+    parse::{FrameLimits, check_len},
 };
 
 /// Bytes from the start of a stream that are enough to recognise it: the longest
@@ -14,14 +14,14 @@ pub const DETECT_LEN: usize = 24;
 
 /// The framings a receiver takes; `None` means that it finds out for itself.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Accept {
+pub struct AcceptedFramings {
     /// The header, if it is known.
     pub header: Option<Header>,
     /// The payload, if it is known.
     pub payload: Option<Payload>,
 }
 
-impl From<Framing> for Accept {
+impl From<Framing> for AcceptedFramings {
     fn from(framing: Framing) -> Self {
         Self {
             header: Some(framing.header()),
@@ -30,7 +30,7 @@ impl From<Framing> for Accept {
     }
 }
 
-impl Accept {
+impl AcceptedFramings {
     /// The framings that fit, preferred ones first. Empty if header and payload
     /// do not go together.
     pub fn framings(self) -> impl Iterator<Item = Framing> {
@@ -68,7 +68,7 @@ pub(super) fn framings_at(
     data: &[u8],
     at: usize,
     framings: &[Framing],
-    limits: &Limits,
+    limits: &FrameLimits,
 ) -> impl Iterator<Item = Framing> {
     framings.iter().copied().filter(move |framing| {
         let header = framing.header();
@@ -87,7 +87,7 @@ pub(super) fn framings_at(
     })
 }
 
-fn length_at(data: &[u8], start: usize, header: Header, limits: &Limits) -> bool {
+fn length_at(data: &[u8], start: usize, header: Header, limits: &FrameLimits) -> bool {
     matches!(
         header.read(data.get(start..).unwrap_or_default()),
         Ok(Some(len)) if len > 0 && check_len(len, limits).is_ok()
@@ -98,7 +98,7 @@ fn length_at(data: &[u8], start: usize, header: Header, limits: &Limits) -> bool
 pub(super) fn framings_at_start(
     data: &[u8],
     framings: &[Framing],
-    limits: &Limits,
+    limits: &FrameLimits,
 ) -> Vec<Framing> {
     framings
         .iter()
@@ -116,7 +116,7 @@ pub(super) fn framings_at_start(
 /// JPEGs back to back are not recognised: they begin like any JPEG.
 ///
 /// ```
-/// use gstb64jpeg::wire::{Framing, recognise};
+/// use b64jpeg_wire::{Framing, recognise};
 ///
 /// assert_eq!(recognise(b"\0\x01\xe2\x40/9j/4AAQSkZJRgABAQAA"), Some(Framing::default()));
 /// assert_eq!(recognise(b"\xff\xd8\xff\xe0\0\x10JFIF"), None);
@@ -125,7 +125,7 @@ pub fn recognise(data: &[u8]) -> Option<Framing> {
     let framings: Vec<_> = Framing::all()
         .filter(|framing| framing.header() != Header::None)
         .collect();
-    framings_at_start(data, &framings, &Limits::default())
+    framings_at_start(data, &framings, &FrameLimits::default())
         .into_iter()
         .find(|framing| {
             framing.payload() != Payload::Base64
@@ -154,7 +154,7 @@ pub(super) fn nothing(data: &[u8], first: bool) -> Option<usize> {
 }
 
 /// Says what is wrong with a stream that begins with `data` in no framing of ours.
-pub(super) fn explain(data: &[u8], framings: &[Framing], limits: &Limits) -> WireError {
+pub(super) fn explain(data: &[u8], framings: &[Framing], limits: &FrameLimits) -> WireError {
     if let Some(foreign) = foreign(data) {
         return WireError::Foreign(foreign);
     }
@@ -171,7 +171,7 @@ pub(super) fn explain(data: &[u8], framings: &[Framing], limits: &Limits) -> Wir
         .min_by_key(|(len, _)| *len)
         .map_or_else(
             || WireError::Unrecognised {
-                first: Glimpse::of(data),
+                first: FirstBytes::of(data),
             },
             |(_, error)| error,
         )
@@ -180,24 +180,24 @@ pub(super) fn explain(data: &[u8], framings: &[Framing], limits: &Limits) -> Wir
 /// Recognises what people send instead of frames by the first bytes of a stream.
 ///
 /// ```
-/// use gstb64jpeg::wire::{Foreign, foreign};
+/// use b64jpeg_wire::{ForeignProtocol, foreign};
 ///
-/// assert_eq!(foreign(b"HTTP/1.0 200 OK\r\n"), Some(Foreign::Http));
+/// assert_eq!(foreign(b"HTTP/1.0 200 OK\r\n"), Some(ForeignProtocol::Http));
 /// // pickle.dumps() behind struct.pack("Q", …)
-/// assert_eq!(foreign(b"\x20\x03\0\0\0\0\0\0\x80\x04\x95"), Some(Foreign::Pickle));
+/// assert_eq!(foreign(b"\x20\x03\0\0\0\0\0\0\x80\x04\x95"), Some(ForeignProtocol::Pickle));
 /// ```
-pub fn foreign(data: &[u8]) -> Option<Foreign> {
-    let bare: [(&[u8], Foreign); 10] = [
-        (b"HTTP/", Foreign::Http),
-        (b"GET ", Foreign::Http),
-        (b"POST ", Foreign::Http),
-        (b"RTSP/", Foreign::Rtsp),
-        (b"OPTIONS ", Foreign::Rtsp),
-        (b"SSH-", Foreign::Ssh),
-        (b"\x16\x03", Foreign::Tls),
-        (b"\r\n--", Foreign::Multipart),
-        (b"--", Foreign::Multipart),
-        (b"Content-Type:", Foreign::Multipart),
+pub fn foreign(data: &[u8]) -> Option<ForeignProtocol> {
+    let bare: [(&[u8], ForeignProtocol); 10] = [
+        (b"HTTP/", ForeignProtocol::Http),
+        (b"GET ", ForeignProtocol::Http),
+        (b"POST ", ForeignProtocol::Http),
+        (b"RTSP/", ForeignProtocol::Rtsp),
+        (b"OPTIONS ", ForeignProtocol::Rtsp),
+        (b"SSH-", ForeignProtocol::Ssh),
+        (b"\x16\x03", ForeignProtocol::Tls),
+        (b"\r\n--", ForeignProtocol::Multipart),
+        (b"--", ForeignProtocol::Multipart),
+        (b"Content-Type:", ForeignProtocol::Multipart),
     ];
     if let Some((_, foreign)) = bare.iter().find(|(start, _)| data.starts_with(start)) {
         return Some(*foreign);
@@ -209,16 +209,16 @@ pub fn foreign(data: &[u8]) -> Option<Foreign> {
         .find_map(foreign_payload)
 }
 
-fn foreign_payload(payload: &[u8]) -> Option<Foreign> {
+fn foreign_payload(payload: &[u8]) -> Option<ForeignProtocol> {
     match payload {
         // PROTO and a version, then FRAME (4 and 5) or a printable opcode (2 and 3).
-        [0x80, 4 | 5, 0x95, ..] => Some(Foreign::Pickle),
-        [0x80, 2..=5, opcode, ..] if opcode.is_ascii_graphic() => Some(Foreign::Pickle),
-        [b'\x93', b'N', b'U', b'M', b'P', b'Y', ..] => Some(Foreign::Numpy),
-        [b'd', b'a', b't', b'a', b':', ..] => Some(Foreign::DataUrl),
-        [0x89, b'P', b'N', b'G', ..] => Some(Foreign::Png),
-        _ if payload.starts_with(b"iVBORw0K") => Some(Foreign::Png),
-        _ if payload.starts_with(b"cnumpy") => Some(Foreign::Pickle),
+        [0x80, 4 | 5, 0x95, ..] => Some(ForeignProtocol::Pickle),
+        [0x80, 2..=5, opcode, ..] if opcode.is_ascii_graphic() => Some(ForeignProtocol::Pickle),
+        [b'\x93', b'N', b'U', b'M', b'P', b'Y', ..] => Some(ForeignProtocol::Numpy),
+        [b'd', b'a', b't', b'a', b':', ..] => Some(ForeignProtocol::DataUrl),
+        [0x89, b'P', b'N', b'G', ..] => Some(ForeignProtocol::Png),
+        _ if payload.starts_with(b"iVBORw0K") => Some(ForeignProtocol::Png),
+        _ if payload.starts_with(b"cnumpy") => Some(ForeignProtocol::Pickle),
         _ => None,
     }
 }
@@ -229,7 +229,7 @@ mod tests {
 
     fn at_start(data: &[u8]) -> Vec<String> {
         let framings: Vec<_> = Framing::all().collect();
-        framings_at_start(data, &framings, &Limits::default())
+        framings_at_start(data, &framings, &FrameLimits::default())
             .iter()
             .map(ToString::to_string)
             .collect()
@@ -261,7 +261,7 @@ mod tests {
     fn a_length_over_the_limit_is_named() {
         let framings: Vec<_> = Framing::all().collect();
         assert_eq!(
-            explain(b"\xff\xff\xff\xff/9j/", &framings, &Limits::default()),
+            explain(b"\xff\xff\xff\xff/9j/", &framings, &FrameLimits::default()),
             WireError::TooLong {
                 len: u32::MAX.into(),
                 max: 64 << 20
@@ -272,15 +272,21 @@ mod tests {
     #[test]
     fn others_are_recognised_by_name() {
         for (data, name) in [
-            (&b"\x80\x04\x95\x10"[..], Foreign::Pickle),
-            (b"\0\0\x10\0\x80\x03cnumpy", Foreign::Pickle),
-            (b"4096            \x80\x04\x95", Foreign::Pickle),
-            (b"\x93NUMPY\x01\0", Foreign::Numpy),
-            (b"--frame\r\nContent-Type: image/jpeg", Foreign::Multipart),
-            (b"\0\0\x10\0data:image/jpeg;base64,/9j/", Foreign::DataUrl),
-            (b"SSH-2.0-OpenSSH_9.2", Foreign::Ssh),
-            (b"\x16\x03\x01\x02\0\x01", Foreign::Tls),
-            (b"\0\0\x10\0iVBORw0KGgo", Foreign::Png),
+            (&b"\x80\x04\x95\x10"[..], ForeignProtocol::Pickle),
+            (b"\0\0\x10\0\x80\x03cnumpy", ForeignProtocol::Pickle),
+            (b"4096            \x80\x04\x95", ForeignProtocol::Pickle),
+            (b"\x93NUMPY\x01\0", ForeignProtocol::Numpy),
+            (
+                b"--frame\r\nContent-Type: image/jpeg",
+                ForeignProtocol::Multipart,
+            ),
+            (
+                b"\0\0\x10\0data:image/jpeg;base64,/9j/",
+                ForeignProtocol::DataUrl,
+            ),
+            (b"SSH-2.0-OpenSSH_9.2", ForeignProtocol::Ssh),
+            (b"\x16\x03\x01\x02\0\x01", ForeignProtocol::Tls),
+            (b"\0\0\x10\0iVBORw0KGgo", ForeignProtocol::Png),
         ] {
             assert_eq!(foreign(data), Some(name), "{}", data.escape_ascii());
         }

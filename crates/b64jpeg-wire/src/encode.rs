@@ -14,23 +14,23 @@ use super::{
 /// A JPEG on its way to the wire.
 ///
 /// ```
-/// use gstb64jpeg::wire::{Framing, Picture};
+/// use b64jpeg_wire::{Framing, OutgoingFrame};
 ///
 /// let jpeg = b"\xff\xd8\xff\xd9";
-/// let picture = Picture::new(jpeg)?;
+/// let picture = OutgoingFrame::new(jpeg)?;
 /// let framing = Framing::default();
 /// let mut frame = vec![0; picture.wire_len(framing)?];
 /// picture.encode(framing, &mut frame);
 /// assert_eq!(frame, *b"\0\0\0\x08/9j/2Q==");
-/// # Ok::<(), gstb64jpeg::wire::WireError>(())
+/// # Ok::<(), b64jpeg_wire::WireError>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Picture<'a> {
+pub struct OutgoingFrame<'a> {
     jpeg: Cow<'a, [u8]>,
     capture_time: Option<u64>,
 }
 
-impl<'a> Picture<'a> {
+impl<'a> OutgoingFrame<'a> {
     /// Takes a whole JPEG. One without Huffman tables is [given](jpeg::with_tables) some.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl<'a> Picture<'a> {
     }
 
     /// Stamps the picture with its time of capture, in nanoseconds since 1970.
-    /// [`jpeg::Info`] has it back.
+    /// [`jpeg::JpegInfo`] has it back.
     pub fn captured_at(mut self, unix_ns: u64) -> Self {
         self.capture_time = Some(unix_ns);
         self
@@ -148,15 +148,15 @@ impl<'a> Picture<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Glimpse, Header};
+    use crate::{FirstBytes, Header};
 
     #[test]
     fn what_is_no_picture_is_refused() {
-        assert_eq!(Picture::new(b"").unwrap_err(), WireError::Empty);
+        assert_eq!(OutgoingFrame::new(b"").unwrap_err(), WireError::Empty);
         assert_eq!(
-            Picture::new(b"\x89PNG").unwrap_err(),
+            OutgoingFrame::new(b"\x89PNG").unwrap_err(),
             WireError::NotJpeg {
-                first: Glimpse::of(b"\x89PNG")
+                first: FirstBytes::of(b"\x89PNG")
             }
         );
     }
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_stamp_does_not_disturb_the_text() {
         let jpeg = b"\xff\xd8\xff\xe0\0\x04\x01\x02\xff\xd9";
-        let picture = Picture::new(jpeg).unwrap().captured_at(42);
+        let picture = OutgoingFrame::new(jpeg).unwrap().captured_at(42);
         for framing in Framing::all() {
             let mut frame = vec![0; picture.wire_len(framing).unwrap()];
             picture.encode(framing, &mut frame);
@@ -179,7 +179,11 @@ mod tests {
                 }
                 Payload::Jpeg => text.to_vec(),
             };
-            assert_eq!(jpeg::Info::of(&stamped).capture_time, Some(42), "{framing}");
+            assert_eq!(
+                jpeg::JpegInfo::of(&stamped).capture_time,
+                Some(42),
+                "{framing}"
+            );
             assert!(stamped.ends_with(&jpeg[2..]), "{framing}");
         }
     }
@@ -187,7 +191,7 @@ mod tests {
     #[test]
     fn lines_end_with_a_line_feed() {
         let framing = Framing::new(Header::Lines, Payload::Base64).unwrap();
-        let picture = Picture::new(b"\xff\xd8\xff\xd9").unwrap();
+        let picture = OutgoingFrame::new(b"\xff\xd8\xff\xd9").unwrap();
         let mut frame = vec![0; picture.wire_len(framing).unwrap()];
         picture.encode(framing, &mut frame);
         assert_eq!(frame, b"/9j/2Q==\n");

@@ -6,12 +6,12 @@ use std::{error, fmt};
 
 /// The first bytes of something unexpected, kept for the message about it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Glimpse {
+pub struct FirstBytes {
     bytes: [u8; Self::MAX],
     len: u8,
 }
 
-impl Glimpse {
+impl FirstBytes {
     /// How many bytes it keeps.
     pub const MAX: usize = 8;
 
@@ -32,7 +32,7 @@ impl Glimpse {
     }
 }
 
-impl fmt::Display for Glimpse {
+impl fmt::Display for FirstBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, byte) in self.bytes().iter().enumerate() {
             let space = if i == 0 { "" } else { " " };
@@ -42,16 +42,16 @@ impl fmt::Display for Glimpse {
     }
 }
 
-impl fmt::Debug for Glimpse {
+impl fmt::Debug for FirstBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Glimpse({self})")
+        write!(f, "FirstBytes({self})")
     }
 }
 
 /// A protocol that is not ours, recognised by the first bytes of a stream.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Foreign {
+pub enum ForeignProtocol {
     /// Pickled Python objects, bare or behind a length.
     Pickle,
     /// An array written by `numpy.save`, bare or behind a length.
@@ -72,7 +72,7 @@ pub enum Foreign {
     Png,
 }
 
-impl Foreign {
+impl ForeignProtocol {
     /// What a user can do about it.
     pub const fn advice(self) -> &'static str {
         match self {
@@ -90,7 +90,7 @@ impl Foreign {
     }
 }
 
-impl fmt::Display for Foreign {
+impl fmt::Display for ForeignProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Pickle => "a Python pickle",
@@ -109,7 +109,7 @@ impl fmt::Display for Foreign {
 /// Why bytes are not a frame, or a picture cannot become one.
 ///
 /// Offsets count bytes from the start of the payload unless said otherwise;
-/// where the frame itself stands is told by [`Fault`].
+/// where the frame itself stands is told by [`FrameError`].
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WireError {
@@ -122,7 +122,7 @@ pub enum WireError {
     /// A byte that is not base64. Without a byte, the text ends inside a group of four.
     Base64 { offset: usize, byte: Option<u8> },
     /// The payload does not begin like a JPEG.
-    NotJpeg { first: Glimpse },
+    NotJpeg { first: FirstBytes },
     /// The payload begins like a JPEG and ends before there is a whole marker behind SOI.
     NoMarker { len: usize },
     /// The payload does not end like a JPEG, and no frame follows it: its length is wrong,
@@ -135,11 +135,11 @@ pub enum WireError {
     /// The stream ended inside a frame: bytes of it there are, and ought to be, if known.
     Truncated { have: usize, want: Option<usize> },
     /// No framing we know begins like this stream.
-    Unrecognised { first: Glimpse },
+    Unrecognised { first: FirstBytes },
     /// No frame was found within so many bytes.
     Lost { scanned: usize },
     /// The stream is something else altogether.
-    Foreign(Foreign),
+    Foreign(ForeignProtocol),
 }
 
 impl WireError {
@@ -220,7 +220,7 @@ impl error::Error for WireError {}
 
 /// A [`WireError`] and where in the stream it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct FrameError {
     /// Good frames before it: the number, from zero, of the frame that failed.
     pub frame: u64,
     /// Bytes from the start of the stream to the start of the frame.
@@ -229,7 +229,7 @@ pub struct Fault {
     pub error: WireError,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -239,7 +239,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl error::Error for Fault {
+impl error::Error for FrameError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         Some(&self.error)
     }

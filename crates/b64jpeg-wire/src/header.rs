@@ -176,7 +176,7 @@ impl Payload {
 /// A header and a payload that go together.
 ///
 /// ```
-/// use gstb64jpeg::wire::{Framing, Header, Payload};
+/// use b64jpeg_wire::{Framing, Header, Payload};
 ///
 /// let framing = Framing::new(Header::Le64, Payload::Jpeg).unwrap();
 /// assert_eq!(framing.to_string(), "le64 jpeg");

@@ -10,8 +10,8 @@
 use std::borrow::Cow;
 
 use super::{
-    error::{Glimpse, WireError},
-    parse::Limits,
+    error::{FirstBytes, WireError},
+    parse::FrameLimits,
 };
 
 const SOF0: u8 = 0xc0;
@@ -40,7 +40,7 @@ pub fn check(data: &[u8]) -> Result<(), WireError> {
         }
         data if is_jpeg(data) => Ok(()),
         data => Err(WireError::NotJpeg {
-            first: Glimpse::of(data),
+            first: FirstBytes::of(data),
         }),
     }
 }
@@ -107,7 +107,7 @@ fn segments(jpeg: &[u8]) -> impl Iterator<Item = (usize, u8, &[u8])> {
 
 /// What a JPEG tells about itself before its first scan.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Info {
+pub struct JpegInfo {
     /// Width and height in pixels, by the first frame header.
     pub size: Option<(u16, u16)>,
     /// The time of capture in nanoseconds since 1970, if the sender stamped the picture:
@@ -121,14 +121,14 @@ pub struct Info {
     pub bad_capture_time: bool,
 }
 
-impl Info {
+impl JpegInfo {
     /// Reads it.
     ///
     /// ```
-    /// use gstb64jpeg::wire::jpeg::Info;
+    /// use b64jpeg_wire::jpeg::JpegInfo;
     ///
     /// let jpeg = b"\xff\xd8\xff\xc0\0\x0b\x08\x01\xc2\x03\x20\x01\x01\x11\0";
-    /// assert_eq!(Info::of(jpeg).size, Some((800, 450)));
+    /// assert_eq!(JpegInfo::of(jpeg).size, Some((800, 450)));
     /// ```
     pub fn of(jpeg: &[u8]) -> Self {
         Self::within(jpeg, u64::MAX).unwrap_or_default()
@@ -144,7 +144,7 @@ impl Info {
     /// # Errors
     ///
     /// As [`check`], and [`WireError::TooManyPixels`].
-    pub fn received(jpeg: &[u8], limits: &Limits) -> Result<Self, WireError> {
+    pub fn received(jpeg: &[u8], limits: &FrameLimits) -> Result<Self, WireError> {
         check(jpeg)?;
         Self::within(jpeg, limits.max_pixels)
     }
@@ -278,7 +278,7 @@ const ORIGIN_KEY: &str = "b64jpeg origin=";
 /// name of up to 200 bytes without control characters.
 ///
 /// ```
-/// use gstb64jpeg::wire::jpeg::{Origin, stamps};
+/// use b64jpeg_wire::jpeg::{Origin, stamps};
 ///
 /// let hall = Origin::new("hall").expect("a name");
 /// let stamped = [&stamps(None, Some(&hall)), &b"\xff\xd9"[..]].concat();
@@ -433,9 +433,9 @@ mod tests {
 
     #[test]
     fn size_is_found_behind_other_segments() {
-        assert_eq!(Info::of(JPEG).size, Some((800, 450)));
+        assert_eq!(JpegInfo::of(JPEG).size, Some((800, 450)));
         for cut in 0..24 {
-            assert_eq!(Info::of(&JPEG[..cut]).size, None, "cut to {cut}");
+            assert_eq!(JpegInfo::of(&JPEG[..cut]).size, None, "cut to {cut}");
         }
     }
 
@@ -454,11 +454,11 @@ mod tests {
     fn pixels_over_the_limit_are_refused() {
         let scan = &JPEG[25..];
         let received = |header: &[u8], max_pixels| {
-            let limits = Limits {
+            let limits = FrameLimits {
                 max_pixels,
-                ..Limits::default()
+                ..FrameLimits::default()
             };
-            Info::received(&[header, scan].concat(), &limits).map(|info| info.size)
+            JpegInfo::received(&[header, scan].concat(), &limits).map(|info| info.size)
         };
         let over = |width, height, max| Err(WireError::TooManyPixels { width, height, max });
         let one = frame_headers(&[(300, 200)]);
@@ -492,7 +492,7 @@ mod tests {
         let complete = [header, &TABLES, scan].concat();
         assert_eq!(with_tables(JPEG), complete);
         assert_eq!(with_tables(&complete), complete);
-        assert_eq!(Info::of(&complete), Info::of(JPEG));
+        assert_eq!(JpegInfo::of(&complete), JpegInfo::of(JPEG));
         assert_eq!(Walk::default().end(&complete), Ok(Some(complete.len())));
     }
 
@@ -564,13 +564,13 @@ mod tests {
     fn stamps_are_read_back() {
         let time = 1_795_163_520_123_456_789;
         let stamped = [&stamp(time), &JPEG[2..]].concat();
-        assert_eq!(Info::of(&stamped).capture_time, Some(time));
-        assert_eq!(Info::of(&stamped).size, Info::of(JPEG).size);
+        assert_eq!(JpegInfo::of(&stamped).capture_time, Some(time));
+        assert_eq!(JpegInfo::of(&stamped).size, JpegInfo::of(JPEG).size);
         assert_eq!(Walk::default().end(&stamped), Ok(Some(stamped.len())));
-        assert_eq!(Info::of(JPEG).capture_time, None);
-        assert_eq!(Info::of(&stamp(0)).capture_time, Some(0));
+        assert_eq!(JpegInfo::of(JPEG).capture_time, None);
+        assert_eq!(JpegInfo::of(&stamp(0)).capture_time, Some(0));
         assert_eq!(
-            Info::of(&stamp(u64::MAX)).capture_time,
+            JpegInfo::of(&stamp(u64::MAX)).capture_time,
             Some(9_999_999_999_999_999_999)
         );
     }
@@ -583,7 +583,7 @@ mod tests {
             [b"\xff\xd8\xff\xfe", &len[..], &text].concat()
         };
         let read = |text: &[u8]| {
-            let info = Info::of(&[&commented(text), &JPEG[2..]].concat());
+            let info = JpegInfo::of(&[&commented(text), &JPEG[2..]].concat());
             assert_eq!(info.size, Some((800, 450)));
             (info.capture_time, info.bad_capture_time)
         };
@@ -613,7 +613,7 @@ mod tests {
         // A number behind it is read all the same; what follows a number does not matter.
         let both = |first, second| {
             let jpeg = [&commented(first), &commented(second)[2..], &JPEG[2..]].concat();
-            let info = Info::of(&jpeg);
+            let info = JpegInfo::of(&jpeg);
             (info.capture_time, info.bad_capture_time)
         };
         assert_eq!(both(b"+5", b"7"), (Some(7), true));

@@ -11,11 +11,11 @@
 //! Other programs write the length differently or send the JPEG as it is; a
 //! [`Header`] and a [`Payload`] name what they do.
 //!
-//! - [`Picture`] encodes.
+//! - [`OutgoingFrame`] encodes.
 //! - [`parse`](parse()) finds one frame at the front of some bytes.
-//! - [`Stream`] follows the frames of a whole stream: it finds out the framing,
+//! - [`FrameStream`] follows the frames of a whole stream: it finds out the framing,
 //!   and the next good frame after a bad one.
-//! - [`Deframer`] is a [`Stream`] that keeps the bytes, too.
+//! - [`Deframer`] is a [`FrameStream`] that keeps the bytes, too.
 
 // What is parsed comes from anybody: nothing in here may panic on it. Where an index or a
 // sum stays, its `expect` says why it cannot.
@@ -44,9 +44,9 @@ mod search;
 mod stream;
 
 pub use deframer::Deframer;
-pub use detect::{Accept, DETECT_LEN, foreign, recognise};
-pub use encode::Picture;
-pub use error::{Fault, Foreign, Glimpse, WireError};
+pub use detect::{AcceptedFramings, DETECT_LEN, foreign, recognise};
+pub use encode::OutgoingFrame;
+pub use error::{FirstBytes, ForeignProtocol, FrameError, WireError};
 pub use header::{Framing, Header, Payload, UnknownName};
-pub use parse::{Frame, Limits, Progress, Status, parse};
-pub use stream::{Step, Stream};
+pub use parse::{FrameLimits, FrameSpan, Progress, Status, parse};
+pub use stream::{FrameStream, Step};

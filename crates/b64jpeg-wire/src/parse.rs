@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{
     base64,
-    error::{Glimpse, WireError},
+    error::{FirstBytes, WireError},
     header::{Framing, Header, Payload},
     jpeg::{self, Walk},
 };
@@ -16,21 +16,21 @@ pub(super) const START_LEN: usize = 4;
 
 /// What a receiver puts up with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct FrameLimits {
     /// The longest payload, in bytes on the wire.
     pub max_frame: usize,
     /// The most pixels, width times height, that the header of a picture may say.
     pub max_pixels: u64,
 }
 
-impl Limits {
+impl FrameLimits {
     /// 64 MiB, as base64 the JPEG of some 200 megapixels.
     pub const DEFAULT_MAX_FRAME: usize = 64 << 20;
     /// 100 megapixels, for which a decoder takes some 300 MB.
     pub const DEFAULT_MAX_PIXELS: u64 = 100_000_000;
 }
 
-impl Default for Limits {
+impl Default for FrameLimits {
     fn default() -> Self {
         Self {
             max_frame: Self::DEFAULT_MAX_FRAME,
@@ -41,7 +41,7 @@ impl Default for Limits {
 
 /// A whole frame, as places in the bytes that were parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame {
+pub struct FrameSpan {
     /// The payload.
     pub payload: Range<usize>,
     /// Bytes of the frame with header and line end.
@@ -56,7 +56,7 @@ pub enum Status {
     /// So many bytes that mean nothing: zero lengths, empty lines, fill between pictures.
     Skip(usize),
     /// A frame. Its base64 is not decoded yet, so it may still turn out bad.
-    Frame(Frame),
+    Frame(FrameSpan),
 }
 
 /// How far into a frame without a length the search for its end has come.
@@ -89,20 +89,20 @@ impl Progress {
 /// # Example
 ///
 /// ```
-/// use gstb64jpeg::wire::{Frame, Framing, Limits, Progress, Status, parse};
+/// use b64jpeg_wire::{FrameSpan, Framing, FrameLimits, Progress, Status, parse};
 ///
 /// let framing = Framing::default();
-/// let mut parse = |data| parse(data, framing, &Limits::default(), &mut Progress::default());
+/// let mut parse = |data| parse(data, framing, &FrameLimits::default(), &mut Progress::default());
 ///
 /// assert_eq!(parse(b"\0\0\0"), Ok(Status::Need(4)));
 /// assert_eq!(parse(b"\0\0\0\x08/9j/"), Ok(Status::Need(12)));
-/// let frame = Frame { payload: 4..12, len: 12 };
+/// let frame = FrameSpan { payload: 4..12, len: 12 };
 /// assert_eq!(parse(b"\0\0\0\x08/9j/2Q==\0"), Ok(Status::Frame(frame)));
 /// ```
 pub fn parse(
     data: &[u8],
     framing: Framing,
-    limits: &Limits,
+    limits: &FrameLimits,
     progress: &mut Progress,
 ) -> Result<Status, WireError> {
     let header = framing.header();
@@ -126,7 +126,7 @@ pub fn parse(
             if data.len() < end {
                 return Ok(Status::Need(end));
             }
-            Ok(Status::Frame(Frame {
+            Ok(Status::Frame(FrameSpan {
                 payload: header.size()..end,
                 len: end,
             }))
@@ -140,7 +140,7 @@ fn more_than(data: &[u8]) -> usize {
 }
 
 /// The length as a size in memory, if it is within the limits.
-pub(super) fn check_len(len: u64, limits: &Limits) -> Result<usize, WireError> {
+pub(super) fn check_len(len: u64, limits: &FrameLimits) -> Result<usize, WireError> {
     usize::try_from(len)
         .ok()
         .filter(|&len| len <= limits.max_frame)
@@ -155,11 +155,11 @@ pub(super) fn check_len(len: u64, limits: &Limits) -> Result<usize, WireError> {
 fn check_start(payload: &[u8], whole: bool, framing: Framing) -> Result<bool, WireError> {
     if payload.starts_with(framing.payload().start()) {
         Ok(true)
-    } else if payload.len() < Glimpse::MAX && !whole {
+    } else if payload.len() < FirstBytes::MAX && !whole {
         Ok(false)
     } else {
         Err(WireError::NotJpeg {
-            first: Glimpse::of(payload),
+            first: FirstBytes::of(payload),
         })
     }
 }
@@ -167,7 +167,7 @@ fn check_start(payload: &[u8], whole: bool, framing: Framing) -> Result<bool, Wi
 /// The length of a payload without one, or at least of what is there of it.
 ///
 /// Over the limit it is told as one more than the limit: nothing behind counts.
-fn check_open_len(len: usize, limits: &Limits) -> Result<(), WireError> {
+fn check_open_len(len: usize, limits: &FrameLimits) -> Result<(), WireError> {
     let over = limits.max_frame.saturating_add(1);
     check_len(len.min(over) as u64, limits).map(|_| ())
 }
@@ -183,7 +183,7 @@ fn zero_lengths(data: &[u8], header: Header) -> usize {
 fn parse_line(
     data: &[u8],
     framing: Framing,
-    limits: &Limits,
+    limits: &FrameLimits,
     searched: &mut usize,
 ) -> Result<Status, WireError> {
     let breaks = data
@@ -204,7 +204,7 @@ fn parse_line(
     check_start(text, end.is_some(), framing)?;
     check_open_len(text.len(), limits)?;
     match end {
-        Some(end) => Ok(Status::Frame(Frame {
+        Some(end) => Ok(Status::Frame(FrameSpan {
             payload: 0..text.len(),
             len: end.saturating_add(1),
         })),
@@ -218,7 +218,7 @@ fn parse_line(
 fn parse_bare(
     data: &[u8],
     framing: Framing,
-    limits: &Limits,
+    limits: &FrameLimits,
     walk: &mut Walk,
 ) -> Result<Status, WireError> {
     let fill = data
@@ -236,7 +236,7 @@ fn parse_bare(
     let end = walk.end(data)?;
     check_open_len(end.unwrap_or(data.len()), limits)?;
     Ok(match end {
-        Some(len) => Status::Frame(Frame {
+        Some(len) => Status::Frame(FrameSpan {
             payload: 0..len,
             len,
         }),

@@ -12,7 +12,7 @@ use std::slice;
 use super::{
     detect::{self, DETECT_LEN},
     header::Framing,
-    parse::{Limits, START_LEN, ends_like_jpeg},
+    parse::{FrameLimits, START_LEN, ends_like_jpeg},
 };
 
 /// How much more a search asks for while it waits for the end of a candidate: a frame
@@ -77,7 +77,13 @@ impl Search {
     /// Looks for the next frame in any of `framings`.
     ///
     /// What was found stays found until its front is reached.
-    pub fn find(&mut self, data: &[u8], end: bool, framings: &[Framing], limits: &Limits) -> Found {
+    pub fn find(
+        &mut self,
+        data: &[u8],
+        end: bool,
+        framings: &[Framing],
+        limits: &FrameLimits,
+    ) -> Found {
         if self.found.is_none() {
             self.found = self.scan(data, end, framings, limits);
         }
@@ -105,7 +111,7 @@ impl Search {
         data: &[u8],
         end: bool,
         framings: &[Framing],
-        limits: &Limits,
+        limits: &FrameLimits,
     ) -> Option<Candidate> {
         loop {
             let event = next_event(&self.candidates);
@@ -140,7 +146,7 @@ impl Search {
         data: &[u8],
         start: usize,
         framings: &[Framing],
-        limits: &Limits,
+        limits: &FrameLimits,
     ) -> Option<Candidate> {
         for framing in detect::framings_at(data, start, framings, limits) {
             let at = start.checked_sub(framing.header().size());
@@ -167,7 +173,7 @@ pub(super) fn choose(
     data: &[u8],
     end: bool,
     likely: &[Framing],
-    limits: &Limits,
+    limits: &FrameLimits,
 ) -> Result<Framing, usize> {
     // Nothing vouches for a frame without a length but that no other is likely.
     let mut rivals: Vec<_> = likely
@@ -232,7 +238,11 @@ fn next_event(candidates: &[Candidate]) -> usize {
 
 /// Hears those of `candidates` that the end of `data` tells something about, and
 /// returns the one that is vouched for now.
-fn contest(candidates: &mut Vec<Candidate>, data: &[u8], limits: &Limits) -> Option<Candidate> {
+fn contest(
+    candidates: &mut Vec<Candidate>,
+    data: &[u8],
+    limits: &FrameLimits,
+) -> Option<Candidate> {
     let i = candidates.iter().position(|c| c.wait == Some(data.len()))?;
     let candidate = candidates.get_mut(i)?;
     let (framing, size) = (candidate.framing, candidate.framing.header().size());

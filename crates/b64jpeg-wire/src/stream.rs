@@ -3,10 +3,10 @@
 //! The frames of one stream, however it begins and whatever comes between them.
 
 use super::{
-    detect::{self, Accept, DETECT_LEN},
-    error::{Fault, WireError},
+    detect::{self, AcceptedFramings, DETECT_LEN},
+    error::{FrameError, WireError},
     header::{Framing, Header, Payload},
-    parse::{Frame, Limits, Progress, START_LEN, Status, ends_like_jpeg, parse},
+    parse::{FrameLimits, FrameSpan, Progress, START_LEN, Status, ends_like_jpeg, parse},
     search::{self, Found, Search},
 };
 
@@ -29,11 +29,11 @@ pub enum Step {
     Need(usize),
     /// Drop so many bytes from the front and come again.
     Skip(usize),
-    /// A frame: decode it, then [`accept`](Stream::accept), [`reject`](Stream::reject) or
-    /// [`refuse`](Stream::refuse) it.
-    Frame(Frame),
+    /// A frame: decode it, then [`accept`](FrameStream::accept), [`reject`](FrameStream::reject) or
+    /// [`refuse`](FrameStream::refuse) it.
+    Frame(FrameSpan),
     /// Something is wrong; report it and come again with the same bytes.
-    Bad(Fault),
+    Bad(FrameError),
 }
 
 /// Follows the frames of a stream without holding any of its bytes.
@@ -45,8 +45,8 @@ pub enum Step {
 /// by the frame behind it. No step asks for more bytes than the longest frame and
 /// its successor's start have. In how many pieces the bytes come makes no difference.
 #[derive(Debug, Clone)]
-pub struct Stream {
-    limits: Limits,
+pub struct FrameStream {
+    limits: FrameLimits,
     mode: Mode,
     /// Those that can be it: all that read every frame alike since two in a row agreed.
     framings: Vec<Framing>,
@@ -78,11 +78,11 @@ enum Verdict {
     Wait(usize),
 }
 
-impl Stream {
+impl FrameStream {
     /// A stream of which no byte was seen yet.
     ///
-    /// If no framing fits `accept` ([`Accept::framings`]), nothing is ever recognised.
-    pub fn new(accept: Accept, limits: Limits) -> Self {
+    /// If no framing fits `accept` ([`AcceptedFramings::framings`]), nothing is ever recognised.
+    pub fn new(accept: AcceptedFramings, limits: FrameLimits) -> Self {
         Self {
             limits,
             mode: Mode::Begin,
@@ -127,7 +127,7 @@ impl Stream {
     }
 
     /// Tells that from here on other framings are accepted.
-    pub fn reframe(&mut self, accept: Accept) {
+    pub fn reframe(&mut self, accept: AcceptedFramings) {
         self.framings = accept.framings().collect();
         self.alike.clear();
         self.framing = None;
@@ -149,7 +149,7 @@ impl Stream {
     }
 
     /// Takes a frame that [`step`](Self::step) found; the caller drops its bytes.
-    pub fn accept(&mut self, frame: &Frame) {
+    pub fn accept(&mut self, frame: &FrameSpan) {
         self.pass(frame);
         self.frames = self.frames.saturating_add(1);
         self.streak = self.streak.saturating_add(1);
@@ -161,15 +161,15 @@ impl Stream {
 
     /// Refuses a frame that [`step`](Self::step) found, because of what its payload
     /// turned out to be. The caller keeps its bytes: another frame may begin in them.
-    pub fn reject(&mut self, error: WireError) -> Fault {
+    pub fn reject(&mut self, error: WireError) -> FrameError {
         let size = self.framing.map_or(0, |framing| framing.header().size());
         self.fail(error, size.max(1))
     }
 
     /// Drops a frame that [`step`](Self::step) found and that is whole, because of its picture:
     /// [`WireError::is_of_picture`]. The caller drops its bytes.
-    pub fn refuse(&mut self, frame: &Frame, error: WireError) -> Fault {
-        let fault = Fault {
+    pub fn refuse(&mut self, frame: &FrameSpan, error: WireError) -> FrameError {
+        let fault = FrameError {
             frame: self.frames,
             offset: self.offset,
             error,
@@ -179,7 +179,7 @@ impl Stream {
     }
 
     /// Goes to the end of a frame.
-    fn pass(&mut self, frame: &Frame) {
+    fn pass(&mut self, frame: &FrameSpan) {
         self.offset = self.offset.saturating_add(frame.len as u64);
         if let Mode::Follow(_, progress) = &mut self.mode {
             *progress = Progress::default();
@@ -322,7 +322,7 @@ impl Stream {
         let header = framing.header();
         if header == Header::Lines && ends_like_jpeg(data, framing) {
             // Only the line feed is missing.
-            return Step::Frame(Frame {
+            return Step::Frame(FrameSpan {
                 payload: 0..data.len(),
                 len: data.len(),
             });
@@ -369,9 +369,9 @@ impl Stream {
         Some(Step::Bad(self.fail(error, from)))
     }
 
-    fn fail(&mut self, error: WireError, from: usize) -> Fault {
+    fn fail(&mut self, error: WireError, from: usize) -> FrameError {
         self.mode = Mode::Search(Search::from(from));
-        Fault {
+        FrameError {
             frame: self.frames,
             offset: self.offset,
             error,
@@ -396,7 +396,7 @@ impl Stream {
         let longest = self.limits.max_frame.saturating_add(1);
         let bearable = longest.saturating_sub(search.dropped());
         let step = if keep > 0 && bearable == 0 {
-            Step::Bad(Fault {
+            Step::Bad(FrameError {
                 frame: self.frames,
                 offset: self.offset,
                 error: WireError::Lost {
@@ -416,7 +416,7 @@ impl Stream {
 }
 
 /// Those of `framings` that read the frame at the front of `data` as `framing` does.
-fn alike(data: &[u8], frame: &Frame, framing: Framing, framings: &[Framing]) -> Vec<Framing> {
+fn alike(data: &[u8], frame: &FrameSpan, framing: Framing, framings: &[Framing]) -> Vec<Framing> {
     let len = Ok(Some(frame.payload.len() as u64));
     let reads_alike = |other: &Framing| {
         let header = frame.payload.start.checked_sub(other.header().size());
@@ -431,7 +431,13 @@ fn alike(data: &[u8], frame: &Frame, framing: Framing, framings: &[Framing]) -> 
 
 /// Whether the frame at the front of `data` is whole: it ends like a JPEG, or another
 /// frame or nothing follows it. Without a length it is found by its end anyway.
-fn vouch(data: &[u8], frame: &Frame, framing: Framing, limits: &Limits, end: bool) -> Verdict {
+fn vouch(
+    data: &[u8],
+    frame: &FrameSpan,
+    framing: Framing,
+    limits: &FrameLimits,
+    end: bool,
+) -> Verdict {
     let header = framing.header();
     let payload = data.get(frame.payload.clone()).unwrap_or_default();
     if !header.has_length() || ends_like_jpeg(payload, framing) {

@@ -48,7 +48,7 @@ use b64jpeg_net::{
     slow::{self, Slow},
     tcp::client::{Client, Error, Interrupt, Interruption},
 };
-use b64jpeg_wire::{Accept, Deframer, Fault, Limits, jpeg};
+use b64jpeg_wire::{AcceptedFramings, Deframer, FrameError, FrameLimits, jpeg};
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{
     prelude::*,
@@ -149,15 +149,15 @@ struct End {
     /// Whether the server closed it.
     closed: bool,
     /// A frame that was cut off, or what else there was behind the last one.
-    torn: Option<Fault>,
+    torn: Option<FrameError>,
 }
 
 /// What the streaming thread has, from start to stop.
 struct Session {
     host: String,
     port: u16,
-    accept: Accept,
-    limits: Limits,
+    accept: AcceptedFramings,
+    limits: FrameLimits,
     client: Client,
     backoff: Backoff,
     /// Not before it is there another try.
@@ -182,7 +182,7 @@ impl Session {
         Self {
             host: settings.host.clone(),
             port: settings.port,
-            accept: settings.format.accept(Accept::default()),
+            accept: settings.format.accept(AcceptedFramings::default()),
             limits: settings.format.tolerance.limits(),
             client,
             backoff: Backoff::default(),
@@ -266,7 +266,7 @@ impl B64JpegClientSrc {
                 "`host` is a name or an address alone; there are `port` and `uri` for the rest";
             gst::error_msg!(gst::ResourceError::Settings, ("{error}; {advice}"))
         })?;
-        settings.format.check(Accept::default()).map(drop)
+        settings.format.check(AcceptedFramings::default()).map(drop)
     }
 
     /// The next picture, however long it takes and however many connections.
@@ -397,7 +397,7 @@ impl B64JpegClientSrc {
         &self,
         session: &mut Session,
         mut buffer: gst::Buffer,
-        info: jpeg::Info,
+        info: jpeg::JpegInfo,
     ) -> gst::Buffer {
         if session.size != Some(info.size) {
             let caps = picture::caps(info.size, None);
@@ -448,7 +448,7 @@ impl B64JpegClientSrc {
     }
 
     /// Reports a bad frame; an error if the stream ends with it.
-    fn report(&self, session: &mut Session, fault: Fault) -> Result<(), gst::FlowError> {
+    fn report(&self, session: &mut Session, fault: FrameError) -> Result<(), gst::FlowError> {
         let (max_errors, reconnect) = {
             let settings = self.settings();
             (settings.format.tolerance.max_errors, settings.reconnect)

@@ -21,7 +21,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use b64jpeg_wire::{Accept, Fault, Frame, Limits, Payload, Step, Stream, WireError, jpeg};
+use b64jpeg_wire::{
+    AcceptedFramings, FrameError, FrameLimits, FrameSpan, FrameStream, Payload, Step, WireError,
+    jpeg,
+};
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{BaseParseFrame, prelude::*, subclass::prelude::*};
 use once_cell::sync::Lazy;
@@ -68,10 +71,10 @@ impl Default for Settings {
 }
 
 struct State {
-    stream: Stream,
-    limits: Limits,
+    stream: FrameStream,
+    limits: FrameLimits,
     /// The framing that caps told.
-    caps: Accept,
+    caps: AcceptedFramings,
     /// The frame rate that caps told, or, for a file, the property.
     framerate: Option<gst::Fraction>,
     /// Whether the frames are as old as their bytes, rather than timed by the frame rate;
@@ -96,9 +99,9 @@ impl State {
     fn new(settings: &Settings) -> Self {
         let limits = settings.format.tolerance.limits();
         Self {
-            stream: Stream::new(settings.format.accept(Accept::default()), limits),
+            stream: FrameStream::new(settings.format.accept(AcceptedFramings::default()), limits),
             limits,
-            caps: Accept::default(),
+            caps: AcceptedFramings::default(),
             framerate: None,
             live: None,
             eos: false,
@@ -142,13 +145,13 @@ enum Outcome {
     Need(usize),
     Skip(usize),
     Picture {
-        frame: Frame,
+        frame: FrameSpan,
         buffer: gst::Buffer,
         caps: Option<gst::Caps>,
     },
-    Bad(Fault),
+    Bad(FrameError),
     /// A whole frame, of so many bytes, whose picture is refused.
-    Refused(Fault, usize),
+    Refused(FrameError, usize),
 }
 
 impl B64JpegDepay {
@@ -198,7 +201,7 @@ impl B64JpegDepay {
     }
 
     /// Reports a bad frame; an error if the stream ends with it.
-    fn report(&self, fault: &Fault) -> Result<(), gst::FlowError> {
+    fn report(&self, fault: &FrameError) -> Result<(), gst::FlowError> {
         let max_errors = self.settings().format.tolerance.max_errors;
         let verdict = {
             let state = &mut *self.state();
@@ -312,9 +315,9 @@ impl B64JpegDepay {
 fn take(
     state: &mut State,
     input: &gst::BufferRef,
-    frame: Frame,
+    frame: FrameSpan,
     mut buffer: gst::Buffer,
-    info: jpeg::Info,
+    info: jpeg::JpegInfo,
 ) -> Outcome {
     let output = buffer.get_mut().expect("nobody else has it yet");
     if let Some(time) = state.delays.judge(&info) {
@@ -350,13 +353,13 @@ fn take(
 fn picture(
     input: &gst::BufferRef,
     data: &[u8],
-    frame: &Frame,
+    frame: &FrameSpan,
     payload: Payload,
-    limits: &Limits,
-) -> Result<(gst::Buffer, jpeg::Info), WireError> {
+    limits: &FrameLimits,
+) -> Result<(gst::Buffer, jpeg::JpegInfo), WireError> {
     let text = &data[frame.payload.clone()];
     if payload == Payload::Jpeg {
-        let info = jpeg::Info::received(text, limits)?;
+        let info = jpeg::JpegInfo::received(text, limits)?;
         let buffer = input
             .copy_region(gst::BufferCopyFlags::MEMORY, frame.payload.clone())
             .expect("the frame is inside the input");
@@ -377,7 +380,7 @@ impl ObjectImpl for B64JpegDepay {
         static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             let mut properties = vec![
                 gst::ParamSpecFraction::builder("framerate")
-                    .nick("Frame rate")
+                    .nick("FrameSpan rate")
                     .blurb(
                         "Frames per second of a recorded stream whose caps tell none and, only \
                          if it is set, of a live one that tells no times (0/1 = untimed)",
@@ -467,7 +470,7 @@ impl BaseParseImpl for B64JpegDepay {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         panics::catch(self, "start", || {
             let settings = self.settings().clone();
-            settings.format.check(Accept::default())?;
+            settings.format.check(AcceptedFramings::default())?;
             *self.state() = State::new(&settings);
             self.quit.reset();
             self.obj().set_min_frame_size(1);

@@ -19,7 +19,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use b64jpeg_wire::{Framing, Picture, WireError};
+use b64jpeg_wire::{Framing, OutgoingFrame, WireError};
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{
     prelude::*,
@@ -80,7 +80,7 @@ impl B64JpegPay {
             let state = self.state();
             (state.framing.unwrap_or_default(), state.capture_time)
         };
-        let mut picture = Picture::new(jpeg)?;
+        let mut picture = OutgoingFrame::new(jpeg)?;
         if capture_time {
             let obj = self.obj();
             let time = capture::time_of(&*obj, &obj.segment(), input);

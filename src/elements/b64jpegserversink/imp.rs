@@ -42,7 +42,7 @@ use b64jpeg_net::{
         server::{Event, Failure, Server},
     },
 };
-use b64jpeg_wire::{Framing, Picture, WireError};
+use b64jpeg_wire::{Framing, OutgoingFrame, WireError};
 use glib::subclass::Signal;
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
@@ -438,7 +438,7 @@ impl B64JpegServerSink {
             let state = self.state();
             (state.framing, state.capture_time)
         };
-        let mut picture = Picture::new(jpeg)?;
+        let mut picture = OutgoingFrame::new(jpeg)?;
         if capture_time {
             let obj = self.obj();
             let time = capture::time_of(&*obj, &obj.segment(), input);

@@ -43,7 +43,7 @@ use std::{
 };
 
 use b64jpeg_wire::{
-    Limits, WireError,
+    FrameLimits, WireError,
     jpeg::{self, Origin},
 };
 use gst::{prelude::*, subclass::prelude::*};
@@ -114,7 +114,7 @@ impl Settings {
 /// From start to stop.
 #[derive(Debug, Default)]
 struct State {
-    limits: Limits,
+    limits: FrameLimits,
     capture_time: bool,
     origin: Option<Origin>,
     turn: Turn,
@@ -166,9 +166,9 @@ impl JpegCheck {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings().clone();
         *self.state() = State {
-            limits: Limits {
+            limits: FrameLimits {
                 max_pixels: receiver::max_pixels(settings.max_pixels),
-                ..Limits::default()
+                ..FrameLimits::default()
             },
             capture_time: settings.capture_time,
             origin: settings.origin()?,
@@ -192,7 +192,7 @@ impl JpegCheck {
     }
 
     /// What a buffer is, if it is a picture that is wanted; warns if not.
-    fn look(&self, buffer: &gst::BufferRef) -> Result<Option<jpeg::Info>, gst::FlowError> {
+    fn look(&self, buffer: &gst::BufferRef) -> Result<Option<jpeg::JpegInfo>, gst::FlowError> {
         let bytes = buffer.map_readable().map_err(|error| {
             gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
             gst::FlowError::Error
@@ -201,7 +201,7 @@ impl JpegCheck {
         let warning = {
             let state = &mut *self.state();
             let number = state.stats.frames + state.stats.dropped;
-            let warning = match jpeg::Info::received(&bytes, &state.limits) {
+            let warning = match jpeg::JpegInfo::received(&bytes, &state.limits) {
                 Ok(info) => {
                     let origin = Origin::of(&bytes).unwrap_or_default();
                     let now = Instant::now();
@@ -246,7 +246,7 @@ impl JpegCheck {
     }
 
     /// A picture as it goes out.
-    fn take(&self, input: gst::Buffer, info: jpeg::Info) -> gst::Buffer {
+    fn take(&self, input: gst::Buffer, info: jpeg::JpegInfo) -> gst::Buffer {
         self.announce(info.size);
         let (captured, capture_time, origin, discont) = {
             let state = &mut *self.state();

@@ -40,7 +40,7 @@ use std::{
 };
 
 use b64jpeg_net::socketio::client::{Connection, Incoming, Message};
-use b64jpeg_wire::{Limits, Payload, Picture, WireError, socketio::PictureEvent};
+use b64jpeg_wire::{FrameLimits, OutgoingFrame, Payload, WireError, socketio::PictureEvent};
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
 use once_cell::sync::Lazy;
@@ -97,7 +97,12 @@ struct Frame {
 }
 
 impl Frame {
-    fn new(picture: &Picture, event: &PictureEvent, payload: SocketIoPayload, len: usize) -> Self {
+    fn new(
+        picture: &OutgoingFrame,
+        event: &PictureEvent,
+        payload: SocketIoPayload,
+        len: usize,
+    ) -> Self {
         let messages = match payload {
             SocketIoPayload::Base64 => vec![event.text(picture).into()],
             SocketIoPayload::Binary => {
@@ -221,7 +226,9 @@ impl SocketIoClientSink {
     fn open(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings().clone();
         // A relay may send everything back, and nobody reads it.
-        let target = settings.relay.target(Limits::DEFAULT_MAX_FRAME, false)?;
+        let target = settings
+            .relay
+            .target(FrameLimits::DEFAULT_MAX_FRAME, false)?;
         *self.outbox() = Outbox::default();
         let obj = self.obj();
         *self.session() = Some(Session {
@@ -258,7 +265,7 @@ impl SocketIoClientSink {
     /// Leaves a picture for the connection, in the place of one that waits; tells why that
     /// cannot be.
     fn put(&self, buffer: &gst::BufferRef, jpeg: &[u8]) -> Result<(), WireError> {
-        let mut picture = Picture::new(jpeg)?;
+        let mut picture = OutgoingFrame::new(jpeg)?;
         let (payload, capture_time, enabled) = {
             let settings = self.settings();
             (settings.payload, settings.capture_time, settings.enabled)

@@ -43,7 +43,7 @@ use b64jpeg_net::socketio::{
     http,
 };
 use b64jpeg_wire::{
-    Limits, Payload, WireError, jpeg,
+    FrameLimits, Payload, WireError, jpeg,
     socketio::{Args, Json},
 };
 use bytes::Bytes;
@@ -161,7 +161,7 @@ impl Found {
     }
 
     /// The picture itself.
-    fn decode(&self, limits: &Limits) -> Result<(gst::Buffer, jpeg::Info), WireError> {
+    fn decode(&self, limits: &FrameLimits) -> Result<(gst::Buffer, jpeg::JpegInfo), WireError> {
         let (len, max) = (self.bytes.len(), limits.max_frame);
         if len > max {
             let (len, max) = (len as u64, max as u64);
@@ -347,7 +347,7 @@ impl SocketIoClientSrc {
     }
 
     /// A picture as it goes out.
-    fn give(&self, len: usize, mut buffer: gst::Buffer, info: jpeg::Info) -> gst::Buffer {
+    fn give(&self, len: usize, mut buffer: gst::Buffer, info: jpeg::JpegInfo) -> gst::Buffer {
         let changed = {
             let stream = &mut *self.stream();
             stream.faults.good();

@@ -50,7 +50,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use b64jpeg_net::host::host_and_port;
-use b64jpeg_wire::{Picture, jpeg};
+use b64jpeg_wire::{OutgoingFrame, jpeg};
 use bytes::Bytes;
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
@@ -251,10 +251,10 @@ impl B64JpegSocketIoServerSink {
             gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
             gst::FlowError::Error
         })?;
-        match Picture::new(&jpeg) {
+        match OutgoingFrame::new(&jpeg) {
             Ok(picture) => {
                 let obj = self.obj();
-                let stamp = jpeg::Info::of(&jpeg).capture_time;
+                let stamp = jpeg::JpegInfo::of(&jpeg).capture_time;
                 let captured = stamp
                     .and_then(CaptureTime::received)
                     .unwrap_or_else(|| capture::time_of(&*obj, &obj.segment(), buffer));

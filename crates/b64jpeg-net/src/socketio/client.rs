@@ -16,8 +16,10 @@ use std::{
 };
 
 use b64jpeg_wire::{
-    Glimpse,
-    socketio::{self as protocol, Args, Body, Decoder, Json, Limits, Packet, ProtocolError},
+    FirstBytes,
+    socketio::{
+        self as protocol, Args, Body, Json, Packet, PacketDecoder, PacketLimits, ProtocolError,
+    },
 };
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
@@ -154,7 +156,7 @@ pub type Message = tungstenite::Message;
 /// A connection to a server, that has let us into the namespace.
 pub struct Connection {
     socket: WebSocketStream<Watched>,
-    decoder: Decoder,
+    decoder: PacketDecoder,
     namespace: String,
     listens: bool,
     timeout: Option<Duration>,
@@ -237,13 +239,13 @@ impl Connection {
         };
         let socket =
             WebSocketStream::from_partially_read(stream, answer.rest, Role::Client, Some(config));
-        let limits = Limits {
+        let limits = PacketLimits {
             max_packet: longest,
-            ..Limits::default()
+            ..PacketLimits::default()
         };
         let mut connection = Self {
             socket: socket.await,
-            decoder: Decoder::new(limits),
+            decoder: PacketDecoder::new(limits),
             namespace: target.namespace.clone(),
             listens: target.listens,
             timeout: target.timeout,
@@ -278,7 +280,7 @@ impl Connection {
                 Message::Binary(data) => {
                     return Err(not_ours(format!(
                         "a binary message, {}",
-                        Glimpse::of(&data)
+                        FirstBytes::of(&data)
                     )));
                 }
                 _ => continue,

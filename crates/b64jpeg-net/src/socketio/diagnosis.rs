@@ -4,7 +4,7 @@
 
 use std::{io, time::Duration};
 
-use b64jpeg_wire::{self as wire, Glimpse, socketio as protocol};
+use b64jpeg_wire::{self as wire, FirstBytes, socketio as protocol};
 use rustls::{CertificateError, pki_types::ServerName};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -134,7 +134,7 @@ pub async fn no_http(target: &Target, error: http::Error) -> Error {
                 }
                 _ => format!(
                     "it does not speak HTTP: its answer begins with {}",
-                    Glimpse::of(&bytes)
+                    FirstBytes::of(&bytes)
                 ),
             };
             Error::Wrong(what)

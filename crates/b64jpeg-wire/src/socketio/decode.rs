@@ -7,11 +7,11 @@ use std::{borrow::Cow, time::Duration};
 use bytes::Bytes;
 
 use super::{Args, Body, Json, MAX_PING, Message, Open, Packet, ProtocolError, ROOT};
-use crate::Glimpse;
+use crate::FirstBytes;
 
 /// What a packet may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct PacketLimits {
     /// Bytes of its text and its attachments together.
     pub max_packet: usize,
     /// How many attachments it may have.
@@ -21,7 +21,7 @@ pub struct Limits {
     pub max_values: usize,
 }
 
-impl Default for Limits {
+impl Default for PacketLimits {
     /// 64 MiB, 64 attachments, 100,000 values.
     fn default() -> Self {
         Self {
@@ -35,9 +35,9 @@ impl Default for Limits {
 /// Reads the messages of one connection.
 ///
 /// ```
-/// use gstb64jpeg::web::protocol::{Body, Decoder, Json, Limits, Packet};
+/// use b64jpeg_wire::socketio::{Body, PacketDecoder, Json, PacketLimits, Packet};
 ///
-/// let mut decoder = Decoder::new(Limits::default());
+/// let mut decoder = PacketDecoder::new(PacketLimits::default());
 /// let text = r#"451-["stream",{"front":{"_placeholder":true,"num":0}}]"#;
 /// assert_eq!(decoder.text(text)?, None);
 /// let Some(Packet::Message(message)) = decoder.binary(&b"\xff\xd8\xff\xd9"[..])? else {
@@ -50,11 +50,11 @@ impl Default for Limits {
 /// assert_eq!(name, "stream");
 /// assert_eq!(args.values[0].get("front"), Some(&Json::Binary(0)));
 /// assert_eq!(*args.attachments[0], *b"\xff\xd8\xff\xd9");
-/// # Ok::<(), gstb64jpeg::web::protocol::ProtocolError>(())
+/// # Ok::<(), b64jpeg_wire::socketio::ProtocolError>(())
 /// ```
 #[derive(Debug)]
-pub struct Decoder {
-    limits: Limits,
+pub struct PacketDecoder {
+    limits: PacketLimits,
     waiting: Option<Waiting>,
 }
 
@@ -79,9 +79,9 @@ struct Head<'a> {
     data: Option<Json<'a>>,
 }
 
-impl Decoder {
+impl PacketDecoder {
     /// A decoder for a connection that begins.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: PacketLimits) -> Self {
         Self {
             limits,
             waiting: None,
@@ -123,7 +123,7 @@ impl Decoder {
         let Some(mut waiting) = self.waiting.take() else {
             return Err(ProtocolError::Stray {
                 len: data.len(),
-                first: Glimpse::of(&data),
+                first: FirstBytes::of(&data),
             });
         };
         waiting.len = waiting.len.saturating_add(data.len());
@@ -264,7 +264,7 @@ impl<'a> Cursor<'a> {
         ProtocolError::Expected {
             offset,
             what,
-            found: Glimpse::of(self.text.as_bytes().get(offset..).unwrap_or_default()),
+            found: FirstBytes::of(self.text.as_bytes().get(offset..).unwrap_or_default()),
         }
     }
 
@@ -306,7 +306,7 @@ impl<'a> Cursor<'a> {
         name.into()
     }
 
-    fn json(&self, limits: &Limits) -> Result<Json<'a>, ProtocolError> {
+    fn json(&self, limits: &PacketLimits) -> Result<Json<'a>, ProtocolError> {
         Json::parse_at(self.text, self.at, limits.max_values)
     }
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Args, Body, Json, Message, Open, Packet, ROOT};
-use crate::{Payload, Picture};
+use crate::{OutgoingFrame, Payload};
 
 impl Packet<'_> {
     /// The message of text.
     ///
     /// ```
-    /// use gstb64jpeg::web::protocol::Packet;
+    /// use b64jpeg_wire::socketio::Packet;
     ///
     /// assert_eq!(Packet::Pong("".into()).encode(), "3");
     /// ```
@@ -50,12 +50,12 @@ impl Message<'_> {
     /// The message of text. Its attachments follow it, each in a binary message.
     ///
     /// ```
-    /// use gstb64jpeg::web::protocol::{Body, Json, Message};
+    /// use b64jpeg_wire::socketio::{Body, Json, Message};
     ///
     /// let auth = Json::parse(r#"{"token":"secret"}"#)?;
     /// let message = Message::new("/lab", Body::Connect(Some(auth)));
     /// assert_eq!(message.encode(), r#"40/lab,{"token":"secret"}"#);
-    /// # Ok::<(), gstb64jpeg::web::protocol::ProtocolError>(())
+    /// # Ok::<(), b64jpeg_wire::socketio::ProtocolError>(())
     /// ```
     pub fn encode(&self) -> String {
         let (kind, id, data) = match &self.body {
@@ -101,9 +101,9 @@ fn list(name: Option<&str>, args: &Args) -> String {
 /// its camera. All but the picture is written beforehand.
 ///
 /// ```
-/// use gstb64jpeg::{web::protocol::PictureEvent, wire::Picture};
+/// use b64jpeg_wire::{OutgoingFrame, socketio::PictureEvent};
 ///
-/// let picture = Picture::new(b"\xff\xd8\xff\xd9").expect("it is one");
+/// let picture = OutgoingFrame::new(b"\xff\xd8\xff\xd9").expect("it is one");
 /// let event = PictureEvent::new("/", "stream", None);
 /// assert_eq!(event.text(&picture), r#"42["stream","/9j/2Q=="]"#);
 ///
@@ -155,13 +155,13 @@ impl PictureEvent {
     }
 
     /// Bytes of the [`text`](Self::text) with this picture.
-    pub fn text_len(&self, picture: &Picture) -> usize {
+    pub fn text_len(&self, picture: &OutgoingFrame) -> usize {
         let around = self.before.len().saturating_add(self.behind.len());
         around.saturating_add(picture.payload_len(Payload::Base64))
     }
 
     /// The message of text with this picture, as base64.
-    pub fn text(&self, picture: &Picture) -> String {
+    pub fn text(&self, picture: &OutgoingFrame) -> String {
         let mut text = Vec::with_capacity(self.text_len(picture));
         text.extend(self.before.as_bytes());
         let len = picture.payload_len(Payload::Base64);

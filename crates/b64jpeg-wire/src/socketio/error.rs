@@ -4,7 +4,7 @@
 
 use std::{error, fmt};
 
-use crate::Glimpse;
+use crate::FirstBytes;
 
 /// Why a message is not what the protocol says.
 ///
@@ -24,7 +24,7 @@ pub enum ProtocolError {
     Expected {
         offset: usize,
         what: &'static str,
-        found: Glimpse,
+        found: FirstBytes,
     },
     /// The text is not JSON.
     Json { offset: usize, reason: String },
@@ -37,7 +37,7 @@ pub enum ProtocolError {
     /// Another packet came before the attachments of the last one had.
     Interrupted { have: usize, want: usize },
     /// A binary message that no event has announced.
-    Stray { len: usize, first: Glimpse },
+    Stray { len: usize, first: FirstBytes },
     /// No namespace can have this name.
     Namespace,
 }

@@ -16,12 +16,12 @@ use super::error::ProtocolError;
 /// A value. Long strings are not copied unless they have escapes.
 ///
 /// ```
-/// use gstb64jpeg::web::protocol::Json;
+/// use b64jpeg_wire::socketio::Json;
 ///
 /// let auth = Json::parse(r#"{"token": "secret"}"#)?;
 /// assert_eq!(auth.get("token").and_then(Json::as_str), Some("secret"));
 /// assert_eq!(auth.to_string(), r#"{"token":"secret"}"#);
-/// # Ok::<(), gstb64jpeg::web::protocol::ProtocolError>(())
+/// # Ok::<(), b64jpeg_wire::socketio::ProtocolError>(())
 /// ```
 #[derive(Debug, Default, Clone, PartialEq)]
 pub enum Json<'a> {

@@ -20,7 +20,7 @@
 //! That is [Engine.IO protocol v4] over websockets with [Socket.IO protocol v5] inside, what
 //! the servers and clients of Socket.IO 3 and 4 speak.
 //!
-//! - [`Decoder`] reads, and joins an event with its attachments.
+//! - [`PacketDecoder`] reads, and joins an event with its attachments.
 //! - [`Packet::encode`] and [`Message::encode`] write.
 //! - [`PictureEvent`] writes pictures, thirty times a second.
 //!
@@ -48,7 +48,7 @@ use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 
-pub use decode::{Decoder, Limits};
+pub use decode::{PacketDecoder, PacketLimits};
 pub use encode::PictureEvent;
 pub use error::ProtocolError;
 pub use json::Json;

@@ -9,9 +9,10 @@ mod property;
 use std::{borrow::Cow, fs, iter, path::Path, time::Duration};
 
 use b64jpeg_wire::{
-    Picture,
+    OutgoingFrame,
     socketio::{
-        Args, Body, Decoder, Json, Limits, Message, Open, Packet, PictureEvent, ProtocolError,
+        Args, Body, Json, Message, Open, Packet, PacketDecoder, PacketLimits, PictureEvent,
+        ProtocolError,
     },
 };
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -26,8 +27,8 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-/// Limits that the packets here run into now and then.
-const SMALL: Limits = Limits {
+/// PacketLimits that the packets here run into now and then.
+const SMALL: PacketLimits = PacketLimits {
     max_packet: 120,
     max_attachments: 3,
     max_values: 10_000,
@@ -207,7 +208,10 @@ fn encode(packet: &Packet) -> Vec<Ws> {
         .collect()
 }
 
-fn take<'a>(decoder: &mut Decoder, message: &'a Ws) -> Result<Option<Packet<'a>>, ProtocolError> {
+fn take<'a>(
+    decoder: &mut PacketDecoder,
+    message: &'a Ws,
+) -> Result<Option<Packet<'a>>, ProtocolError> {
     match message {
         Ws::Text(text) => decoder.text(text),
         Ws::Binary(bytes) => decoder.binary(bytes.clone()),
@@ -215,7 +219,7 @@ fn take<'a>(decoder: &mut Decoder, message: &'a Ws) -> Result<Option<Packet<'a>>
 }
 
 /// As the model says it. What is wrong is said at a place that there is, in words.
-fn read(decoder: &mut Decoder, message: &Ws) -> Result<Option<Value>, String> {
+fn read(decoder: &mut PacketDecoder, message: &Ws) -> Result<Option<Value>, String> {
     let packet = take(decoder, message).map_err(|error| {
         assert!(error.to_string().len() > 10, "{error}");
         if let (
@@ -233,7 +237,7 @@ fn read(decoder: &mut Decoder, message: &Ws) -> Result<Option<Value>, String> {
 
 #[track_caller]
 fn whole(messages: &[Ws]) -> Value {
-    let mut decoder = Decoder::new(Limits::default());
+    let mut decoder = PacketDecoder::new(PacketLimits::default());
     let (last, first) = messages.split_last().unwrap();
     for message in first {
         assert_eq!(read(&mut decoder, message), Ok(None));
@@ -471,7 +475,7 @@ fn pictures_are_events() {
         };
         let event = PictureEvent::new(&namespace, &name, camera.as_deref());
 
-        let picture = Picture::new(&jpeg).unwrap();
+        let picture = OutgoingFrame::new(&jpeg).unwrap();
         let written = event.text(&picture);
         assert_eq!(event.text_len(&picture), written.len());
         assert_eq!(
@@ -488,7 +492,7 @@ fn pictures_are_events() {
 fn long_text_is_not_copied() {
     let base64 = "/9j/2Q==".repeat(1000);
     let text = format!(r#"42["stream",{{"front":"{base64}"}}]"#);
-    let packet = Decoder::new(Limits::default()).text(&text);
+    let packet = PacketDecoder::new(PacketLimits::default()).text(&text);
     let Ok(Some(Packet::Message(message))) = &packet else {
         panic!("{packet:?}");
     };
@@ -568,10 +572,10 @@ fn connections() -> impl Strategy<Value = Vec<Ws>> {
 
 #[test]
 fn connections_are_what_the_model_reads() {
-    let values = (connections(), select(vec![SMALL, Limits::default()]));
+    let values = (connections(), select(vec![SMALL, PacketLimits::default()]));
     check(5000, values, |(messages, limits)| {
-        let mut decoder = Decoder::new(limits);
-        let mut model = naive::Decoder::new(limits);
+        let mut decoder = PacketDecoder::new(limits);
+        let mut model = naive::PacketDecoder::new(limits);
         for message in &messages {
             let read = read(&mut decoder, message);
             let model: Read = model.take(message);
@@ -589,8 +593,8 @@ fn any_text_is_a_packet_or_an_error() {
     let kinds = "(4[0-6])?[0-9]{0,3}-?(/[a-z]{0,3},)?[0-9]{0,2}";
     let values = (kinds, any::<String>(), vec(any::<u8>(), 0..9));
     check(2000, values, |(kind, rest, bytes)| {
-        let mut decoder = Decoder::new(SMALL);
-        let mut model = naive::Decoder::new(SMALL);
+        let mut decoder = PacketDecoder::new(SMALL);
+        let mut model = naive::PacketDecoder::new(SMALL);
         for message in [Ws::Text(kind + &rest), Ws::Binary(bytes)] {
             let model = model.take(&message).map_err(Into::into);
             assert_eq!(read(&mut decoder, &message), model, "{message:?}");
@@ -611,8 +615,8 @@ fn odd_packets_mean_what_they_mean_elsewhere() {
         "4007",
         "1 and more",
     ] {
-        let mut decoder = Decoder::new(Limits::default());
-        let mut model = naive::Decoder::new(Limits::default());
+        let mut decoder = PacketDecoder::new(PacketLimits::default());
+        let mut model = naive::PacketDecoder::new(PacketLimits::default());
         for message in [Ws::Text(text.into()), Ws::Binary(vec![7])] {
             let model = model.take(&message).map_err(Into::into);
             assert_eq!(read(&mut decoder, &message), model, "{text}");
@@ -620,11 +624,11 @@ fn odd_packets_mean_what_they_mean_elsewhere() {
     }
 }
 
-// Limits and errors
+// PacketLimits and errors
 
 /// What comes of messages, the binary ones of which begin with a "b".
-fn error(limits: Limits, messages: &[&str]) -> Option<ProtocolError> {
-    let mut decoder = Decoder::new(limits);
+fn error(limits: PacketLimits, messages: &[&str]) -> Option<ProtocolError> {
+    let mut decoder = PacketDecoder::new(limits);
     messages
         .iter()
         .find_map(|message| match message.strip_prefix('b') {
@@ -636,7 +640,7 @@ fn error(limits: Limits, messages: &[&str]) -> Option<ProtocolError> {
 #[test]
 fn limits_are_what_they_say() {
     let event = r#"452-["a",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]"#;
-    let fits = Limits {
+    let fits = PacketLimits {
         max_packet: event.len() + 5,
         max_attachments: 2,
         max_values: 12,
@@ -644,7 +648,7 @@ fn limits_are_what_they_say() {
     let messages = [event, "b123", "b45"];
     assert_eq!(error(fits, &messages), None);
 
-    let limits = Limits {
+    let limits = PacketLimits {
         max_packet: fits.max_packet - 1,
         ..fits
     };
@@ -660,7 +664,7 @@ fn limits_are_what_they_say() {
         too_long(text.len(), limits.max_packet)
     );
 
-    let limits = Limits {
+    let limits = PacketLimits {
         max_attachments: 1,
         ..fits
     };
@@ -668,7 +672,7 @@ fn limits_are_what_they_say() {
     assert_eq!(error(limits, &messages), Some(wanted));
 
     // An array, the name, two objects with two keys and two values each.
-    let limits = Limits {
+    let limits = PacketLimits {
         max_values: 11,
         ..fits
     };
@@ -680,10 +684,10 @@ fn limits_are_what_they_say() {
 
 #[test]
 fn ping_of_more_than_a_websockets_is_refused() {
-    let limits = Limits::default();
+    let limits = PacketLimits::default();
     for len in [0, 5, 125] {
         let text = "x".repeat(len);
-        let mut decoder = Decoder::new(limits);
+        let mut decoder = PacketDecoder::new(limits);
         let ping = decoder
             .text(&["2", &text].concat())
             .map(|packet| packet.map(|p| p.encode()));
@@ -702,17 +706,20 @@ fn ping_of_more_than_a_websockets_is_refused() {
 fn nesting_has_an_end() {
     let nested = |depth| format!("42{}{}", "[".repeat(depth), "]".repeat(depth));
     let missing = ProtocolError::Missing { what: "name" };
-    assert_eq!(error(Limits::default(), &[&nested(127)]), Some(missing));
+    assert_eq!(
+        error(PacketLimits::default(), &[&nested(127)]),
+        Some(missing)
+    );
     let wanted = ProtocolError::Json {
         offset: 2 + 127,
         reason: "recursion limit exceeded".into(),
     };
     assert_eq!(
-        error(Limits::default(), &[&nested(128)]),
+        error(PacketLimits::default(), &[&nested(128)]),
         Some(wanted.clone())
     );
     assert_eq!(
-        error(Limits::default(), &[&nested(1_000_000)]),
+        error(PacketLimits::default(), &[&nested(1_000_000)]),
         Some(wanted)
     );
 }
@@ -813,7 +820,7 @@ fn errors_say_what_is_wrong() {
             "its length of 67108865 bytes is over the limit of 67108864",
         ),
     ] {
-        let error = error(Limits::default(), messages).expect("it is wrong");
+        let error = error(PacketLimits::default(), messages).expect("it is wrong");
         let shown = messages.iter().map(|text| &text[..text.len().min(80)]);
         assert_eq!(
             error.to_string(),
@@ -842,7 +849,7 @@ fn namespaces_are_what_servers_know() {
 #[test]
 fn after_an_error_all_begins_anew() {
     let event = r#"451-["a",{"_placeholder":true,"num":0}]"#;
-    let mut decoder = Decoder::new(Limits::default());
+    let mut decoder = PacketDecoder::new(PacketLimits::default());
     decoder.text(event).unwrap();
     assert!(decoder.text("41").is_err());
     assert_eq!(
@@ -856,7 +863,7 @@ fn after_an_error_all_begins_anew() {
 /// Found by the fuzzer: a number as the data of a connect packet was read as its number.
 #[test]
 fn connect_with_number_as_data_is_read_as_written() {
-    let mut decoder = Decoder::new(Limits::default());
+    let mut decoder = PacketDecoder::new(PacketLimits::default());
     let packet = decoder.text("40 88").expect("JSON may begin with a space");
     let text = packet.expect("it is whole").encode();
     assert_eq!(text, "40 88");

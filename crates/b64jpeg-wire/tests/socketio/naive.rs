@@ -4,7 +4,7 @@
 //!
 //! Packets are as in `tests/vectors/socketio/cases.json`.
 
-use b64jpeg_wire::socketio::Limits;
+use b64jpeg_wire::socketio::PacketLimits;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Map, Value, json};
 
@@ -97,8 +97,8 @@ fn values(value: &mut Value) -> Vec<&mut Value> {
 }
 
 /// Reads the messages of a connection.
-pub struct Decoder {
-    limits: Limits,
+pub struct PacketDecoder {
+    limits: PacketLimits,
     waiting: Option<Waiting>,
 }
 
@@ -109,8 +109,8 @@ struct Waiting {
     len: usize,
 }
 
-impl Decoder {
-    pub fn new(limits: Limits) -> Self {
+impl PacketDecoder {
+    pub fn new(limits: PacketLimits) -> Self {
         Self {
             limits,
             waiting: None,

@@ -10,8 +10,8 @@ mod scenario;
 use std::{fs, iter, path::Path, sync::mpsc, thread, time::Duration};
 
 use b64jpeg_wire::{
-    Accept, Deframer, Fault, Foreign, Framing, Header, Limits, Payload, Picture, Progress, Status,
-    Step, Stream, WireError,
+    AcceptedFramings, Deframer, ForeignProtocol, FrameError, FrameLimits, FrameStream, Framing,
+    Header, OutgoingFrame, Payload, Progress, Status, Step, WireError,
     jpeg::{self, Origin, stamps},
     parse,
 };
@@ -23,12 +23,12 @@ use scenario::{
 };
 
 /// Limits that the streams of [`scenario`] run into now and then.
-const SMALL: Limits = limits(3000);
+const SMALL: FrameLimits = limits(3000);
 
-const fn limits(max_frame: usize) -> Limits {
-    Limits {
+const fn limits(max_frame: usize) -> FrameLimits {
+    FrameLimits {
         max_frame,
-        max_pixels: Limits::DEFAULT_MAX_PIXELS,
+        max_pixels: FrameLimits::DEFAULT_MAX_PIXELS,
     }
 }
 
@@ -36,7 +36,7 @@ fn all(jpegs: &[Vec<u8>]) -> Received {
     jpegs.iter().cloned().map(Ok).collect()
 }
 
-fn encode(framing: Framing, picture: Picture) -> Vec<u8> {
+fn encode(framing: Framing, picture: OutgoingFrame) -> Vec<u8> {
     let mut frame = vec![0; picture.wire_len(framing).unwrap()];
     picture.encode(framing, &mut frame);
     frame
@@ -62,7 +62,7 @@ fn jpeg_of_len(len: usize) -> Vec<u8> {
 fn frames_are_what_python_writes() {
     let values = framings().prop_flat_map(|framing| (Just(framing), jpegs_for(framing)));
     check(300, values, |(framing, jpeg)| {
-        let picture = Picture::new(&jpeg).unwrap();
+        let picture = OutgoingFrame::new(&jpeg).unwrap();
         assert_eq!(encode(framing, picture), naive::encode(framing, &jpeg));
     });
 }
@@ -71,14 +71,20 @@ fn frames_are_what_python_writes() {
 fn the_capture_time_travels_in_the_picture_and_changes_nothing_else() {
     let values = (framings(), jpegs(), 0..10_u64.pow(19));
     check(300, values, |(framing, jpeg, time)| {
-        let frame = encode(framing, Picture::new(&jpeg).unwrap().captured_at(time));
-        let received = receive(framing.into(), Limits::default(), &frame, WHOLE);
+        let frame = encode(
+            framing,
+            OutgoingFrame::new(&jpeg).unwrap().captured_at(time),
+        );
+        let received = receive(framing.into(), FrameLimits::default(), &frame, WHOLE);
         let [Ok(stamped)] = &received[..] else {
             panic!("{received:?}");
         };
-        assert_eq!(jpeg::Info::of(stamped).capture_time, Some(time));
+        assert_eq!(jpeg::JpegInfo::of(stamped).capture_time, Some(time));
         assert!(stamped.ends_with(&jpeg[2..]));
-        assert_eq!(jpeg::Info::of(stamped).size, jpeg::Info::of(&jpeg).size);
+        assert_eq!(
+            jpeg::JpegInfo::of(stamped).size,
+            jpeg::JpegInfo::of(&jpeg).size
+        );
     });
 }
 
@@ -107,16 +113,24 @@ fn who_sends_a_picture_travels_in_it_and_changes_nothing_else() {
         assert!(is_name(&name), "{name:?}");
         let stamped = [&stamps(time, Some(&origin)), &jpeg[2..]].concat();
         assert_eq!(Origin::of(&stamped), Some(&*name));
-        assert_eq!(jpeg::Info::of(&stamped).capture_time, time);
-        assert_eq!(jpeg::Info::of(&stamped).size, jpeg::Info::of(&jpeg).size);
-        let received = receive(Accept::default(), Limits::default(), &stamped, WHOLE);
+        assert_eq!(jpeg::JpegInfo::of(&stamped).capture_time, time);
+        assert_eq!(
+            jpeg::JpegInfo::of(&stamped).size,
+            jpeg::JpegInfo::of(&jpeg).size
+        );
+        let received = receive(
+            AcceptedFramings::default(),
+            FrameLimits::default(),
+            &stamped,
+            WHOLE,
+        );
         assert_eq!(received, [Ok(stamped.clone())]);
 
         // Whoever sends it on puts a name in front.
         let relay = Origin::new("relay").expect("a name");
         let again = [&stamps(None, Some(&relay)), &stamped[2..]].concat();
         assert_eq!(Origin::of(&again), Some("relay"));
-        assert_eq!(jpeg::Info::of(&again).capture_time, time);
+        assert_eq!(jpeg::JpegInfo::of(&again).capture_time, time);
     });
 }
 
@@ -164,14 +178,14 @@ fn golden_bytes_are_written_and_read() {
         let jpegs = names.iter().map(|name| file(name)).collect::<Vec<_>>();
         let bytes = file(name);
         if *kind == "exact" {
-            let pictures = jpegs.iter().map(|jpeg| Picture::new(jpeg).unwrap());
+            let pictures = jpegs.iter().map(|jpeg| OutgoingFrame::new(jpeg).unwrap());
             let written = pictures.flat_map(|picture| encode(framing, picture));
             assert_eq!(written.collect::<Vec<_>>(), bytes, "{name}");
             kinds.push(framing);
         }
-        for accept in [framing.into(), Accept::default()] {
+        for accept in [framing.into(), AcceptedFramings::default()] {
             for pieces in [WHOLE, &[1]] {
-                let received = receive(accept, Limits::default(), &bytes, pieces);
+                let received = receive(accept, FrameLimits::default(), &bytes, pieces);
                 assert_eq!(received, all(&jpegs), "{name}");
             }
         }
@@ -239,7 +253,7 @@ fn what_was_sent_is_received() {
     });
     check(500, values, |(framing, accept, first, rest, pieces)| {
         let wire = iter::once(first).chain(rest).collect::<Wire>();
-        let received = receive(accept, Limits::default(), &wire.bytes, &pieces);
+        let received = receive(accept, FrameLimits::default(), &wire.bytes, &pieces);
         assert_eq!(received, all(&wire.whole), "{framing}");
     });
 }
@@ -248,7 +262,7 @@ fn what_was_sent_is_received() {
 fn the_framing_is_found_out() {
     let values = framings().prop_flat_map(|framing| (Just(framing), frames(framing, 3)));
     check(500, values, |(framing, wire)| {
-        let mut deframer = Deframer::new(Accept::default(), Limits::default());
+        let mut deframer = Deframer::new(AcceptedFramings::default(), FrameLimits::default());
         deframer.push(&wire.bytes);
         deframer.finish();
         while deframer.next().is_some() {}
@@ -280,8 +294,12 @@ fn lengths_that_read_both_ways_lose_no_frame() {
                 });
                 let wire = Wire::of(framing, &lens.map(jpeg_of_len).collect::<Vec<_>>());
                 for pieces in [WHOLE, &[1000], &[1]] {
-                    let received =
-                        receive(Accept::default(), Limits::default(), &wire.bytes, pieces);
+                    let received = receive(
+                        AcceptedFramings::default(),
+                        FrameLimits::default(),
+                        &wire.bytes,
+                        pieces,
+                    );
                     assert_eq!(received, all(&wire.whole), "{framing}");
                 }
             }
@@ -299,7 +317,12 @@ fn empty_frames_are_no_longer_lengths() {
         |(a, b, c, pieces)| {
             let zero = Wire::damage(vec![0; 4]);
             let wire = Wire::from_iter([zero.clone(), a, zero.clone(), b, zero, c]);
-            let received = receive(Accept::default(), Limits::default(), &wire.bytes, &pieces);
+            let received = receive(
+                AcceptedFramings::default(),
+                FrameLimits::default(),
+                &wire.bytes,
+                &pieces,
+            );
             assert_eq!(received, all(&wire.whole));
         },
     );
@@ -388,7 +411,7 @@ fn large_frames_are_the_same_in_pieces() {
 fn up_to_the_first_fault_it_is_the_model() {
     let values = framings().prop_flat_map(|framing| (Just(framing), anything(framing)));
     // Sides are up to 5,000.
-    let limits = Limits {
+    let limits = FrameLimits {
         max_pixels: 20_000_000,
         ..SMALL
     };
@@ -413,7 +436,7 @@ fn up_to_the_first_fault_it_is_the_model() {
 fn whole_frames_survive_the_damage_round_them() {
     let values = framings().prop_flat_map(|framing| (accepts(framing), damaged(framing), pieces()));
     check(2000, values, |(accept, wire, pieces)| {
-        let received = receive(accept, Limits::default(), &wire.bytes, &pieces);
+        let received = receive(accept, FrameLimits::default(), &wire.bytes, &pieces);
         assert_delivered(&wire.whole, &received);
     });
 }
@@ -434,7 +457,7 @@ fn whole_frames_survive_megabytes_of_garbage() {
         let noise = noise.bytes.repeat(len / noise.bytes.len().max(1));
         let wire = Wire::from_iter([before, Wire::damage(noise), after]);
         for pieces in [WHOLE, &[4096]] {
-            let received = receive(accept, Limits::default(), &wire.bytes, pieces);
+            let received = receive(accept, FrameLimits::default(), &wire.bytes, pieces);
             assert_delivered(&wire.whole, &received);
         }
     });
@@ -452,14 +475,14 @@ fn a_stream_may_end_anywhere() {
             let want = Some(frame.len()).filter(|_| header.has_length() && end >= header.size());
             let last = match end == whole {
                 true => Ok(jpeg.clone()),
-                false => Err(Fault {
+                false => Err(FrameError {
                     frame: 1,
                     offset: frame.len() as u64,
                     error: WireError::Truncated { have: end, want },
                 }),
             };
             for pieces in [WHOLE, &[1]] {
-                let received = receive(framing.into(), Limits::default(), &bytes, pieces);
+                let received = receive(framing.into(), FrameLimits::default(), &bytes, pieces);
                 assert_eq!(
                     received,
                     [Ok(jpeg.clone()), last.clone()],
@@ -491,7 +514,7 @@ fn whoever_comes_late_gets_every_frame_from_there_on() {
         });
         let missed = starts.filter(|start| *start < late).count();
 
-        let mut stream = Stream::new(framing.into(), Limits::default());
+        let mut stream = FrameStream::new(framing.into(), FrameLimits::default());
         stream.jump(late as u64);
         let (received, _) = follow(stream, &bytes[late..], &pieces);
         // And perhaps the thumbnail of the one that was cut.
@@ -510,7 +533,7 @@ fn a_frame_may_be_as_long_as_the_limit_and_no_longer() {
         for pieces in [WHOLE, &[100], &[1]] {
             let limited = |max_frame| receive(framing.into(), limits(max_frame), &bytes, pieces);
             assert_eq!(limited(len), [Ok(jpeg.clone())], "{framing}");
-            let fault = Fault {
+            let fault = FrameError {
                 frame: 0,
                 offset: 0,
                 error: WireError::TooLong {
@@ -528,7 +551,7 @@ fn a_length_alone_takes_no_memory() {
     for framing in Framing::all().filter(|framing| framing.header().has_length()) {
         let start = framing.payload().start();
         for len in [framing.header().max_payload(), (64 << 20) + 1] {
-            let mut deframer = Deframer::new(framing.into(), Limits::default());
+            let mut deframer = Deframer::new(framing.into(), FrameLimits::default());
             deframer.push(&[&naive::length(framing.header(), len), start, &[b'A'; 99]].concat());
             let error = WireError::TooLong { len, max: 64 << 20 };
             assert_eq!(deframer.next().unwrap().unwrap_err().error, error);
@@ -536,7 +559,7 @@ fn a_length_alone_takes_no_memory() {
             assert!(deframer.held() <= 24);
         }
         // Within the limit it is believed, but only what came is held.
-        let mut deframer = Deframer::new(framing.into(), Limits::default());
+        let mut deframer = Deframer::new(framing.into(), FrameLimits::default());
         let bytes = [
             &naive::length(framing.header(), 64 << 20),
             start,
@@ -559,7 +582,7 @@ fn start_without_a_whole_marker_is_refused_in_every_framing() {
             start[1] = 0xd8;
             let [first, second] = jpegs.each_ref().map(|jpeg| naive::encode(framing, jpeg));
             let bytes = [&first, &naive::encode(framing, &start), &second[..]].concat();
-            let fault = Fault {
+            let fault = FrameError {
                 frame: 1,
                 offset: first.len() as u64,
                 error: WireError::NoMarker { len },
@@ -570,10 +593,10 @@ fn start_without_a_whole_marker_is_refused_in_every_framing() {
                 Ok(jpegs[1].clone()),
             ];
             for pieces in [WHOLE, &[100], &[1]] {
-                let received = receive(framing.into(), Limits::default(), &bytes, pieces);
+                let received = receive(framing.into(), FrameLimits::default(), &bytes, pieces);
                 assert_eq!(received, expected, "{framing}");
             }
-            let model = naive::read(&bytes, framing, &Limits::default());
+            let model = naive::read(&bytes, framing, &FrameLimits::default());
             assert_eq!(model, (jpegs[..1].to_vec(), Some(fault)));
         }
     }
@@ -611,53 +634,53 @@ fn other_protocols_are_told_by_name() {
     let cases = [
         (
             b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg".to_vec(),
-            Foreign::Http,
+            ForeignProtocol::Http,
         ),
         (
             b"--frame\r\nContent-Type: image/jpeg\r\n".to_vec(),
-            Foreign::Multipart,
+            ForeignProtocol::Multipart,
         ),
         (
             b"\r\n--frame\r\nContent-Type: image/jpeg".to_vec(),
-            Foreign::Multipart,
+            ForeignProtocol::Multipart,
         ),
         (
             b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n".to_vec(),
-            Foreign::Rtsp,
+            ForeignProtocol::Rtsp,
         ),
         (
             b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3".to_vec(),
-            Foreign::Ssh,
+            ForeignProtocol::Ssh,
         ),
         (
             b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03 and much more".to_vec(),
-            Foreign::Tls,
+            ForeignProtocol::Tls,
         ),
         (
             b"\x80\x04\x95\x10\0\0\0\0\0\0\0\x8c\x05numpy and more".to_vec(),
-            Foreign::Pickle,
+            ForeignProtocol::Pickle,
         ),
         (
             behind(Header::Le64, b"\x80\x04\x95\x10\0\0\0\0\0\0\0\x8c\x05numpy"),
-            Foreign::Pickle,
+            ForeignProtocol::Pickle,
         ),
         (
             behind(Header::Be32, b"data:image/jpeg;base64,/9j/4AAQ"),
-            Foreign::DataUrl,
+            ForeignProtocol::DataUrl,
         ),
         (
             behind(Header::Be32, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR and more"),
-            Foreign::Png,
+            ForeignProtocol::Png,
         ),
         (
             behind(Header::Ascii16, b"\x93NUMPY\x01\0v\0{'descr'"),
-            Foreign::Numpy,
+            ForeignProtocol::Numpy,
         ),
     ];
     for (bytes, foreign) in cases {
-        for accept in [Accept::default(), Framing::default().into()] {
+        for accept in [AcceptedFramings::default(), Framing::default().into()] {
             for pieces in [WHOLE, &[5], &[1]] {
-                let received = receive(accept, Limits::default(), &bytes, pieces);
+                let received = receive(accept, FrameLimits::default(), &bytes, pieces);
                 let fault = received[0].as_ref().unwrap_err();
                 assert_eq!(
                     fault.error,
@@ -674,8 +697,8 @@ fn other_protocols_are_told_by_name() {
 
 // Effort
 
-/// Drives a [`Stream`] as its callers do, and counts the steps.
-fn follow(mut stream: Stream, bytes: &[u8], pieces: &[usize]) -> (Received, usize) {
+/// Drives a [`FrameStream`] as its callers do, and counts the steps.
+fn follow(mut stream: FrameStream, bytes: &[u8], pieces: &[usize]) -> (Received, usize) {
     let (mut from, mut to, mut need, mut steps) = (0, 0_usize, 0, 0);
     let mut received = vec![];
     for len in pieces.iter().cycle() {
@@ -755,13 +778,15 @@ fn hostile_bytes_cost_no_more_than_their_number() {
     let (done, is_done) = mpsc::channel();
     thread::spawn(move || {
         for (i, bytes) in hostile.iter().enumerate() {
-            for accept in iter::once(Accept::default()).chain(Framing::all().map(Accept::from)) {
+            for accept in iter::once(AcceptedFramings::default())
+                .chain(Framing::all().map(AcceptedFramings::from))
+            {
                 for pieces in [WHOLE, &[4096]] {
-                    let (_, steps) = follow(Stream::new(accept, limits(LEN)), bytes, pieces);
+                    let (_, steps) = follow(FrameStream::new(accept, limits(LEN)), bytes, pieces);
                     done.send((i, accept, steps, bytes.len())).unwrap();
                 }
                 let (bytes, limits) = (&bytes[..LEN / 64], limits(LEN / 128));
-                let (_, steps) = follow(Stream::new(accept, limits), bytes, &[1]);
+                let (_, steps) = follow(FrameStream::new(accept, limits), bytes, &[1]);
                 done.send((i, accept, steps, bytes.len())).unwrap();
             }
         }

@@ -6,7 +6,7 @@
 //! the wild do, and stops at the first thing that is wrong. What happens after that
 //! is for the properties to say, not for a model.
 
-use b64jpeg_wire::{Fault, Framing, Glimpse, Header, Limits, Payload, WireError};
+use b64jpeg_wire::{FirstBytes, FrameError, FrameLimits, Framing, Header, Payload, WireError};
 use base64::{
     Engine,
     alphabet::STANDARD,
@@ -72,7 +72,11 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, WireError> {
 }
 
 /// The JPEGs of a stream up to the first fault.
-pub fn read(stream: &[u8], framing: Framing, limits: &Limits) -> (Vec<Vec<u8>>, Option<Fault>) {
+pub fn read(
+    stream: &[u8],
+    framing: Framing,
+    limits: &FrameLimits,
+) -> (Vec<Vec<u8>>, Option<FrameError>) {
     let max_frame = limits.max_frame;
     let mut jpegs = vec![];
     let mut offset = 0;
@@ -94,7 +98,7 @@ pub fn read(stream: &[u8], framing: Framing, limits: &Limits) -> (Vec<Vec<u8>>, 
                 jpegs.extend(jpeg);
             }
             Err(error) => {
-                let fault = Fault {
+                let fault = FrameError {
                     frame: jpegs.len() as u64,
                     offset: offset as u64,
                     error,
@@ -228,7 +232,7 @@ fn check_start(body: &[u8], whole: bool, payload: Payload) -> Result<(), WireErr
         return Ok(());
     }
     Err(WireError::NotJpeg {
-        first: Glimpse::of(body),
+        first: FirstBytes::of(body),
     })
 }
 
@@ -280,7 +284,7 @@ fn read_bare(data: &[u8], max_frame: usize) -> Result<Item, WireError> {
     }
     check_start(data, false, Payload::Jpeg)?;
     // Too few bytes to name what stands in the place of a JPEG.
-    if data.len() < Glimpse::MAX && !data.starts_with(b"\xff\xd8\xff") {
+    if data.len() < FirstBytes::MAX && !data.starts_with(b"\xff\xd8\xff") {
         return Err(WireError::Truncated {
             have: data.len(),
             want: None,

@@ -4,7 +4,7 @@
 
 use std::{fmt, iter};
 
-use b64jpeg_wire::{Accept, Deframer, Fault, Framing, Header, Limits, Payload};
+use b64jpeg_wire::{AcceptedFramings, Deframer, FrameError, FrameLimits, Framing, Header, Payload};
 use proptest::{
     collection::{SizeRange, vec},
     option,
@@ -20,15 +20,15 @@ pub fn framings() -> impl Strategy<Value = Framing> {
 }
 
 /// The framing given to the receiver, or none.
-pub fn accepts(framing: Framing) -> impl Strategy<Value = Accept> {
+pub fn accepts(framing: Framing) -> impl Strategy<Value = AcceptedFramings> {
     select(vec![
-        Accept::default(),
+        AcceptedFramings::default(),
         framing.into(),
-        Accept {
+        AcceptedFramings {
             header: Some(framing.header()),
             payload: None,
         },
-        Accept {
+        AcceptedFramings {
             header: None,
             payload: Some(framing.payload()),
         },
@@ -364,11 +364,16 @@ pub fn pieces() -> impl Strategy<Value = Vec<usize>> {
 
 pub const WHOLE: &[usize] = &[usize::MAX];
 
-pub type Received = Vec<Result<Vec<u8>, Fault>>;
+pub type Received = Vec<Result<Vec<u8>, FrameError>>;
 
 /// Feeds `bytes` piece by piece to a [`Deframer`], which has to hold no more than it says.
 #[track_caller]
-pub fn receive(accept: Accept, limits: Limits, bytes: &[u8], pieces: &[usize]) -> Received {
+pub fn receive(
+    accept: AcceptedFramings,
+    limits: FrameLimits,
+    bytes: &[u8],
+    pieces: &[usize],
+) -> Received {
     let mut deframer = Deframer::new(accept, limits);
     let mut received = vec![];
     let mut rest = bytes;
@@ -413,7 +418,7 @@ fn check_places(received: &Received, end: u64) {
 }
 
 /// The JPEGs and the first fault, as [`naive::read`] gives them.
-pub fn until_fault(received: Received) -> (Vec<Vec<u8>>, Option<Fault>) {
+pub fn until_fault(received: Received) -> (Vec<Vec<u8>>, Option<FrameError>) {
     let mut jpegs = vec![];
     for item in received {
         match item {
