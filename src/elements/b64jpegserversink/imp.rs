@@ -38,8 +38,8 @@ use b64jpeg_net::{
     host::DEFAULT_PORT,
     listen::resolve,
     tcp::{
-        backlog::{Limits, Overflow, Peer, Totals},
-        server::{Event, Failure, Server},
+        backlog::{BacklogLimits, ClientStats, Overflow, ServerTotals},
+        server::{Server, ServerEvent, ServerFailure},
     },
 };
 use b64jpeg_wire::{Framing, OutgoingFrame, WireError};
@@ -104,8 +104,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    fn limits(&self) -> Limits {
-        Limits {
+    fn limits(&self) -> BacklogLimits {
+        BacklogLimits {
             max_clients: self.max_clients as usize,
             queue_frames: self.queue_frames as usize,
         }
@@ -133,7 +133,9 @@ struct State {
     /// What the wait for the first client has taken of the running time.
     shift: gst::ClockTimeDiff,
     /// What the server has counted, once it is closed.
-    totals: Totals,
+    totals: ServerTotals,
+    /// Empty; the memory of an earlier frame, for the next one.
+    frame_buffer: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -191,7 +193,7 @@ impl B64JpegServerSink {
     /// Has whoever waits look again.
     fn nudge(&self) {
         if let Some(server) = self.server() {
-            server.nudge();
+            server.wake_waiters();
         }
     }
 
@@ -248,10 +250,10 @@ impl B64JpegServerSink {
     }
 
     /// Something happened to the server. In its thread.
-    fn on_event(&self, event: Event) {
+    fn on_event(&self, event: ServerEvent) {
         let obj = self.obj();
         match event {
-            Event::Added { address, clients } => {
+            ServerEvent::ClientAdded { address, clients } => {
                 gst::info!(CAT, imp = self, "{address} came, that makes {clients}");
                 let address = address.to_string();
                 obj.emit_by_name::<()>("client-added", &[&address]);
@@ -263,14 +265,14 @@ impl B64JpegServerSink {
                         .build(),
                 );
             }
-            Event::Removed {
-                peer,
+            ServerEvent::ClientRemoved {
+                stats,
                 reason,
                 clients,
             } => {
                 let reason = reason.to_string();
-                gst::info!(CAT, imp = self, "{reason}: {peer:?}; {clients} are there");
-                let address = peer.address.to_string();
+                gst::info!(CAT, imp = self, "{reason}: {stats:?}; {clients} are there");
+                let address = stats.address.to_string();
                 obj.emit_by_name::<()>("client-removed", &[&address, &reason]);
                 obj.notify("clients");
                 self.post(
@@ -278,20 +280,20 @@ impl B64JpegServerSink {
                         .field("address", address)
                         .field("clients", clients as u32)
                         .field("reason", reason)
-                        .field("frames", peer.frames)
-                        .field("dropped", peer.dropped)
+                        .field("frames", stats.frames)
+                        .field("dropped", stats.dropped)
                         .build(),
                 );
             }
-            Event::NoRoom(error) => gst::element_imp_warning!(
+            ServerEvent::AcceptFailed(error) => gst::element_imp_warning!(
                 self,
                 gst::ResourceError::NoSpaceLeft,
                 ("There is no room for another client: {error}; trying again until there is")
             ),
-            Event::Failed(Failure::Panic(panic)) => {
+            ServerEvent::Failed(ServerFailure::Panic(panic)) => {
                 self.post_error_message(panics::message("I/O thread", &*panic));
             }
-            Event::Failed(Failure::Io(error)) => gst::element_imp_error!(
+            ServerEvent::Failed(ServerFailure::Poll(error)) => gst::element_imp_error!(
                 self,
                 gst::ResourceError::Failed,
                 ("The server cannot wait for its clients: {error}")
@@ -416,7 +418,9 @@ impl B64JpegServerSink {
         }
         loop {
             server.wait(None, |status| {
-                !status.full || self.quit.check().is_err() || self.unlocked.load(Ordering::SeqCst)
+                !status.backlog_full
+                    || self.quit.check().is_err()
+                    || self.unlocked.load(Ordering::SeqCst)
             });
             self.quit.check()?;
             check(server)?;
@@ -446,10 +450,11 @@ impl B64JpegServerSink {
         }
         let len = picture.wire_len(framing)?;
         if server.clients() > 0 {
-            let mut frame = server.buffer();
+            let mut frame = std::mem::take(&mut self.state().frame_buffer);
             frame.resize(len, 0);
             picture.encode(framing, &mut frame);
-            server.send(frame);
+            let buffer = server.send(frame);
+            self.state().frame_buffer = buffer;
         }
         Ok(len)
     }
@@ -461,16 +466,16 @@ impl B64JpegServerSink {
             (settings.drain_on_eos, settings.drain_timeout)
         };
         if !drain {
-            server.cut();
+            server.finish_frames();
             return Ok(());
         }
-        server.end();
+        server.drain();
         let deadline =
             timeout.and_then(|timeout| Instant::now().checked_add(Duration::from(timeout)));
         let asked = self.quit.check();
         loop {
             let done = server.wait(deadline, |status| {
-                status.clients == 0 && status.told
+                status.clients == 0 && status.removals_reported
                     || self.unlocked.load(Ordering::SeqCst)
                     || self.quit.check() != asked
             });
@@ -480,7 +485,7 @@ impl B64JpegServerSink {
             }
             check(server)?;
             // Whoever asks for the end of the end wants no more of it.
-            server.cut();
+            server.finish_frames();
             if !done {
                 let clients = server.clients();
                 gst::element_imp_warning!(
@@ -599,7 +604,7 @@ fn check(server: &Server) -> Result<(), gst::FlowError> {
     }
 }
 
-fn peer_structure(peer: &Peer) -> gst::Structure {
+fn peer_structure(peer: &ClientStats) -> gst::Structure {
     gst::Structure::builder("peer")
         .field("address", peer.address.to_string())
         .field("frames", peer.frames)

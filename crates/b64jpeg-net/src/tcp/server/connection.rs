@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! One client.
+//! The connection to one client: sends it frames and discards what it sends.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -9,89 +9,105 @@ use std::{
 
 use mio::net::TcpStream;
 
-use super::{Next, Reason, Shared};
-use crate::tcp::backlog::{Frame, Sent};
+use super::{
+    RemovalReason,
+    shared::{NextFrame, Shared},
+};
+use crate::tcp::backlog::{QueuedFrame, SentCounts};
 
-/// Bytes written and bytes read before it is somebody else's turn.
-const WRITTEN_A_TURN: usize = 256 << 10;
-const READS_A_TURN: usize = 4;
+/// Bytes written to one client before the others are served.
+const MAX_WRITTEN_PER_STEP: usize = 256 << 10;
+/// Reads from one client before the others are served, and bytes per read.
+const MAX_READS_PER_STEP: usize = 4;
 const READ_LEN: usize = 16 << 10;
 
-pub(super) struct Client {
+/// What the event loop has to do with a connection next.
+pub(super) enum NextStep {
+    /// Wait until the socket is ready or a frame is queued.
+    Wait,
+    /// Serve it again after the others.
+    ServeAgain,
+    /// Shut it down: the client has everything.
+    Close,
+}
+
+pub(super) struct Connection {
     pub(super) stream: TcpStream,
-    /// The frame under way, and how much of it was sent.
-    pub(super) frame: Option<Frame>,
+    /// The frame that is being sent, and how many of its bytes were sent.
+    pub(super) frame: Option<QueuedFrame>,
     offset: usize,
-    pub(super) sent: Sent,
-    /// Whether it may take more, and may have sent something: the poll tells only changes.
+    /// What was sent since the backlog counted it last.
+    pub(super) sent: SentCounts,
+    /// Whether the socket may take or have bytes. The poll is edge-triggered: it reports
+    /// readiness only when it changes.
     pub(super) writable: bool,
     pub(super) readable: bool,
-    /// Whether it has closed its direction, and maybe ours, too: nobody knows before
-    /// something is sent.
-    closed: bool,
-    /// Whether it has taken something since it was looked at.
-    pub(super) moved: bool,
-    /// Whether it is in the list of those that are ready.
-    pub(super) ready: bool,
-    /// By when it ought to have closed, once it was told the end.
-    pub(super) leaves: Option<Instant>,
+    /// Whether the client has shut down its sending direction. It may have closed the whole
+    /// connection, which only the next write shows.
+    peer_closed: bool,
+    /// Whether bytes were sent since the last check for dead clients.
+    pub(super) progressed: bool,
+    /// Whether the event loop has scheduled it.
+    pub(super) scheduled: bool,
+    /// When it is closed even if the client has not closed it; set once it is shut down.
+    pub(super) close_deadline: Option<Instant>,
 }
 
-/// What is to be done after a client had its turn.
-pub(super) enum Turn {
-    /// Nothing until something changes.
-    Wait,
-    Again,
-    /// It has everything.
-    End,
-}
-
-impl Client {
+impl Connection {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self {
             stream,
             frame: None,
             offset: 0,
-            sent: Sent::default(),
+            sent: SentCounts::default(),
             writable: true,
             readable: true,
-            closed: false,
-            moved: false,
-            ready: false,
-            leaves: None,
+            peer_closed: false,
+            progressed: false,
+            scheduled: false,
+            close_deadline: None,
         }
     }
 
-    /// Reads and sends as much as one may at a time.
-    pub(super) fn turn(&mut self, slot: usize, shared: &Shared) -> Result<Turn, Reason> {
-        self.read()?;
-        if self.leaves.is_none() {
-            match self.write(slot, shared)? {
-                Turn::Wait => {}
+    /// Reads and writes as much as the socket and the limits per step allow.
+    ///
+    /// # Errors
+    ///
+    /// The reason if the client has to be removed.
+    pub(super) fn serve(
+        &mut self,
+        slot: usize,
+        shared: &Shared,
+    ) -> Result<NextStep, RemovalReason> {
+        self.discard_input()?;
+        if self.close_deadline.is_none() {
+            match self.write_frames(slot, shared)? {
+                NextStep::Wait => {}
                 other => return Ok(other),
             }
         }
-        // One that has only fallen silent has got the rest of its frame.
-        if self.closed && self.frame.is_none() {
-            return Err(Reason::Left);
+        // A client that has shut down only its sending direction still reads the rest of its
+        // frame.
+        if self.peer_closed && self.frame.is_none() {
+            return Err(RemovalReason::Left);
         }
         Ok(if self.readable {
-            Turn::Again
+            NextStep::ServeAgain
         } else {
-            Turn::Wait
+            NextStep::Wait
         })
     }
 
-    /// Throws away what the client says.
-    pub(super) fn read(&mut self) -> Result<(), Reason> {
+    /// Reads and discards what the client sends, and notices if it closes.
+    pub(super) fn discard_input(&mut self) -> Result<(), RemovalReason> {
         if !self.readable {
             return Ok(());
         }
-        let mut nowhere = [0; READ_LEN];
-        for _ in 0..READS_A_TURN {
-            match self.stream.read(&mut nowhere) {
+        let mut discarded = [0; READ_LEN];
+        for _ in 0..MAX_READS_PER_STEP {
+            match self.stream.read(&mut discarded) {
                 Ok(0) => {
-                    self.closed = true;
+                    self.peer_closed = true;
                     self.readable = false;
                     break;
                 }
@@ -107,32 +123,31 @@ impl Client {
         Ok(())
     }
 
-    /// Sends as much as it takes, and as one may at a time.
-    fn write(&mut self, slot: usize, shared: &Shared) -> Result<Turn, Reason> {
+    fn write_frames(&mut self, slot: usize, shared: &Shared) -> Result<NextStep, RemovalReason> {
         let mut written = 0;
         while self.writable {
-            if written >= WRITTEN_A_TURN {
-                return Ok(Turn::Again);
+            if written >= MAX_WRITTEN_PER_STEP {
+                return Ok(NextStep::ServeAgain);
             }
             let frame = match &self.frame {
                 Some(frame) => frame,
-                None if self.closed => break,
-                None => match shared.next(slot, &mut self.sent) {
-                    Next::Frame(frame) => {
+                None if self.peer_closed => break,
+                None => match shared.next_frame(slot, &mut self.sent) {
+                    NextFrame::Frame(frame) => {
                         self.offset = 0;
                         self.frame.insert(frame)
                     }
-                    Next::Nothing => break,
-                    Next::End => return Ok(Turn::End),
+                    NextFrame::None => break,
+                    NextFrame::EndOfStream => return Ok(NextStep::Close),
                 },
             };
             match self.stream.write(&frame[self.offset..]) {
                 Ok(len) => {
                     if self.offset == 0 {
-                        shared.begin(slot);
+                        shared.start_frame(slot);
                     }
                     written += len;
-                    self.moved = true;
+                    self.progressed = true;
                     self.offset += len;
                     self.sent.bytes += len as u64;
                     if self.offset == frame.len() {
@@ -142,6 +157,7 @@ impl Client {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.writable = false;
+                    // Not started: when the socket is writable, a newer frame may be next.
                     if self.offset == 0 {
                         self.frame = None;
                     }
@@ -150,6 +166,6 @@ impl Client {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Turn::Wait)
+        Ok(NextStep::Wait)
     }
 }

@@ -1,53 +1,63 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Gives every frame to every client, each at its own pace.
+//! A TCP server that sends the same frames to every client, each at its own pace.
 //!
-//! One thread does all the I/O, and never waits for a client: what cannot be sent now
-//! stays in the [`Backlog`].
+//! ```text
+//!  Server::send() ─► Backlog ─► event loop ─┬─► connection ─► client
+//!   (any thread)                (one thread) └─► connection ─► client
+//! ```
 //!
-//! A client begins with the next frame, and is never left inside one: to leave it there
-//! would make a program that waits for the rest wait forever.
+//! One thread does all the I/O on non-blocking sockets and never waits for a client: a frame
+//! that a client cannot take yet stays in the [`Backlog`](super::backlog::Backlog).
+//!
+//! A client starts with the next frame that is sent. The server closes a connection only
+//! between two frames, unless a deadline has passed: a client that waits for the rest of a
+//! frame would otherwise wait forever.
 
 use std::{
     any::Any,
-    collections::VecDeque,
     fmt,
     io::{self, ErrorKind},
     net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use mio::{Interest, Poll, Token, Waker};
+use mio::Poll;
 
-use self::event_loop::{Io, LISTENERS, Listener, WAKER};
-use super::backlog::{Backlog, Frame, Limits, Overflow, Peer, Sent, Totals};
-use crate::listen::listen;
+use self::{
+    event_loop::EventLoop,
+    shared::{ServerPhase, Shared},
+};
+use super::backlog::{BacklogLimits, ClientStats, Overflow, ServerTotals};
 
 mod connection;
 mod event_loop;
 mod liveness;
+mod shared;
+#[cfg(test)]
+mod tests;
 
-/// How long stop() gives clients to take the rest of a frame.
-const STOP: Duration = Duration::from_secs(1);
+/// How long [`Server::stop`] waits for clients to take the rest of a frame.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why a client is one no more.
+/// Why a client was removed.
 #[derive(Debug)]
-pub enum Reason {
-    /// It has closed the connection.
+pub enum RemovalReason {
+    /// The client closed the connection.
     Left,
-    /// It has closed it without having read everything.
+    /// The client closed the connection before it had read everything.
     Reset,
-    /// It has answered nothing for too long.
+    /// The client's machine did not answer for too long.
     Timeout,
-    /// The stream has come to its end, or we have.
+    /// The stream ended, or the server stopped.
     Ended,
+    /// The socket failed.
     Error(io::Error),
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for RemovalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Left => f.write_str("left"),
@@ -59,13 +69,13 @@ impl fmt::Display for Reason {
     }
 }
 
-impl From<io::Error> for Reason {
+impl From<io::Error> for RemovalReason {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
                 Self::Reset
             }
-            // Of a host that cannot be reached, the system says so instead of a timeout.
+            // The kernel reports these instead of a timeout if it cannot reach the host.
             ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
                 Self::Timeout
             }
@@ -74,46 +84,47 @@ impl From<io::Error> for Reason {
     }
 }
 
-/// What happens to a server. `clients` is how many there are now.
+/// What a server reports. `clients` is the number of clients after the event.
 #[derive(Debug)]
-pub enum Event {
-    Added {
-        address: SocketAddr,
+pub enum ServerEvent {
+    /// A client was accepted.
+    ClientAdded { address: SocketAddr, clients: usize },
+    /// A client was removed; `stats` are its final counts.
+    ClientRemoved {
+        stats: ClientStats,
+        reason: RemovalReason,
         clients: usize,
     },
-    Removed {
-        peer: Peer,
-        reason: Reason,
-        clients: usize,
-    },
-    /// There is no room for another connection; it is tried again from time to time.
-    NoRoom(io::Error),
-    /// The server serves nobody any more. Nothing follows.
-    Failed(Failure),
+    /// A connection cannot be accepted, for example for want of file descriptors. The server
+    /// retries every second and reports only the first failure in a row.
+    AcceptFailed(io::Error),
+    /// The server has failed and has closed all connections. No event follows.
+    Failed(ServerFailure),
 }
 
 /// Why a server has failed.
 #[derive(Debug)]
-pub enum Failure {
-    /// The I/O thread cannot wait for its sockets.
-    Io(io::Error),
-    /// The I/O thread, or what it called, has panicked.
+pub enum ServerFailure {
+    /// The I/O thread cannot poll its sockets.
+    Poll(io::Error),
+    /// The I/O thread, or the event callback that it called, has panicked.
     Panic(Box<dyn Any + Send>),
 }
 
-/// Where a server stands.
+/// The state of a server, for the condition of [`Server::wait`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Status {
+pub struct ServerStatus {
+    /// Connected clients.
     pub clients: usize,
-    /// See [`Backlog::is_full`].
-    pub full: bool,
-    /// Whether everybody who has gone was told of.
-    pub told: bool,
-    /// Whether the server has failed. There are no clients then.
+    /// See [`Backlog::is_full`](super::backlog::Backlog::is_full).
+    pub backlog_full: bool,
+    /// Whether the event callback has returned for every client that was removed.
+    pub removals_reported: bool,
+    /// Whether the server has failed. It has no clients then.
     pub failed: bool,
 }
 
-/// A server; it stops when it is dropped.
+/// A server. Dropping it stops it.
 pub struct Server {
     shared: Arc<Shared>,
     port: u16,
@@ -121,57 +132,25 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on all `addresses`, on the same port.
+    /// Listens on all `addresses`, on the same port, and starts the I/O thread.
     ///
-    /// `on_event` is called from the server's own thread, which waits for it.
+    /// `on_event` runs in the I/O thread, which does nothing else until it returns.
+    ///
+    /// # Errors
+    ///
+    /// If an address cannot be bound, or the poll or the thread cannot be created.
     pub fn open(
         addresses: &[SocketAddr],
-        limits: Limits,
-        on_event: impl Fn(Event) + Send + 'static,
+        limits: BacklogLimits,
+        on_event: impl Fn(ServerEvent) + Send + 'static,
     ) -> io::Result<Self> {
-        let (sockets, port) = listen(addresses)?;
-        let mut listeners: Vec<_> = sockets.into_iter().map(Listener::new).collect();
+        let (listeners, port) = crate::listen::listen(addresses)?;
         let poll = Poll::new()?;
-        for (index, listener) in listeners.iter_mut().enumerate() {
-            let token = Token(LISTENERS + index);
-            poll.registry()
-                .register(&mut listener.socket, token, Interest::READABLE)?;
-        }
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State {
-                backlog: Backlog::new(limits),
-                phase: Phase::Open,
-                waiting: 0,
-                telling: false,
-                failed: false,
-            }),
-            changed: Condvar::new(),
-            waker: Waker::new(poll.registry(), WAKER)?,
-        });
-        let mut io = Io {
-            poll,
-            shared: shared.clone(),
-            listeners,
-            clients: Vec::new(),
-            free: Vec::new(),
-            ready: VecDeque::new(),
-            leaving: VecDeque::new(),
-            look_again: None,
-            accept_again: None,
-            told_no_room: false,
-            phase: Phase::Open,
-            on_event: Box::new(on_event),
-        };
+        let shared = Arc::new(Shared::new(limits, event_loop::waker(&poll)?));
+        let event_loop = EventLoop::new(poll, listeners, shared.clone(), Box::new(on_event))?;
         let thread = thread::Builder::new()
             .name("b64jpeg-server".into())
-            .spawn(move || {
-                let failure = match catch_unwind(AssertUnwindSafe(|| io.run())) {
-                    Ok(Ok(())) => return,
-                    Ok(Err(error)) => Failure::Io(error),
-                    Err(panic) => Failure::Panic(panic),
-                };
-                io.fail(failure);
-            })?;
+            .spawn(move || event_loop.run_guarded())?;
         Ok(Self {
             shared,
             port,
@@ -179,60 +158,73 @@ impl Server {
         })
     }
 
+    /// The port that the server listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// An empty buffer for a frame, with the memory of an earlier one.
-    pub fn buffer(&self) -> Vec<u8> {
-        self.shared.state().backlog.buffer()
-    }
-
-    /// Sends a whole frame to every client that is there, and never waits for any.
-    pub fn send(&self, frame: Vec<u8>) {
-        if self.shared.state().backlog.push(frame) {
-            self.shared.wake();
+    /// Queues a whole frame for every connected client. Never waits for a client.
+    ///
+    /// Returns an empty buffer for the next frame, which reuses the memory of an earlier frame
+    /// if that frame has been sent.
+    pub fn send(&self, frame: Vec<u8>) -> Vec<u8> {
+        let (queued, buffer) = {
+            let mut state = self.shared.state();
+            (state.backlog.push(frame), state.backlog.take_buffer())
+        };
+        if queued {
+            self.shared.wake_event_loop();
         }
+        buffer
     }
 
-    pub fn set_limits(&self, limits: Limits) {
+    /// Changes the limits. They apply to the next client and the next frame.
+    pub fn set_limits(&self, limits: BacklogLimits) {
         let mut state = self.shared.state();
         state.backlog.set_limits(limits);
-        state.tell(&self.shared.changed);
+        state.wake_waiters(&self.shared.changed);
     }
 
+    /// Chooses what slow clients lose from now on.
     pub fn set_overflow(&self, overflow: Overflow) {
         self.shared.state().backlog.set_overflow(overflow);
     }
 
-    /// How many clients there are.
+    /// The number of connected clients. Takes no lock.
     pub fn clients(&self) -> usize {
-        self.shared.state().backlog.clients()
+        self.shared.clients.load(Ordering::SeqCst)
     }
 
-    /// Whether the server has failed, which [`Event::Failed`] reports.
+    /// Whether the server has failed, see [`ServerEvent::Failed`]. Takes no lock.
     pub fn has_failed(&self) -> bool {
-        self.shared.state().failed
+        self.shared.failed.load(Ordering::SeqCst)
     }
 
-    /// The counts since the start, and each client.
-    pub fn stats(&self) -> (Totals, Vec<Peer>) {
+    /// The counts since the server was opened, and those of each connected client.
+    pub fn stats(&self) -> (ServerTotals, Vec<ClientStats>) {
         self.shared.state().backlog.stats()
     }
 
-    /// Waits until `enough` says so, which is asked whenever a client comes, has gone or
-    /// takes a frame, by [`set_limits`](Self::set_limits) and by [`nudge`](Self::nudge); or
-    /// until `deadline`, or until the server fails.
+    /// Waits until `condition` holds, `deadline` has passed or the server has failed. Returns
+    /// whether `condition` holds.
     ///
-    /// Returns whether it said so. It is asked under a lock and must not take others.
-    pub fn wait(&self, deadline: Option<Instant>, mut enough: impl FnMut(Status) -> bool) -> bool {
+    /// `condition` is evaluated at once, then whenever a client is added, is removed or starts
+    /// a frame, and after [`set_limits`](Self::set_limits) and
+    /// [`wake_waiters`](Self::wake_waiters). It runs under the server's lock: it must neither
+    /// call the server nor take another lock.
+    pub fn wait(
+        &self,
+        deadline: Option<Instant>,
+        mut condition: impl FnMut(ServerStatus) -> bool,
+    ) -> bool {
         let mut state = self.shared.state();
         state.waiting += 1;
         let outcome = loop {
-            if enough(state.status()) {
+            let status = self.shared.status(&state);
+            if condition(status) {
                 break true;
             }
-            if state.failed {
+            if status.failed {
                 break false;
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -250,37 +242,40 @@ impl Server {
         outcome
     }
 
-    /// Has whoever is in [`wait`](Self::wait) look again.
-    pub fn nudge(&self) {
-        self.shared.state().tell(&self.shared.changed);
+    /// Wakes all threads in [`wait`](Self::wait) so that they re-check their condition.
+    pub fn wake_waiters(&self) {
+        self.shared.state().wake_waiters(&self.shared.changed);
     }
 
-    /// Tells every client the end, once it has got what waits for it, and those that come
-    /// from now on at once.
-    pub fn end(&self) {
-        self.shared.enter(Phase::Ending);
+    /// Closes each connection after everything that is queued for it, and refuses new clients.
+    pub fn drain(&self) {
+        self.shared.enter(ServerPhase::Draining);
     }
 
-    /// Tells every client the end, once it has got the rest of the frame under way.
-    pub fn cut(&self) {
-        self.shared.enter(Phase::Cutting);
+    /// Closes each connection after the frame that is being sent to it, and refuses new
+    /// clients.
+    pub fn finish_frames(&self) {
+        self.shared.enter(ServerPhase::FinishingFrames);
     }
 
-    /// Takes clients again after [`end`](Self::end).
+    /// Accepts clients again after [`drain`](Self::drain) or
+    /// [`finish_frames`](Self::finish_frames).
     pub fn resume(&self) {
-        self.shared.enter(Phase::Open);
+        self.shared.enter(ServerPhase::Serving);
     }
 
-    /// Stops listening, gives clients a second to take the rest of a frame, and closes.
+    /// Stops listening, gives clients one second to take the rest of a frame, and closes all
+    /// connections. Returns when the I/O thread has ended, unless it is called from there.
     pub fn stop(&self) {
         let thread = self.thread.lock();
         let Some(thread) = thread.unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
-        self.shared.enter(Phase::Stopping(Instant::now() + STOP));
-        // In a callback of its own the thread would wait for itself.
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        self.shared.enter(ServerPhase::Stopping(deadline));
+        // In an event callback the thread would wait for itself.
         if thread.thread().id() != thread::current().id() {
-            // It catches its panics.
+            // The thread catches its panics.
             let _ = thread.join();
         }
     }
@@ -291,99 +286,3 @@ impl Drop for Server {
         self.stop();
     }
 }
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// Clients get what waits for them, and then the end.
-    Ending,
-    /// They get the rest of the frame under way, and then the end.
-    Cutting,
-    /// The same, until then.
-    Stopping(Instant),
-}
-
-/// What a client gets next.
-enum Next {
-    Frame(Frame),
-    Nothing,
-    End,
-}
-
-struct State {
-    backlog: Backlog,
-    phase: Phase,
-    /// Threads in [`Server::wait`].
-    waiting: usize,
-    /// Whether somebody has gone and it is still to be told.
-    telling: bool,
-    /// Whether the I/O thread has failed.
-    failed: bool,
-}
-
-impl State {
-    fn status(&self) -> Status {
-        Status {
-            clients: self.backlog.clients(),
-            full: self.backlog.is_full(),
-            told: !self.telling,
-            failed: self.failed,
-        }
-    }
-
-    /// Has those who wait for a change look at it.
-    fn tell(&self, changed: &Condvar) {
-        if self.waiting > 0 {
-            changed.notify_all();
-        }
-    }
-}
-
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-    waker: Waker,
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Has the I/O thread look at the state.
-    fn wake(&self) {
-        // It can only fail if it was called very often since the thread looked last.
-        let _ = self.waker.wake();
-    }
-
-    /// What a client gets next, after it was sent so much.
-    fn next(&self, slot: usize, sent: &mut Sent) -> Next {
-        let mut state = self.state();
-        state.backlog.count(slot, std::mem::take(sent));
-        match state.phase {
-            Phase::Open => state.backlog.next(slot).map_or(Next::Nothing, Next::Frame),
-            Phase::Ending => state.backlog.next(slot).map_or(Next::End, Next::Frame),
-            Phase::Cutting | Phase::Stopping(_) => Next::End,
-        }
-    }
-
-    /// A client has begun to get that.
-    fn begin(&self, slot: usize) {
-        let mut state = self.state();
-        state.backlog.begin(slot);
-        state.tell(&self.changed);
-    }
-
-    fn enter(&self, phase: Phase) {
-        let mut state = self.state();
-        // There is no way back from the last one.
-        if state.phase != phase && !matches!(state.phase, Phase::Stopping(_)) {
-            state.phase = phase;
-            drop(state);
-            self.wake();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -8,14 +8,14 @@ use std::{
 
 use super::*;
 
-/// A hang guard, nothing else.
+/// Only a hang takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// More than the system takes for a client that does not read.
+/// More bytes than the kernel buffers for a client that does not read.
 const LARGE: usize = 4 << 20;
 
 struct Scene {
     server: Server,
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<ServerEvent>,
 }
 
 impl Scene {
@@ -25,7 +25,7 @@ impl Scene {
 
     fn on(addresses: impl ToSocketAddrs, max_clients: usize, queue_frames: usize) -> Self {
         let addresses: Vec<_> = addresses.to_socket_addrs().unwrap().collect();
-        let limits = Limits {
+        let limits = BacklogLimits {
             max_clients,
             queue_frames,
         };
@@ -35,7 +35,7 @@ impl Scene {
         Self { server, events }
     }
 
-    /// A client that the server knows.
+    /// Connects a client and waits until the server has accepted it.
     fn client(&self) -> TcpStream {
         let client = self.connect();
         assert!(self.event().starts_with("added"));
@@ -48,27 +48,27 @@ impl Scene {
         client
     }
 
-    /// The next event, in words, with the number of clients.
+    /// The next event as text, with the number of clients.
     fn event(&self) -> String {
         match self.events.recv_timeout(PATIENCE).unwrap() {
-            Event::Added { clients, .. } => format!("added {clients}"),
-            Event::Removed {
+            ServerEvent::ClientAdded { clients, .. } => format!("added {clients}"),
+            ServerEvent::ClientRemoved {
                 reason, clients, ..
             } => format!("removed {clients} {reason}"),
-            Event::NoRoom(error) => format!("no room: {error}"),
-            Event::Failed(failure) => format!("failed: {failure:?}"),
+            ServerEvent::AcceptFailed(error) => format!("accept failed: {error}"),
+            ServerEvent::Failed(failure) => format!("failed: {failure:?}"),
         }
     }
 
-    fn wait(&self, enough: impl FnMut(Status) -> bool) {
-        assert!(self.server.wait(Some(Instant::now() + PATIENCE), enough));
+    fn wait(&self, condition: impl FnMut(ServerStatus) -> bool) {
+        assert!(self.server.wait(Some(Instant::now() + PATIENCE), condition));
     }
 
-    /// Sends a frame so large that it stays under way, and waits until it is.
+    /// Sends a frame that is too large to be sent at once, and waits until it is started.
     fn stall(&self, byte: u8) {
         self.server.send(frame(byte, LARGE));
         let guard = Instant::now() + PATIENCE;
-        while self.server.stats().1.iter().any(|peer| peer.queued > 0) {
+        while self.server.stats().1.iter().any(|client| client.queued > 0) {
             assert!(Instant::now() < guard);
             thread::sleep(Duration::from_millis(1));
         }
@@ -79,8 +79,8 @@ fn frame(byte: u8, len: usize) -> Vec<u8> {
     vec![byte; len]
 }
 
-/// The frames until the end: of each its first byte and its length. They have to be
-/// of different bytes.
+/// Reads to the end of the connection: the byte and the length of each frame. Neighbouring
+/// frames must consist of different bytes.
 fn read_all(mut client: &TcpStream) -> Vec<(u8, usize)> {
     let mut bytes = Vec::new();
     client.read_to_end(&mut bytes).unwrap();
@@ -89,28 +89,28 @@ fn read_all(mut client: &TcpStream) -> Vec<(u8, usize)> {
 }
 
 #[test]
-fn everybody_gets_every_frame_from_the_next_on() {
+fn server_new_client_gets_every_frame_from_next_on() {
     let scene = Scene::new(0, 25);
     scene.server.send(frame(1, 100));
     let first = scene.client();
     scene.server.send(frame(2, 100_000));
     let second = scene.client();
     scene.server.send(frame(3, 1));
-    scene.server.end();
+    scene.server.drain();
     assert_eq!(read_all(&second), [(3, 1)]);
     assert_eq!(read_all(&first), [(2, 100_000), (3, 1)]);
-    let (totals, peers) = scene.server.stats();
+    let (totals, clients) = scene.server.stats();
     assert_eq!((totals.clients, totals.bytes), (2, 100_002));
-    assert_eq!(peers, []);
+    assert_eq!(clients, []);
 }
 
 #[test]
-fn who_lags_loses_whole_frames_and_nobody_else_does() {
-    let lags = [
+fn server_slow_client_loses_whole_frames_and_others_lose_none() {
+    let cases = [
         (Overflow::Oldest, [(1, LARGE), (4, 10), (5, 10)].as_slice()),
         (Overflow::Newest, &[(1, LARGE), (5, 10)]),
     ];
-    for (overflow, expected) in lags {
+    for (overflow, expected) in cases {
         let scene = Scene::new(0, 2);
         scene.server.set_overflow(overflow);
         let slow = scene.client();
@@ -122,26 +122,26 @@ fn who_lags_loses_whole_frames_and_nobody_else_does() {
             fast.read_exact(&mut got).unwrap();
             assert_eq!(got, [byte; 10]);
         }
-        let (totals, peers) = scene.server.stats();
+        let (totals, clients) = scene.server.stats();
         let lost = 5 - expected.len() as u64;
         assert_eq!(totals.dropped, lost);
-        assert_eq!((peers[0].dropped, peers[1].dropped), (lost, 0));
-        scene.server.end();
+        assert_eq!((clients[0].dropped, clients[1].dropped), (lost, 0));
+        scene.server.drain();
         assert_eq!(read_all(&slow), expected, "{overflow:?}");
         assert_eq!(scene.server.stats().0.dropped, lost);
     }
 }
 
 #[test]
-fn the_end_is_never_inside_a_frame() {
-    for stops in [false, true] {
+fn server_finish_frames_ends_after_whole_frame() {
+    for stop in [false, true] {
         let scene = Scene::new(0, 25);
         let client = scene.client();
         scene.stall(1);
         scene.server.send(frame(2, 10));
-        scene.server.cut();
+        scene.server.finish_frames();
         thread::scope(|scope| {
-            scope.spawn(|| stops.then(|| scene.server.stop()));
+            scope.spawn(|| stop.then(|| scene.server.stop()));
             assert_eq!(read_all(&client), [(1, LARGE)]);
         });
         assert_eq!(scene.event(), "removed 0 ended");
@@ -149,7 +149,7 @@ fn the_end_is_never_inside_a_frame() {
 }
 
 #[test]
-fn a_client_that_does_not_read_cannot_hold_up_a_stop() {
+fn server_stop_with_stalled_client_returns() {
     let scene = Scene::new(0, 25);
     let _client = scene.client();
     scene.stall(1);
@@ -159,32 +159,32 @@ fn a_client_that_does_not_read_cannot_hold_up_a_stop() {
 }
 
 #[test]
-fn after_the_end_nobody_is_let_in_until_it_goes_on() {
+fn server_drained_refuses_clients_until_resumed() {
     let scene = Scene::new(0, 25);
-    scene.server.end();
+    scene.server.drain();
     assert_eq!(read_all(&scene.connect()), []);
     scene.server.resume();
     let client = scene.client();
     scene.server.send(frame(1, 10));
-    scene.server.end();
+    scene.server.drain();
     assert_eq!(read_all(&client), [(1, 10)]);
     assert_eq!(scene.server.stats().0.refused, 1);
 }
 
 #[test]
-fn one_too_many_is_closed_at_once() {
+fn server_client_over_limit_is_closed_at_once() {
     let scene = Scene::new(1, 25);
     let first = scene.client();
     assert_eq!(read_all(&scene.connect()), []);
     drop(first);
     assert_eq!(scene.event(), "removed 0 left");
     let _second = scene.client();
-    let (totals, peers) = scene.server.stats();
-    assert_eq!((totals.clients, totals.refused, peers.len()), (2, 1, 1));
+    let (totals, clients) = scene.server.stats();
+    assert_eq!((totals.clients, totals.refused, clients.len()), (2, 1, 1));
 }
 
 #[test]
-fn who_leaves_with_something_unread_resets() {
+fn server_client_closing_with_unread_bytes_is_reset() {
     let scene = Scene::new(0, 25);
     let mut client = scene.client();
     scene.server.send(frame(1, 10));
@@ -194,7 +194,7 @@ fn who_leaves_with_something_unread_resets() {
 }
 
 #[test]
-fn who_falls_silent_inside_a_frame_gets_the_rest_of_it() {
+fn server_half_closed_client_inside_frame_gets_rest_of_frame() {
     let scene = Scene::new(0, 25);
     let client = scene.client();
     scene.stall(1);
@@ -205,7 +205,7 @@ fn who_falls_silent_inside_a_frame_gets_the_rest_of_it() {
 }
 
 #[test]
-fn who_falls_silent_between_two_frames_has_left() {
+fn server_half_closed_client_between_frames_has_left() {
     let scene = Scene::new(0, 25);
     let mut client = scene.client();
     scene.server.send(frame(1, 10));
@@ -216,20 +216,20 @@ fn who_falls_silent_between_two_frames_has_left() {
 }
 
 #[test]
-fn what_clients_say_is_read_and_forgotten() {
+fn server_client_input_is_discarded() {
     let scene = Scene::new(0, 25);
-    let mut talker = scene.client();
-    let listener = scene.client();
-    // More than anybody would keep for a program that does not read it.
-    talker.write_all(&frame(7, 32 << 20)).unwrap();
+    let mut sending = scene.client();
+    let silent = scene.client();
+    // More bytes than the kernel buffers for a server that does not read them.
+    sending.write_all(&frame(7, 32 << 20)).unwrap();
     scene.server.send(frame(1, 10));
-    scene.server.end();
-    assert_eq!(read_all(&listener), [(1, 10)]);
-    assert_eq!(read_all(&talker), [(1, 10)]);
+    scene.server.drain();
+    assert_eq!(read_all(&silent), [(1, 10)]);
+    assert_eq!(read_all(&sending), [(1, 10)]);
 }
 
 #[test]
-fn waiting_ends_with_a_client_a_nudge_or_in_time() {
+fn server_wait_ends_by_client_wake_or_deadline() {
     let scene = Scene::new(0, 25);
     let server = &scene.server;
     assert!(!server.wait(Some(Instant::now()), |_| false));
@@ -238,32 +238,32 @@ fn waiting_ends_with_a_client_a_nudge_or_in_time() {
         let _client = scene.client();
         assert!(waiter.join().unwrap());
 
-        let (asked, was_asked) = mpsc::channel();
+        let (evaluated, was_evaluated) = mpsc::channel();
         let waiter = scope.spawn(move || {
-            let mut looks = 0;
+            let mut evaluations = 0;
             server.wait(None, |_| {
-                asked.send(()).unwrap();
-                looks += 1;
-                looks == 2
+                evaluated.send(()).unwrap();
+                evaluations += 1;
+                evaluations == 2
             })
         });
-        was_asked.recv_timeout(PATIENCE).unwrap();
-        server.nudge();
+        was_evaluated.recv_timeout(PATIENCE).unwrap();
+        server.wake_waiters();
         assert!(waiter.join().unwrap());
     });
 }
 
 #[test]
-fn a_client_that_takes_frames_makes_room() {
+fn server_waiting_for_room_loses_no_frame() {
     let scene = Scene::new(1, 2);
     let client = scene.client();
     thread::scope(|scope| {
         let reader = scope.spawn(|| read_all(&client));
         for byte in 0..40 {
-            scene.wait(|status| !status.full);
+            scene.wait(|status| !status.backlog_full);
             scene.server.send(frame(byte, 300_000));
         }
-        scene.server.end();
+        scene.server.drain();
         let expected: Vec<_> = (0..40).map(|byte| (byte, 300_000)).collect();
         assert_eq!(reader.join().unwrap(), expected);
     });
@@ -271,7 +271,7 @@ fn a_client_that_takes_frames_makes_room() {
 }
 
 #[test]
-fn every_address_gets_the_same_port() {
+fn server_several_addresses_share_one_port() {
     let addresses: Vec<SocketAddr> = ["127.0.0.1:0", "127.0.0.2:0"]
         .map(|address| address.parse().unwrap())
         .into();
