@@ -210,12 +210,15 @@ impl Backlog {
         true
     }
 
-    /// Removes a client. Returns its final counts if there was one.
+    /// Removes a client and the frames that were queued for it alone. Returns its final counts
+    /// if there was a client.
     pub fn remove_client(&mut self, slot: usize) -> Option<ClientStats> {
         let cursor = self.cursors.get_mut(slot)?.take()?;
         self.clients -= 1;
         self.totals.dropped += self.window.lost(cursor.next);
-        Some(cursor.stats(&self.window))
+        let stats = cursor.stats(&self.window);
+        self.release_sent_frames();
+        Some(stats)
     }
 
     /// Removes all clients and all frames.
@@ -460,5 +463,26 @@ mod tests {
         assert_eq!(totals.bytes, 30);
         assert_eq!((clients[0].frames, clients[0].bytes), (1, 10));
         assert_eq!((clients[1].frames, clients[1].bytes), (2, 20));
+    }
+
+    /// A slow client is what keeps frames in the window: without it they must go.
+    #[test]
+    fn backlog_removed_client_releases_its_frames() {
+        let mut backlog = backlog(0, 3, 2);
+        let frame = |byte| {
+            let mut frame = Vec::with_capacity(1000);
+            frame.push(byte);
+            frame
+        };
+        backlog.push(frame(1));
+        backlog.push(frame(2));
+        take(&mut backlog, 1);
+        let queued = Arc::downgrade(&backlog.next_frame(0).unwrap());
+        backlog.remove_client(1);
+        assert!(queued.upgrade().is_some(), "client 0 has not started it");
+        backlog.remove_client(0);
+        assert!(queued.upgrade().is_none());
+        assert!(backlog.take_buffer().capacity() >= 1000);
+        assert_eq!(backlog.stats().0.dropped, 0);
     }
 }
