@@ -415,7 +415,7 @@ impl ObjectImpl for B64JpegSocketIoServerSink {
                     .blurb("Viewers that are there")
                     .read_only()
                     .build(),
-                stats::property(),
+                stats::spec(),
             ]
         });
         &PROPERTIES
