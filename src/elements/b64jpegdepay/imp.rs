@@ -380,7 +380,7 @@ impl ObjectImpl for B64JpegDepay {
         static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             let mut properties = vec![
                 gst::ParamSpecFraction::builder("framerate")
-                    .nick("FrameSpan rate")
+                    .nick("Frame rate")
                     .blurb(
                         "Frames per second of a recorded stream whose caps tell none and, only \
                          if it is set, of a live one that tells no times (0/1 = untimed)",
