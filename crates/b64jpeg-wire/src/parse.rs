@@ -8,7 +8,7 @@ use super::{
     base64,
     error::{FirstBytes, WireError},
     header::{Framing, Header, Payload},
-    jpeg::{self, Walk},
+    jpeg::{self, EndScan},
 };
 
 /// Bytes in which every payload of a kind begins alike.
@@ -65,7 +65,7 @@ pub enum Status {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     line: usize,
-    walk: Walk,
+    walk: EndScan,
 }
 
 impl Progress {
@@ -219,7 +219,7 @@ fn parse_bare(
     data: &[u8],
     framing: Framing,
     limits: &FrameLimits,
-    walk: &mut Walk,
+    walk: &mut EndScan,
 ) -> Result<Status, WireError> {
     let fill = data
         .iter()

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What a JPEG tells about itself in its header.
+
+use super::{
+    check,
+    comments::{STAMP_KEY, decimal},
+    segments::{COM, is_sof, segments},
+};
+use crate::{error::WireError, parse::FrameLimits};
+
+/// What a JPEG tells about itself before its first scan.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct JpegInfo {
+    /// Width and height in pixels, by the first frame header.
+    pub size: Option<(u16, u16)>,
+    /// The time of capture in nanoseconds since 1970, if the sender stamped the picture:
+    /// a comment segment, `b64jpeg capture-time-unix-ns=` and 1 to 19 digits. The first such
+    /// comment counts.
+    ///
+    /// It is any number that the sender chose: check it against a clock before use.
+    pub capture_time: Option<u64>,
+    /// Whether a capture-time comment before that one holds something other than 1 to 19
+    /// digits.
+    pub bad_capture_time: bool,
+}
+
+impl JpegInfo {
+    /// Reads it.
+    ///
+    /// ```
+    /// use b64jpeg_wire::jpeg::JpegInfo;
+    ///
+    /// let jpeg = b"\xff\xd8\xff\xc0\0\x0b\x08\x01\xc2\x03\x20\x01\x01\x11\0";
+    /// assert_eq!(JpegInfo::of(jpeg).size, Some((800, 450)));
+    /// ```
+    pub fn of(jpeg: &[u8]) -> Self {
+        Self::within(jpeg, u64::MAX).unwrap_or_default()
+    }
+
+    /// Reads it from a JPEG that was received.
+    ///
+    /// Decoders take memory for as many pixels as the header says, however short the picture
+    /// is. libjpeg, and with it most of them, goes by the first frame header and refuses a
+    /// second one; others go by the last. So none before the first scan may say too much. A
+    /// height of zero, to be told behind the scan by DNL, is refused by them all.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`], and [`WireError::TooManyPixels`].
+    pub fn received(jpeg: &[u8], limits: &FrameLimits) -> Result<Self, WireError> {
+        check(jpeg)?;
+        Self::within(jpeg, limits.max_pixels)
+    }
+
+    fn within(jpeg: &[u8], max: u64) -> Result<Self, WireError> {
+        let mut info = Self::default();
+        let mut first = true;
+        for (_, marker, contents) in segments(jpeg) {
+            match contents {
+                // Sample precision, lines, samples per line.
+                &[_, h1, h0, w1, w0, ..] if is_sof(marker) => {
+                    let width = u16::from_be_bytes([w1, w0]);
+                    let height = u16::from_be_bytes([h1, h0]);
+                    if u64::from(width).saturating_mul(height.into()) > max {
+                        return Err(WireError::TooManyPixels { width, height, max });
+                    }
+                    if std::mem::take(&mut first) {
+                        info.size = Some((width, height)).filter(|_| width > 0 && height > 0);
+                    }
+                }
+                text if marker == COM && info.capture_time.is_none() => {
+                    if let Some(digits) = text.strip_prefix(STAMP_KEY) {
+                        info.capture_time = decimal(digits);
+                        info.bad_capture_time |= info.capture_time.is_none();
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(info)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::JPEG, *};
+
+    #[test]
+    fn size_is_found_behind_other_segments() {
+        assert_eq!(JpegInfo::of(JPEG).size, Some((800, 450)));
+        for cut in 0..24 {
+            assert_eq!(JpegInfo::of(&JPEG[..cut]).size, None, "cut to {cut}");
+        }
+    }
+
+    /// SOI, and frame headers of these sizes.
+    fn frame_headers(sizes: &[(u16, u16)]) -> Vec<u8> {
+        let mut jpeg = b"\xff\xd8".to_vec();
+        for (width, height) in sizes {
+            let [h, w] = [height.to_be_bytes(), width.to_be_bytes()];
+            jpeg.extend(b"\xff\xc0\0\x0b\x08");
+            jpeg.extend([h[0], h[1], w[0], w[1], 1, 1, 0x11, 0]);
+        }
+        jpeg
+    }
+
+    #[test]
+    fn pixels_over_the_limit_are_refused() {
+        let scan = &JPEG[25..];
+        let received = |header: &[u8], max_pixels| {
+            let limits = FrameLimits {
+                max_pixels,
+                ..FrameLimits::default()
+            };
+            JpegInfo::received(&[header, scan].concat(), &limits).map(|info| info.size)
+        };
+        let over = |width, height, max| Err(WireError::TooManyPixels { width, height, max });
+        let one = frame_headers(&[(300, 200)]);
+        assert_eq!(received(&one, 60_000), Ok(Some((300, 200))));
+        assert_eq!(received(&one, 59_999), over(300, 200, 59_999));
+        let most = frame_headers(&[(u16::MAX, u16::MAX)]);
+        let max = u64::from(u32::MAX);
+        assert_eq!(received(&most, max), Ok(Some((u16::MAX, u16::MAX))));
+        assert_eq!(received(&most, 1 << 31), over(u16::MAX, u16::MAX, 1 << 31));
+        // The height is told behind the scan.
+        assert_eq!(received(&frame_headers(&[(300, 0)]), 0), Ok(None));
+
+        // The first one is the size, and each is limited.
+        let two = frame_headers(&[(300, 200), (301, 200)]);
+        assert_eq!(received(&two, 60_200), Ok(Some((300, 200))));
+        assert_eq!(received(&two, 60_000), over(301, 200, 60_000));
+
+        // Where a decoder finds it in spite of what stands before.
+        let comment = b"\xff\xfe\0\x02";
+        let scan_without_end = &scan[..scan.len() - 2];
+        for before in [b"garbage", &b"\xff\0"[..], b"\xff\xd0", scan_without_end] {
+            let hidden = [b"\xff\xd8", &comment[..], before, &one[2..]].concat();
+            let what = before.escape_ascii();
+            assert_eq!(received(&hidden, 1), over(300, 200, 1), "{what}");
+        }
+    }
+}

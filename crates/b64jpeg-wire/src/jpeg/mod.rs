@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The few JPEG markers we read and write (ITU-T T.81, annex B).
+//!
+//! ```text
+//! FF D8 │ FF E0 len … │ FF FE len text │ FF C0 len … │ FF C4 len … │ FF DA len … coded data │ FF D9
+//! SOI     APP0          COM              SOF0          DHT           SOS                     EOI
+//! ```
+
+mod comments;
+mod end;
+mod huffman;
+mod info;
+mod segments;
+
+use segments::SOI;
+
+use crate::error::{FirstBytes, WireError};
+
+pub(crate) use comments::stamp;
+pub use comments::{Origin, stamps};
+pub(crate) use end::{EndScan, ends_with_eoi};
+pub use huffman::with_tables;
+pub use info::JpegInfo;
+
+/// Whether `data` begins as every JPEG does: SOI and the first byte of another marker.
+pub fn is_jpeg(data: &[u8]) -> bool {
+    data.starts_with(&[0xff, SOI, 0xff])
+}
+
+/// Refuses what is no JPEG, as far as its beginning tells: SOI and another marker, which may
+/// have fill bytes in front.
+///
+/// # Errors
+///
+/// [`WireError::Empty`], [`WireError::NotJpeg`] and [`WireError::NoMarker`].
+pub fn check(data: &[u8]) -> Result<(), WireError> {
+    match data {
+        [] => Err(WireError::Empty),
+        [0xff, SOI, 0xff, rest @ ..] if rest.iter().all(|byte| *byte == 0xff) => {
+            Err(WireError::NoMarker { len: data.len() })
+        }
+        data if is_jpeg(data) => Ok(()),
+        data => Err(WireError::NotJpeg {
+            first: FirstBytes::of(data),
+        }),
+    }
+}
+
+/// SOI, an application segment that hides a whole JPEG, SOF0, SOS, data, EOI.
+#[cfg(test)]
+const JPEG: &[u8] = b"\xff\xd8\xff\xe1\0\x08\xff\xd8\xff\xd9\0\0\
+    \xff\xc0\0\x0b\x08\x01\xc2\x03\x20\x01\x01\x11\0\
+    \xff\xda\0\x04\0\0\x12\xff\0\x34\xff\xd3\x56\xff\xff\xd9";
+
+#[cfg(test)]
+mod tests {
+    use super::{segments::EOI, *};
+
+    #[test]
+    fn start_without_a_whole_marker_is_no_picture() {
+        for len in [3, 4, 100] {
+            let mut jpeg = vec![0xff; len];
+            jpeg[1] = SOI;
+            assert_eq!(check(&jpeg), Err(WireError::NoMarker { len }));
+            jpeg.push(EOI);
+            assert_eq!(check(&jpeg), Ok(()));
+        }
+        for short in [&b"\xff"[..], b"\xff\xd8"] {
+            assert!(matches!(check(short), Err(WireError::NotJpeg { .. })));
+        }
+    }
+}
