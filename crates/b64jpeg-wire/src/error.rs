@@ -72,24 +72,6 @@ pub enum ForeignProtocol {
     Png,
 }
 
-impl ForeignProtocol {
-    /// What a user can do about it.
-    pub const fn advice(self) -> &'static str {
-        match self {
-            Self::Pickle | Self::Numpy => {
-                "a pickle can run code and is never loaded; send \
-                 cv2.imencode('.jpg', frame)[1].tobytes() in its place"
-            }
-            Self::Http => "use souphttpsrc ! multipartdemux for MJPEG over HTTP",
-            Self::Multipart => "use multipartdemux",
-            Self::DataUrl => "send the base64 text alone, without \"data:image/jpeg;base64,\"",
-            Self::Rtsp => "use rtspsrc",
-            Self::Ssh | Self::Tls => "check host and port",
-            Self::Png => "encode with cv2.imencode('.jpg', …)",
-        }
-    }
-}
-
 impl fmt::Display for ForeignProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -204,14 +186,9 @@ impl fmt::Display for WireError {
             Self::Truncated { have, want: None } => {
                 write!(f, "the stream ended inside it, after {have} bytes")
             }
-            Self::Unrecognised { first } => write!(
-                f,
-                "no known framing begins with {first}; set the header and payload properties"
-            ),
+            Self::Unrecognised { first } => write!(f, "no known framing begins with {first}"),
             Self::Lost { scanned } => write!(f, "no frame begins in the next {scanned} bytes"),
-            Self::Foreign(foreign) => {
-                write!(f, "this stream is {foreign}; {}", foreign.advice())
-            }
+            Self::Foreign(foreign) => write!(f, "this stream is {foreign}"),
         }
     }
 }

@@ -58,7 +58,7 @@ use once_cell::sync::Lazy;
 
 use crate::common::{
     capture::{self, Delays},
-    faults::{Faults, Verdict},
+    faults::{Faults, Verdict, with_advice},
     framing::{self, HeaderOrAuto, PayloadOrAuto},
     panics, picture,
     quit::{self, Quit},
@@ -500,7 +500,7 @@ impl B64JpegClientSrc {
         self.tell(session, "lost", Some(&end.cause));
 
         let cause = match &end.torn {
-            Some(fault) => format!("{}; {fault}", end.cause),
+            Some(fault) => format!("{}; {}", end.cause, with_advice(fault)),
             None => end.cause,
         };
         if self.settings().reconnect {

@@ -32,7 +32,7 @@ use once_cell::sync::Lazy;
 use crate::common::{
     capture::{self, Delays},
     clock,
-    faults::{Faults, Verdict},
+    faults::{Faults, Verdict, with_advice},
     framing::{self, CAPS},
     panics, picture,
     quit::{self, Quit},
@@ -211,7 +211,13 @@ impl B64JpegDepay {
         };
         match verdict {
             Verdict::Foreign(text) => {
-                gst::element_imp_error!(self, gst::StreamError::WrongType, ("{text}"), ["{fault}"]);
+                let details = with_advice(fault);
+                gst::element_imp_error!(
+                    self,
+                    gst::StreamError::WrongType,
+                    ("{text}"),
+                    ["{details}"]
+                );
                 Err(self.fail())
             }
             Verdict::TooMany(text) => {
