@@ -71,7 +71,7 @@ pub struct Progress {
 impl Progress {
     /// Bytes of the frame behind which, if it turns out wrong, another may begin.
     pub(super) fn sound(&self) -> usize {
-        self.walk.sound()
+        self.walk.intact()
     }
 }
 
@@ -233,7 +233,7 @@ fn parse_bare(
     }
     let longest = limits.max_frame.saturating_add(1);
     let data = data.get(..longest).unwrap_or(data);
-    let end = walk.end(data)?;
+    let end = walk.resume(data)?;
     check_open_len(end.unwrap_or(data.len()), limits)?;
     Ok(match end {
         Some(len) => Status::Frame(FrameSpan {

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Comments that we write: the time of capture, and who sends the picture.
+//! Comment segments with the capture time and the origin of a picture.
+//!
+//! Decoders skip comments, so a picture that has them stays a plain JPEG.
 
 use super::segments::{COM, SOI, segments};
 
-/// The text of a capture-time comment, before the digits.
+/// The text of a capture-time comment in front of the digits.
 pub(super) const STAMP_KEY: &[u8] = b"b64jpeg capture-time-unix-ns=";
 const STAMP_DIGITS: usize = 19;
 const STAMP_LEN: usize = 2 + 4 + STAMP_KEY.len() + STAMP_DIGITS;
 
-/// SOI and a comment with the time of capture, in nanoseconds since 1970: what
-/// replaces the SOI of a stamped picture.
+/// Returns SOI and a comment with the capture time in nanoseconds since 1970, which replace
+/// the SOI of a picture.
 ///
-/// Decoders skip comments. A multiple of three bytes, so that its base64 needs no
-/// padding and the rest of the picture can follow it.
+/// They have a multiple of three bytes, so that their base64 text needs no padding and the
+/// text of the rest of the picture can follow.
 pub(crate) fn stamp(unix_ns: u64) -> [u8; STAMP_LEN] {
     const { assert!(STAMP_LEN.is_multiple_of(3)) };
     let mut stamp = [0; STAMP_LEN];
@@ -22,12 +24,12 @@ pub(crate) fn stamp(unix_ns: u64) -> [u8; STAMP_LEN] {
     stamp[4..6].copy_from_slice(&segment_len.to_be_bytes());
     let (key, digits) = stamp[6..].split_at_mut(STAMP_KEY.len());
     key.copy_from_slice(STAMP_KEY);
-    // Nineteen digits last until the year 2286.
+    // Nineteen digits are enough until the year 2286.
     digits.copy_from_slice(format!("{:019}", unix_ns.min(9_999_999_999_999_999_999)).as_bytes());
     stamp
 }
 
-/// The number that 1 to 19 ASCII digits say. 19 digits always fit into a `u64`.
+/// Reads 1 to 19 ASCII digits, which always fit into a `u64`.
 pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if !(1..=STAMP_DIGITS).contains(&digits.len()) {
         return None;
@@ -38,11 +40,12 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// The text of an origin comment, before the name.
+/// The text of an origin comment in front of the name.
 const ORIGIN_KEY: &str = "b64jpeg origin=";
 
-/// Who sends a picture, as the picture tells: a comment segment, `b64jpeg origin=` and a
-/// name of up to 200 bytes without control characters.
+/// The name of a picture's sender: up to 200 bytes without control characters.
+///
+/// A picture carries it in a comment segment, after `b64jpeg origin=`.
 ///
 /// ```
 /// use b64jpeg_wire::jpeg::{Origin, stamps};
@@ -56,15 +59,15 @@ const ORIGIN_KEY: &str = "b64jpeg origin=";
 pub struct Origin(String);
 
 impl Origin {
-    /// Bytes of the longest name.
+    /// Length of the longest name in bytes.
     pub const MAX: usize = 200;
 
-    /// Takes a name, if it can be one.
+    /// Returns `None` if the name is empty, too long, or has control characters.
     pub fn new(name: &str) -> Option<Self> {
         Self::is_name(name).then(|| Self(name.into()))
     }
 
-    /// The name in a JPEG; that in front, if it was sent on under another.
+    /// Reads the first name in the header of `jpeg`: the last sender puts its own in front.
     pub fn of(jpeg: &[u8]) -> Option<&str> {
         segments(jpeg)
             .filter(|(_, marker, _)| *marker == COM)
@@ -77,8 +80,8 @@ impl Origin {
     }
 }
 
-/// SOI, and comments with the time of capture, in nanoseconds since 1970, and with who
-/// sends the picture: what replaces the SOI of one that is to tell them.
+/// Returns SOI and comments with the capture time in nanoseconds since 1970 and with the
+/// sender, which replace the SOI of a picture.
 pub fn stamps(capture_time: Option<u64>, origin: Option<&Origin>) -> Vec<u8> {
     let mut stamps = match capture_time {
         Some(time) => stamp(time).to_vec(),
@@ -106,12 +109,12 @@ mod tests {
     };
 
     #[test]
-    fn stamps_are_read_back() {
+    fn info_stamp_is_read_back() {
         let time = 1_795_163_520_123_456_789;
         let stamped = [&stamp(time), &JPEG[2..]].concat();
         assert_eq!(JpegInfo::of(&stamped).capture_time, Some(time));
         assert_eq!(JpegInfo::of(&stamped).size, JpegInfo::of(JPEG).size);
-        assert_eq!(EndScan::default().end(&stamped), Ok(Some(stamped.len())));
+        assert_eq!(EndScan::default().resume(&stamped), Ok(Some(stamped.len())));
         assert_eq!(JpegInfo::of(JPEG).capture_time, None);
         assert_eq!(JpegInfo::of(&stamp(0)).capture_time, Some(0));
         assert_eq!(
@@ -121,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn capture_time_other_than_1_to_19_digits_is_not_read() {
+    fn info_capture_time_other_than_1_to_19_digits_is_not_read() {
         let commented = |text: &[u8]| {
             let text = [STAMP_KEY, text].concat();
             let len = (text.len() as u16 + 2).to_be_bytes();
@@ -155,7 +158,7 @@ mod tests {
             assert_eq!(read(text), (None, true), "{}", text.escape_ascii());
         }
 
-        // A number behind it is read all the same; what follows a number does not matter.
+        // A number after a bad one is read; a bad one after a number is ignored.
         let both = |first, second| {
             let jpeg = [&commented(first), &commented(second)[2..], &JPEG[2..]].concat();
             let info = JpegInfo::of(&jpeg);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The Huffman tables of pictures that have none.
+//! The Huffman tables of Motion JPEG, whose pictures may leave them out.
 
 use std::borrow::Cow;
 
-use super::segments::{DHT, SOF0, SOS, segments};
+use super::{info::JpegHeader, segments::DHT};
 
-/// The Huffman tables that a picture without any means (ITU-T T.81, annex K.3): for each,
-/// where it belongs, how many codes have 1, 2, … 16 bits, and what they stand for.
+/// A DHT segment with the tables of ITU-T T.81, annex K.3. Each table consists of its class
+/// and destination, the number of codes with 1, 2, … 16 bits, and the value of each code.
 #[rustfmt::skip]
 const TABLES: [u8; 420] = [
     0xff, DHT, 0x01, 0xa2,
@@ -45,24 +45,20 @@ const TABLES: [u8; 420] = [
     0xf9, 0xfa,
 ];
 
-/// The JPEG, with Huffman tables if it has none.
+/// Returns the JPEG with Huffman tables: a copy if it needs some and has none.
 ///
 /// Motion JPEG may leave them out, and many USB cameras do. OpenCV, GStreamer, Chromium and
-/// Firefox know which ones are meant; Safari and others do not, and show nothing.
+/// Firefox use the tables of the specification then; Safari and others show nothing.
 pub fn with_tables(jpeg: &[u8]) -> Cow<'_, [u8]> {
-    let mut baseline = false;
-    for (at, marker, _) in segments(jpeg) {
-        match marker {
-            DHT => break,
-            SOF0 => baseline = true,
-            SOS if baseline => {
-                let (header, scan) = jpeg.split_at(at);
-                return [header, &TABLES, scan].concat().into();
-            }
-            _ => {}
-        }
+    insert_tables(jpeg, JpegHeader::read(jpeg).missing_tables)
+}
+
+/// Inserts the tables at the offset `at`, if there is one.
+pub(crate) fn insert_tables(jpeg: &[u8], at: Option<usize>) -> Cow<'_, [u8]> {
+    match at.and_then(|at| jpeg.split_at_checked(at)) {
+        Some((header, scan)) => [header, &TABLES, scan].concat().into(),
+        None => jpeg.into(),
     }
-    jpeg.into()
 }
 
 #[cfg(test)]
@@ -73,23 +69,26 @@ mod tests {
     };
 
     #[test]
-    fn tables_stand_before_the_scan_of_a_picture_that_has_none() {
+    fn with_tables_missing_are_inserted_before_scan() {
         let (header, scan) = JPEG.split_at(25);
         let complete = [header, &TABLES, scan].concat();
         assert_eq!(with_tables(JPEG), complete);
         assert_eq!(with_tables(&complete), complete);
         assert_eq!(JpegInfo::of(&complete), JpegInfo::of(JPEG));
-        assert_eq!(EndScan::default().end(&complete), Ok(Some(complete.len())));
+        assert_eq!(
+            EndScan::default().resume(&complete),
+            Ok(Some(complete.len()))
+        );
     }
 
     #[test]
-    fn what_has_tables_or_would_need_others_stays() {
+    fn with_tables_present_or_not_baseline_is_unchanged() {
         let edit = |at: usize, marker: u8| {
             let mut jpeg = JPEG.to_vec();
             jpeg[at] = marker;
             jpeg
         };
-        // Tables within an application segment are a thumbnail's.
+        // Tables inside an application segment belong to a thumbnail.
         assert_ne!(with_tables(&edit(7, DHT)), edit(7, DHT));
         for other in [edit(3, DHT), edit(13, 0xc2), edit(13, 0xc9), edit(13, COM)] {
             assert_eq!(with_tables(&other), other);
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_whole() {
+    fn tables_segment_is_well_formed() {
         assert_eq!(TABLES[2..4], (TABLES.len() as u16 - 2).to_be_bytes());
         let mut rest = &TABLES[4..];
         for class in [0x00, 0x10, 0x01, 0x11] {
@@ -111,7 +110,7 @@ mod tests {
             sorted.sort_unstable();
             sorted.dedup();
             assert_eq!(sorted.len(), values.len());
-            // The code of nothing but ones stands for nothing.
+            // The code that consists of ones alone is reserved.
             let codes = (1..)
                 .zip(&table[1..])
                 .map(|(bits, &n)| u32::from(n) << (16 - bits));

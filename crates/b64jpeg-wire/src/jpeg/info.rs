@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What a JPEG tells about itself in its header.
+//! What the header of a JPEG says.
 
 use super::{
     check,
     comments::{STAMP_KEY, decimal},
-    segments::{COM, is_sof, segments},
+    segments::{COM, DHT, SOF0, SOS, is_sof, segments},
 };
 use crate::{error::WireError, parse::FrameLimits};
 
-/// What a JPEG tells about itself before its first scan.
+/// What the header of a JPEG says.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct JpegInfo {
-    /// Width and height in pixels, by the first frame header.
+    /// Width and height in pixels, from the first frame header.
     pub size: Option<(u16, u16)>,
-    /// The time of capture in nanoseconds since 1970, if the sender stamped the picture:
-    /// a comment segment, `b64jpeg capture-time-unix-ns=` and 1 to 19 digits. The first such
-    /// comment counts.
+    /// The capture time in nanoseconds since 1970, if the sender has stamped the picture: a
+    /// comment segment with `b64jpeg capture-time-unix-ns=` and 1 to 19 digits. The first
+    /// such comment counts.
     ///
-    /// It is any number that the sender chose: check it against a clock before use.
+    /// The sender can write any number: check it against a clock before use.
     pub capture_time: Option<u64>,
-    /// Whether a capture-time comment before that one holds something other than 1 to 19
+    /// Whether a capture-time comment in front of that one holds something other than 1 to 19
     /// digits.
     pub bad_capture_time: bool,
 }
 
 impl JpegInfo {
-    /// Reads it.
+    /// Reads the header of `jpeg`, as far as it goes.
     ///
     /// ```
     /// use b64jpeg_wire::jpeg::JpegInfo;
@@ -35,28 +35,55 @@ impl JpegInfo {
     /// assert_eq!(JpegInfo::of(jpeg).size, Some((800, 450)));
     /// ```
     pub fn of(jpeg: &[u8]) -> Self {
-        Self::within(jpeg, u64::MAX).unwrap_or_default()
+        JpegHeader::read(jpeg).info
     }
 
-    /// Reads it from a JPEG that was received.
+    /// Reads the header of a JPEG from the network, and checks its size.
     ///
-    /// Decoders take memory for as many pixels as the header says, however short the picture
-    /// is. libjpeg, and with it most of them, goes by the first frame header and refuses a
-    /// second one; others go by the last. So none before the first scan may say too much. A
-    /// height of zero, to be told behind the scan by DNL, is refused by them all.
+    /// A decoder allocates memory for as many pixels as a frame header says, however short the
+    /// picture is. libjpeg, and most decoders with it, uses the first frame header and refuses
+    /// a second one; others use the last. So every frame header before the first scan has to
+    /// be within the limit. A height of zero, which a DNL segment after the scan would
+    /// replace, is refused by all of them.
     ///
     /// # Errors
     ///
-    /// As [`check`], and [`WireError::TooManyPixels`].
+    /// Those of [`check`], and [`WireError::TooManyPixels`].
     pub fn received(jpeg: &[u8], limits: &FrameLimits) -> Result<Self, WireError> {
         check(jpeg)?;
-        Self::within(jpeg, limits.max_pixels)
+        Ok(JpegHeader::read_limited(jpeg, limits.max_pixels)?.info)
+    }
+}
+
+/// All that is of use in the header of a JPEG, found in a single walk over its segments.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct JpegHeader {
+    pub info: JpegInfo,
+    /// The offset at which the Huffman tables have to be inserted, if the picture is baseline
+    /// and has none.
+    pub missing_tables: Option<usize>,
+}
+
+impl JpegHeader {
+    pub fn read(jpeg: &[u8]) -> Self {
+        // No two sides of 16 bits have that many pixels.
+        Self::read_limited(jpeg, u64::MAX).unwrap_or_default()
     }
 
-    fn within(jpeg: &[u8], max: u64) -> Result<Self, WireError> {
-        let mut info = Self::default();
-        let mut first = true;
-        for (_, marker, contents) in segments(jpeg) {
+    fn read_limited(jpeg: &[u8], max: u64) -> Result<Self, WireError> {
+        let Self {
+            mut info,
+            mut missing_tables,
+        } = Self::default();
+        let mut size_read = false;
+        let (mut is_baseline, mut has_tables) = (false, false);
+        for (at, marker, contents) in segments(jpeg) {
+            match marker {
+                SOF0 => is_baseline = true,
+                DHT => has_tables = true,
+                SOS if is_baseline && !has_tables => missing_tables = Some(at),
+                _ => {}
+            }
             match contents {
                 // Sample precision, lines, samples per line.
                 &[_, h1, h0, w1, w0, ..] if is_sof(marker) => {
@@ -65,8 +92,9 @@ impl JpegInfo {
                     if u64::from(width).saturating_mul(height.into()) > max {
                         return Err(WireError::TooManyPixels { width, height, max });
                     }
-                    if std::mem::take(&mut first) {
+                    if !size_read {
                         info.size = Some((width, height)).filter(|_| width > 0 && height > 0);
+                        size_read = true;
                     }
                 }
                 text if marker == COM && info.capture_time.is_none() => {
@@ -78,7 +106,10 @@ impl JpegInfo {
                 _ => {}
             }
         }
-        Ok(info)
+        Ok(Self {
+            info,
+            missing_tables,
+        })
     }
 }
 
@@ -87,7 +118,7 @@ mod tests {
     use super::{super::JPEG, *};
 
     #[test]
-    fn size_is_found_behind_other_segments() {
+    fn info_size_after_other_segments_is_read() {
         assert_eq!(JpegInfo::of(JPEG).size, Some((800, 450)));
         for cut in 0..24 {
             assert_eq!(JpegInfo::of(&JPEG[..cut]).size, None, "cut to {cut}");
@@ -106,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn pixels_over_the_limit_are_refused() {
+    fn received_too_many_pixels_are_refused() {
         let scan = &JPEG[25..];
         let received = |header: &[u8], max_pixels| {
             let limits = FrameLimits {
@@ -123,15 +154,15 @@ mod tests {
         let max = u64::from(u32::MAX);
         assert_eq!(received(&most, max), Ok(Some((u16::MAX, u16::MAX))));
         assert_eq!(received(&most, 1 << 31), over(u16::MAX, u16::MAX, 1 << 31));
-        // The height is told behind the scan.
+        // A DNL segment after the scan would say the height.
         assert_eq!(received(&frame_headers(&[(300, 0)]), 0), Ok(None));
 
-        // The first one is the size, and each is limited.
+        // The first frame header is the size, and each one is limited.
         let two = frame_headers(&[(300, 200), (301, 200)]);
         assert_eq!(received(&two, 60_200), Ok(Some((300, 200))));
         assert_eq!(received(&two, 60_000), over(301, 200, 60_000));
 
-        // Where a decoder finds it in spite of what stands before.
+        // Decoders find a frame header after these, too.
         let comment = b"\xff\xfe\0\x02";
         let scan_without_end = &scan[..scan.len() - 2];
         for before in [b"garbage", &b"\xff\0"[..], b"\xff\xd0", scan_without_end] {

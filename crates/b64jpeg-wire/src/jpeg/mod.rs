@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The few JPEG markers we read and write (ITU-T T.81, annex B).
+//! The JPEG markers that this crate reads and writes (ITU-T T.81, annex B).
 //!
 //! ```text
 //! FF D8 │ FF E0 len … │ FF FE len text │ FF C0 len … │ FF C4 len … │ FF DA len … coded data │ FF D9
 //! SOI     APP0          COM              SOF0          DHT           SOS                     EOI
+//! ├──────────────────────────── header ────────────────────────────┤├──────── scan ────────┤
 //! ```
+//!
+//! - [`JpegInfo`] holds what the header says: size and capture time.
+//! - [`with_tables`] adds the Huffman tables that Motion JPEG may leave out.
+//! - [`stamps`] and [`Origin`] write and read comments with the capture time and the sender.
+//!
+//! Nothing here decodes a picture.
 
 mod comments;
 mod end;
@@ -20,20 +27,22 @@ use crate::error::{FirstBytes, WireError};
 pub(crate) use comments::stamp;
 pub use comments::{Origin, stamps};
 pub(crate) use end::{EndScan, ends_with_eoi};
+pub(crate) use huffman::insert_tables;
 pub use huffman::with_tables;
+pub(crate) use info::JpegHeader;
 pub use info::JpegInfo;
 
-/// Whether `data` begins as every JPEG does: SOI and the first byte of another marker.
+/// Whether `data` begins like a JPEG: SOI and the first byte of another marker.
 pub fn is_jpeg(data: &[u8]) -> bool {
     data.starts_with(&[0xff, SOI, 0xff])
 }
 
-/// Refuses what is no JPEG, as far as its beginning tells: SOI and another marker, which may
-/// have fill bytes in front.
+/// Checks that `data` begins with SOI and another marker, which may have fill bytes in front.
 ///
 /// # Errors
 ///
-/// [`WireError::Empty`], [`WireError::NotJpeg`] and [`WireError::NoMarker`].
+/// [`WireError::Empty`], [`WireError::NotJpeg`], or [`WireError::NoMarker`] if only fill bytes
+/// follow SOI.
 pub fn check(data: &[u8]) -> Result<(), WireError> {
     match data {
         [] => Err(WireError::Empty),
@@ -58,7 +67,7 @@ mod tests {
     use super::{segments::EOI, *};
 
     #[test]
-    fn start_without_a_whole_marker_is_no_picture() {
+    fn check_start_without_whole_marker_is_refused() {
         for len in [3, 4, 100] {
             let mut jpeg = vec![0xff; len];
             jpeg[1] = SOI;

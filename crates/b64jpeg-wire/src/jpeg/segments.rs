@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Markers, and the segments in front of the first scan.
+//! Markers, and the segments of a JPEG header.
 
 use super::is_jpeg;
 
@@ -21,10 +21,11 @@ pub(super) const fn is_sof(marker: u8) -> bool {
     matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc)
 }
 
-/// The segments between SOI and the first scan, as offset, marker and contents.
+/// Iterates over the segments from SOI to the first SOS, which is included, as offset of the
+/// marker, marker and contents.
 ///
-/// As decoders do, it skips bytes between segments that are no marker, and a scan in front
-/// of the frame header: what a decoder finds is found here, too.
+/// Like decoders, it skips bytes between segments that are not a marker, and a scan in front
+/// of the frame header. So it finds whatever a decoder finds.
 pub(super) fn segments(jpeg: &[u8]) -> impl Iterator<Item = (usize, u8, &[u8])> {
     let mut rest = match jpeg {
         [_, _, rest @ ..] if is_jpeg(jpeg) => rest,
@@ -33,16 +34,16 @@ pub(super) fn segments(jpeg: &[u8]) -> impl Iterator<Item = (usize, u8, &[u8])> 
     let mut frame_begun = false;
     std::iter::from_fn(move || {
         loop {
-            let [0xff, behind @ ..] = rest else {
+            let [0xff, after_prefix @ ..] = rest else {
                 rest = rest.get(memchr::memchr(0xff, rest)?..)?;
                 continue;
             };
-            let [marker, tail @ ..] = behind else {
+            let [marker, tail @ ..] = after_prefix else {
                 return None;
             };
             match *marker {
-                0xff => rest = behind, // fill byte
-                0 => rest = tail,      // no marker
+                0xff => rest = after_prefix, // A fill byte.
+                0 => rest = tail,            // Not a marker.
                 marker if stands_alone(marker) => rest = tail,
                 SOI | EOI => return None,
                 marker => {
