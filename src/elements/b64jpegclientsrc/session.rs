@@ -22,7 +22,7 @@ use super::{
 use crate::common::{
     capture,
     connection_report::{ConnectionReporter, ConnectionState, PeerName, Problem, ReportCodes},
-    faults::{Faults, Verdict},
+    faults::{Faults, Verdict, with_advice},
     picture, stats,
 };
 
@@ -340,7 +340,7 @@ impl Session {
         self.reporter.enter(ConnectionState::Lost, Some(&end.cause));
 
         let cause = match &end.cut_frame {
-            Some(error) => format!("{}; {error}", end.cause),
+            Some(error) => format!("{}; {}", end.cause, with_advice(error)),
             None => end.cause,
         };
         let peer = self.reporter.peer();

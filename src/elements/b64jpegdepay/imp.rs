@@ -23,8 +23,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use b64jpeg_net::sync::lock;
 use b64jpeg_wire::{
-    AcceptedFramings, FrameError, FrameLimits, FrameSpan, FrameStream, Payload, Step, WireError,
-    jpeg,
+    AcceptedFramings, FrameError, FrameLimits, FrameSpan, FrameStream, Payload, StreamStep,
+    WireError, jpeg,
 };
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{BaseParseFrame, prelude::*, subclass::prelude::*};
@@ -34,7 +34,7 @@ use super::settings::{PROPERTIES, Settings};
 use crate::common::{
     capture::{self, Delays},
     clock,
-    faults::{Faults, Verdict},
+    faults::{Faults, Verdict, with_advice},
     framing::{self, CAPS},
     panics, picture,
     quit::Quit,
@@ -166,20 +166,22 @@ impl B64JpegDepay {
             }
             state.stats.resyncs = state.stream.resyncs();
             match step {
-                Step::Need(len) => return Outcome::Need(len),
-                Step::Skip(len) => {
+                StreamStep::Need(len) => return Outcome::Need(len),
+                StreamStep::Skip(len) => {
                     state.skipped = true;
                     return Outcome::Skip(len);
                 }
-                Step::Bad(fault) => return Outcome::Bad(fault),
-                Step::Frame(frame) => (frame, framing.expect("a frame has one"), state.limits),
+                StreamStep::Bad(fault) => return Outcome::Bad(fault),
+                StreamStep::Frame(frame) => {
+                    (frame, framing.expect("a frame has one"), state.limits)
+                }
             }
         };
         // Without the lock: it may take a while.
         match picture(input, data, &frame, framing.payload(), &limits) {
             Ok((buffer, info)) => take(&mut self.state(), input, frame, buffer, info),
-            Err(error) if error.is_of_picture() => {
-                let fault = self.state().stream.refuse(&frame, error);
+            Err(error) if error.is_picture_error() => {
+                let fault = self.state().stream.discard(&frame, error);
                 Outcome::Refused(fault, frame.len)
             }
             Err(error) => Outcome::Bad(self.state().stream.reject(error)),
@@ -197,7 +199,13 @@ impl B64JpegDepay {
         };
         match verdict {
             Verdict::Foreign(text) => {
-                gst::element_imp_error!(self, gst::StreamError::WrongType, ("{text}"), ["{fault}"]);
+                let details = with_advice(fault);
+                gst::element_imp_error!(
+                    self,
+                    gst::StreamError::WrongType,
+                    ("{text}"),
+                    ["{details}"]
+                );
                 Err(self.fail())
             }
             Verdict::TooMany(text) => {
@@ -441,7 +449,7 @@ impl BaseParseImpl for B64JpegDepay {
                 let state = &mut *self.state();
                 if told != state.caps {
                     gst::debug!(CAT, imp = self, "Another framing by {caps}");
-                    state.stream.reframe(accept);
+                    state.stream.set_accepted(accept);
                     state.caps = told;
                 }
                 state.framerate = caps
