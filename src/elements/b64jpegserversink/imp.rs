@@ -227,7 +227,7 @@ impl ObjectImpl for B64JpegServerSink {
                     .blurb("Number of connected clients")
                     .read_only()
                     .build(),
-                stats::property(),
+                stats::spec(),
             ]);
             properties
         });
