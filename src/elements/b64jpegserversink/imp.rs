@@ -43,13 +43,13 @@ use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
 use once_cell::sync::Lazy;
 
-use super::settings::Settings;
+use super::settings::{PROPERTIES, Settings};
 use crate::common::{
     framing::{self, JPEG_CAPS},
     panics,
     quit::Quit,
     sender::cannot_listen,
-    stats::{self, Stats},
+    stats::Stats,
 };
 
 pub(super) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -143,8 +143,7 @@ impl B64JpegServerSink {
     fn open(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings().clone();
         let framing = settings.format.check()?;
-        let port = u16::try_from(settings.port).expect("GObject checks the range");
-        let host = &settings.host;
+        let (host, port) = (&settings.host, settings.port);
         let addresses =
             resolve(host, port).map_err(|error| cannot_listen(host, port, None, &error))?;
         let element = self.obj().downgrade();
@@ -212,26 +211,7 @@ impl ObjectSubclass for B64JpegServerSink {
 
 impl ObjectImpl for B64JpegServerSink {
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
-            let mut properties = Settings::specs();
-            properties.extend([
-                glib::ParamSpecInt::builder("current-port")
-                    .nick("Current port")
-                    .blurb("TCP port that the server listens on (0 = none)")
-                    .minimum(0)
-                    .maximum(u16::MAX.into())
-                    .read_only()
-                    .build(),
-                glib::ParamSpecUInt::builder("clients")
-                    .nick("Clients")
-                    .blurb("Number of connected clients")
-                    .read_only()
-                    .build(),
-                stats::spec(),
-            ]);
-            properties
-        });
-        &PROPERTIES
+        PROPERTIES.specs()
     }
 
     fn signals() -> &'static [Signal] {
@@ -248,11 +228,11 @@ impl ObjectImpl for B64JpegServerSink {
         &SIGNALS
     }
 
-    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+    fn set_property(&self, id: usize, value: &glib::Value, _pspec: &glib::ParamSpec) {
         panics::guard(self, "set_property", (), || {
             let limits = {
                 let mut settings = self.settings();
-                settings.set(pspec.name(), value);
+                PROPERTIES.set(&mut settings, id, value);
                 settings.limits()
             };
             if let Some(server) = self.server() {
@@ -261,24 +241,26 @@ impl ObjectImpl for B64JpegServerSink {
         })
     }
 
-    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        panics::guard(
-            self,
-            "property",
-            pspec.default_value().clone(),
-            || match pspec.name() {
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        let default = pspec.default_value();
+        panics::guard(self, "property", default.clone(), || {
+            if let Some(value) = PROPERTIES.get(&self.settings(), id) {
+                return value;
+            }
+            let server = self.server();
+            match pspec.name() {
                 "current-port" => {
-                    let port = self.server().map_or(0, |server| server.port());
+                    let port = server.map_or(0, |server| server.port());
                     i32::from(port).to_value()
                 }
                 "clients" => {
-                    let clients = self.server().map_or(0, |server| server.clients());
+                    let clients = server.map_or(0, |server| server.clients());
                     (clients as u32).to_value()
                 }
                 "stats" => self.stats().to_value(),
-                name => self.settings().get(name),
-            },
-        )
+                _ => default.clone(),
+            }
+        })
     }
 
     fn constructed(&self) {
