@@ -146,7 +146,8 @@ impl JfifConvert {
     /// `not-negotiated` tells users little. Once: the event may be sent again with each buffer.
     fn check(&self, caps: &gst::CapsRef) {
         let refused = !caps.can_intersect(&INPUT_CAPS);
-        if refused && !mem::replace(&mut self.state().caps_refused, refused) {
+        let reported = mem::replace(&mut self.state().caps_refused, refused);
+        if refused && !reported {
             let formats = INPUT.map(|format| format.to_str().as_str()).join(", ");
             gst::element_imp_error!(
                 self,
@@ -406,7 +407,6 @@ impl VideoFilterImpl for JfifConvert {
                 gst::debug!(CAT, imp = self, "{colour:?}, {site:?}: {converter:?}");
                 {
                     let mut state = self.state();
-                    state.caps_refused = false;
                     state.converter = converter;
                     state.input = Some(in_info.clone());
                     state.bytes_out = out_info.size();

@@ -11,6 +11,8 @@ mod linear;
 mod planes;
 mod rgb;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 glib::wrapper! {
     pub struct JfifConvert(ObjectSubclass<imp::JfifConvert>)
