@@ -515,7 +515,7 @@ fn a_name_that_is_none() {
     for (name, part) in [
         (
             "two\nlines".to_owned(),
-            "`origin` \"two\\nlines\" is no name",
+            "`origin` \"two\\nlines\" is not a valid name",
         ),
         ("ü".repeat(101), "up to 200 bytes"),
     ] {
