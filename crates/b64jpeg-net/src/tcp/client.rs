@@ -7,7 +7,7 @@ use std::{
     io::{self, Read},
     net::{SocketAddr, ToSocketAddrs},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         mpsc::{self, TryRecvError},
     },
     thread,
@@ -17,7 +17,10 @@ use std::{
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream};
 use socket2::SockRef;
 
-use crate::host::{bare_host, known_addresses};
+use crate::{
+    host::{bare_host, known_addresses},
+    sync,
+};
 
 const WAKER: Token = Token(0);
 const STREAM: Token = Token(1);
@@ -133,7 +136,7 @@ impl Interrupt {
     }
 
     fn waits(&self) -> MutexGuard<'_, Waits> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.0)
     }
 }
 
