@@ -14,7 +14,7 @@ use b64jpeg_net::{
     backoff::Backoff,
     runtime::Runtime,
     socketio::{
-        client::{Connection, Error, Incoming, Lost, Message, Target, Turn},
+        connection::{Connection, Error, Incoming, Lost, Message, Target, Turn},
         url::Url,
     },
     tls,

@@ -45,7 +45,7 @@ use std::{
 use b64jpeg_net::{
     backoff::Backoff,
     host::{self, DEFAULT_PORT},
-    slow::{self, Slow},
+    slow_peer::{self as slow, Slow},
     tcp::client::{Client, Error, Interrupt, Interruption},
 };
 use b64jpeg_wire::{AcceptedFramings, Deframer, FrameError, FrameLimits, jpeg};

@@ -39,7 +39,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use b64jpeg_net::socketio::client::{Connection, Incoming, Message};
+use b64jpeg_net::socketio::connection::{Connection, Incoming, Message};
 use b64jpeg_wire::{FrameLimits, OutgoingFrame, Payload, WireError, socketio::PictureEvent};
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};

@@ -39,7 +39,7 @@ use std::{
 };
 
 use b64jpeg_net::socketio::{
-    client::{Connection, Incoming, Message},
+    connection::{Connection, Incoming, Message},
     http,
 };
 use b64jpeg_wire::{

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::{
-    client::{Error, Target},
+    connection::{Error, Target},
     dial::{Io, connect, dial},
     http::{self, Answer, request},
 };

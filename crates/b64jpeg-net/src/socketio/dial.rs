@@ -14,7 +14,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    client::{Error, Target},
+    connection::{Error, Target},
     diagnosis::no_tls,
 };
 use crate::{host::known_addresses, listen::tune, socket::Socket, tcp::client::HEAD_START};

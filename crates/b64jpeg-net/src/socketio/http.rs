@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::client::Target;
+use super::connection::Target;
 
 /// The longest head of an answer.
 pub const MAX_HEAD: usize = 16 << 10;

@@ -2,7 +2,7 @@
 
 //! A connection to a Socket.IO server.
 
-pub mod client;
+pub mod connection;
 mod diagnosis;
 mod dial;
 pub mod http;

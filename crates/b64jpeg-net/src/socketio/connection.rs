@@ -43,7 +43,7 @@ use super::{
     http::{self, Answer, request},
     url::Url,
 };
-use crate::slow::{self, Report, Slow};
+use crate::slow_peer::{self as slow, Report, Slow};
 
 /// Room in a message for what stands round a picture, such as the name of the event.
 const AROUND: usize = 64 << 10;
