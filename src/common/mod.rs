@@ -13,6 +13,8 @@ pub mod receiver;
 #[cfg(feature = "web")]
 pub mod relay;
 pub mod sender;
+#[cfg(feature = "web")]
+pub mod socketio_advice;
 pub mod stats;
 pub mod uri;
 pub mod waits;

@@ -14,8 +14,8 @@ use b64jpeg_net::{
     backoff::Backoff,
     runtime::Runtime,
     socketio::{
-        connection::{Connection, Error, Incoming, Lost, Message, Target, Turn},
-        url::Url,
+        ConnectError, ConnectErrorKind, Connection, IncomingEvent, LostConnection, Message,
+        Progress, Target, Url,
     },
     tls,
 };
@@ -28,7 +28,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::common::{panics, waits::Waits};
+use crate::common::{panics, socketio_advice as advice, waits::Waits};
 
 const DEFAULT_URL: &str = "http://localhost:5000";
 const DEFAULT_EVENT: &str = "stream";
@@ -175,7 +175,8 @@ impl Settings {
     /// Where to connect to, if the settings make sense.
     pub fn target(&self, max_picture: usize, listens: bool) -> Result<Target, gst::ErrorMessage> {
         let wrong = |error: String| gst::error_msg!(gst::ResourceError::Settings, ("{error}"));
-        let url: Url = self.url.parse().map_err(wrong)?;
+        let url = self.url.parse::<Url>();
+        let url = url.map_err(|error| wrong(advice::describe_url(&error)))?;
         protocol::check_namespace(self.namespace())
             .map_err(|error| wrong(format!("`namespace` {:?}: {error}", self.namespace)))?;
         if self.event.is_empty() {
@@ -202,15 +203,18 @@ impl Settings {
                 Err(error) => return Err(wrong(format!("`auth`: {error}"))),
             },
         };
-        let tls = url.tls.then(|| tls::client(&self.ca_file)).transpose();
+        let tls = url
+            .tls
+            .then(|| tls::client_config(&self.ca_file))
+            .transpose();
         Ok(Target {
-            tls: tls.map_err(|error| wrong(format!("`ca-file`: {error}")))?,
+            tls: tls.map_err(|error| wrong(advice::describe_ca_file(&error)))?,
             url,
             namespace: self.namespace().into(),
             auth,
             timeout: self.waits.timeout(),
-            max_picture,
-            listens,
+            max_frame_size: max_picture,
+            wants_events: listens,
         })
     }
 }
@@ -238,7 +242,7 @@ pub trait Client: ObjectSubclass<Type: IsA<gst::Element> + Send + Sync> {
         Vec::new()
     }
     /// An event came; whether it is of use.
-    fn take(&self, event: &Incoming<'_>) -> bool;
+    fn take(&self, event: &IncomingEvent<'_>) -> bool;
     /// The connection was lost because of what came.
     fn spoiled(&self) {}
     /// There will be no connection any more: because of an error, which has been told, or
@@ -384,7 +388,7 @@ impl<C: Client> Session<C> {
 
     /// Uses a connection until it is lost; how, and whether it has not even taken the first
     /// thing to send. Nothing if the line was stopped before.
-    async fn serve(&mut self, mut connection: Connection) -> Option<(Lost, bool)> {
+    async fn serve(&mut self, mut connection: Connection) -> Option<(LostConnection, bool)> {
         let since = Instant::now();
         self.ever = true;
         with(&self.element, |client: &C| {
@@ -403,7 +407,7 @@ impl<C: Client> Session<C> {
         let mut sending = false;
         let lost = loop {
             let answers = with(&self.element, C::answers).unwrap_or_default();
-            if let Err(lost) = connection.answer(answers) {
+            if let Err(lost) = connection.reply(answers) {
                 break lost;
             }
             if !sending && let Some(messages) = with(&self.element, C::next).flatten() {
@@ -413,7 +417,7 @@ impl<C: Client> Session<C> {
                 }
             }
             let element = &self.element;
-            let turn = connection.turn(|event| {
+            let turn = connection.advance(|event| {
                 let taken = with(element, |client: &C| client.take(&event));
                 taken.unwrap_or_default()
             });
@@ -427,12 +431,12 @@ impl<C: Client> Session<C> {
                 }
                 turn = turn => {
                     let works = match turn {
-                        Ok(Turn::Sent) if sending => {
+                        Ok(Progress::Sent) if sending => {
                             sending = false;
                             with(element, C::sent);
                             C::SENDS
                         }
-                        Ok(Turn::Slow(report)) => {
+                        Ok(Progress::Slow(report)) => {
                             // Who sends only does not wait for messages.
                             if !C::SENDS {
                                 let text = format!(
@@ -444,7 +448,7 @@ impl<C: Client> Session<C> {
                             }
                             false
                         }
-                        Ok(turn) => turn == Turn::Received { useful: true },
+                        Ok(turn) => turn == Progress::Received { useful: true },
                         Err(lost) => break lost,
                     };
                     if works && !std::mem::replace(&mut worked, true) {
@@ -472,16 +476,16 @@ impl<C: Client> Session<C> {
     }
 
     /// A connection was lost: how long to wait before the next one, if there is to be one.
-    fn lose(&mut self, lost: &Lost, in_vain: bool) -> Option<Duration> {
-        let (url, cause) = (&self.target.url, &lost.cause);
+    fn lose(&mut self, lost: &LostConnection, in_vain: bool) -> Option<Duration> {
+        let (url, cause) = (&self.target.url, &advice::describe_lost(lost));
         let text = format!("{url} is lost: {cause}");
         let vain = format!("{url} takes no pictures: {cause}; trying again until it does");
         self.tell("lost", Some(cause));
-        if lost.bad {
+        if lost.is_bad() {
             with(&self.element, C::spoiled);
         }
         if self.reconnects() {
-            if lost.bad {
+            if lost.is_bad() {
                 self.warn(Told::Bad, &format!("{text}; trying again"));
             } else if in_vain {
                 self.warn(Told::Unreachable, &vain);
@@ -491,7 +495,7 @@ impl<C: Client> Session<C> {
             }
             return Some(self.wait());
         }
-        if lost.closed {
+        if lost.is_closed() {
             gst::info!(self.category, "{text}");
             with(&self.element, C::ended);
         } else {
@@ -501,10 +505,11 @@ impl<C: Client> Session<C> {
     }
 
     /// There is no connection: how long to wait before the next try, if there is to be one.
-    fn put_off(&mut self, error: Error) -> Option<Duration> {
+    fn put_off(&mut self, error: ConnectError) -> Option<Duration> {
         let url = &self.target.url;
-        let (text, cause, state, kind) = match error {
-            Error::Unreachable(cause) => {
+        let cause = advice::describe(&error);
+        let (text, cause, state, kind) = match error.kind() {
+            ConnectErrorKind::Unreachable => {
                 let text = format!("Cannot reach {url}: {cause}");
                 if self.reconnects() {
                     self.tell("waiting", Some(&cause));
@@ -514,11 +519,11 @@ impl<C: Client> Session<C> {
                 }
                 (text, cause, "waiting", gst::ResourceError::OpenReadWrite)
             }
-            Error::Wrong(cause) => {
+            ConnectErrorKind::Unusable => {
                 let text = format!("{url}: {cause}");
                 (text, cause, "waiting", gst::ResourceError::OpenReadWrite)
             }
-            Error::Refused(cause) => {
+            ConnectErrorKind::Refused => {
                 let text = format!("{url}: {cause}");
                 (text, cause, "refused", gst::ResourceError::NotAuthorized)
             }

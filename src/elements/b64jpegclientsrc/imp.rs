@@ -45,7 +45,7 @@ use std::{
 use b64jpeg_net::{
     backoff::Backoff,
     host::{self, DEFAULT_PORT},
-    slow_peer::{self as slow, Slow},
+    slow_peer::{self, SlowPeerDetector, SlowReport},
     tcp::client::{Client, Error, Interrupt, Interruption},
 };
 use b64jpeg_wire::{AcceptedFramings, Deframer, FrameError, FrameLimits, jpeg};
@@ -167,7 +167,7 @@ struct Session {
     /// Nothing more comes from it, but there may be frames in what came.
     end: Option<End>,
     faults: Faults,
-    slow: Slow,
+    slow: SlowPeerDetector,
     told: Told,
     /// The last state in an element message.
     state: &'static str,
@@ -190,7 +190,7 @@ impl Session {
             deframer: None,
             end: None,
             faults: Faults::default(),
-            slow: Slow::default(),
+            slow: SlowPeerDetector::default(),
             told: Told::Well,
             state: "",
             size: None,
@@ -347,7 +347,7 @@ impl B64JpegClientSrc {
         }
         session.deframer = Some(Deframer::new(session.accept, session.limits));
         session.faults.begin();
-        session.slow = Slow::default();
+        session.slow = SlowPeerDetector::default();
         self.tell(session, "connected", None);
     }
 
@@ -361,7 +361,7 @@ impl B64JpegClientSrc {
     /// Reads once.
     fn read(&self, session: &mut Session) -> Result<(), gst::FlowError> {
         let timeout = self.settings().waits.timeout();
-        if let Some(report) = session.slow.report(slow::limit(timeout)) {
+        if let Some(report) = session.slow.report(slow_peer::limit(timeout)) {
             self.warn_slow(session, report);
         }
         let Some(deframer) = &mut session.deframer else {
@@ -422,7 +422,9 @@ impl B64JpegClientSrc {
         }
         let rest = session.deframer.as_ref().map_or(0, Deframer::held);
         let timeout = self.settings().waits.timeout();
-        session.slow.whole(rest as u64, slow::limit(timeout));
+        session
+            .slow
+            .complete(rest as u64, slow_peer::limit(timeout));
         session.backoff.reset();
         session.faults.good();
         self.tell(session, "streaming", None);
@@ -549,7 +551,7 @@ impl B64JpegClientSrc {
     }
 
     /// Warns that bytes come, but no whole picture, unless it is known that none comes.
-    fn warn_slow(&self, session: &mut Session, report: slow::Report) {
+    fn warn_slow(&self, session: &mut Session, report: SlowReport) {
         let Some(deframer) = &session.deframer else {
             return;
         };

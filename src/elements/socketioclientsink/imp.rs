@@ -39,7 +39,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use b64jpeg_net::socketio::connection::{Connection, Incoming, Message};
+use b64jpeg_net::socketio::{Connection, IncomingEvent, Message};
 use b64jpeg_wire::{FrameLimits, OutgoingFrame, Payload, WireError, socketio::PictureEvent};
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
@@ -381,7 +381,7 @@ impl Client for SocketIoClientSink {
         self.changed.notify_all();
     }
 
-    fn take(&self, _event: &Incoming<'_>) -> bool {
+    fn take(&self, _event: &IncomingEvent<'_>) -> bool {
         false
     }
 

@@ -38,10 +38,7 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use b64jpeg_net::socketio::{
-    connection::{Connection, Incoming, Message},
-    http,
-};
+use b64jpeg_net::socketio::{Connection, IncomingEvent, Message, printable};
 use b64jpeg_wire::{
     FrameLimits, Payload, WireError, jpeg,
     socketio::{Args, Json},
@@ -453,7 +450,7 @@ impl Client for SocketIoClientSrc {
         std::mem::take(&mut self.inbox().answered)
     }
 
-    fn take(&self, event: &Incoming<'_>) -> bool {
+    fn take(&self, event: &IncomingEvent<'_>) -> bool {
         let (name, camera) = {
             let settings = self.settings();
             let camera = settings.relay.camera().map(str::to_owned);
@@ -464,13 +461,13 @@ impl Client for SocketIoClientSrc {
             if self.inbox().pictures == 0 && other.is_some_and(|found| found.is_jpeg()) {
                 self.tell_other(&format!(
                     "There are pictures in the event {:?}, and `event` is {name:?}",
-                    http::printable(event.name)
+                    printable(event.name)
                 ));
             }
             return false;
         }
         let found = Found::of(event.args, event.text, camera.as_deref());
-        let answer = event.answer.clone().map(Message::from);
+        let answer = event.ack.clone().map(Message::from);
         let Some(found) = found else {
             let (text, bad) = without_picture(&name, event.args, camera.as_deref());
             {
@@ -513,9 +510,9 @@ fn without_picture(event: &str, args: &Args<'_>, camera: Option<&str>) -> (Strin
             let names: Vec<_> = entries
                 .iter()
                 .take(MAX_NAMES)
-                .map(|(name, _)| format!("{:?}", http::printable(name)))
+                .map(|(name, _)| format!("{:?}", printable(name)))
                 .collect();
-            let names = http::printable(&names.join(", "));
+            let names = printable(&names.join(", "));
             (
                 format!("The event {event:?} has nothing of `camera` {camera:?}, but of {names}"),
                 false,
