@@ -46,7 +46,7 @@ use b64jpeg_net::{
     backoff::Backoff,
     host::{self, DEFAULT_PORT},
     slow_peer::{self, SlowPeerDetector, SlowReport},
-    tcp::client::{Client, Error, Interrupt, Interruption},
+    tcp::client::{Interrupter, Interruption, TcpClient, TcpClientError},
 };
 use b64jpeg_wire::{AcceptedFramings, Deframer, FrameError, FrameLimits, jpeg};
 use gst::{prelude::*, subclass::prelude::*};
@@ -158,7 +158,7 @@ struct Session {
     port: u16,
     accept: AcceptedFramings,
     limits: FrameLimits,
-    client: Client,
+    client: TcpClient,
     backoff: Backoff,
     /// Not before it is there another try.
     next_try: Option<Instant>,
@@ -178,7 +178,7 @@ struct Session {
 }
 
 impl Session {
-    fn new(settings: &Settings, client: Client) -> Self {
+    fn new(settings: &Settings, client: TcpClient) -> Self {
         Self {
             host: settings.host.clone(),
             port: settings.port,
@@ -238,7 +238,7 @@ pub struct B64JpegClientSrc {
     /// The streaming thread takes it out while it is at work.
     session: Mutex<Option<Box<Session>>>,
     counts: Mutex<Counts>,
-    interrupt: Arc<Interrupt>,
+    interrupt: Arc<Interrupter>,
 }
 
 impl B64JpegClientSrc {
@@ -301,7 +301,7 @@ impl B64JpegClientSrc {
         if let Some(time) = session.next_try {
             match session.client.wait_until(time) {
                 Ok(()) => session.next_try = None,
-                Err(Error::Interrupted) => return Ok(()),
+                Err(TcpClientError::Interrupted) => return Ok(()),
                 Err(error) => {
                     return Err(self.fail(session, gst::ResourceError::Failed, &error.to_string()));
                 }
@@ -320,13 +320,13 @@ impl B64JpegClientSrc {
                 self.begin(session);
                 return Ok(());
             }
-            Err(Error::Interrupted) => return Ok(()),
+            Err(TcpClientError::Interrupted) => return Ok(()),
             Err(error) => error,
         };
         let text = format!("Cannot reach {}: {error}", session.peer());
         if !reconnect {
             let kind = match &error {
-                Error::Unknown(_) => gst::ResourceError::NotFound,
+                TcpClientError::UnknownHost(_) => gst::ResourceError::NotFound,
                 _ => gst::ResourceError::OpenRead,
             };
             return Err(self.fail(session, kind, &text));
@@ -379,7 +379,7 @@ impl B64JpegClientSrc {
                 session.slow.add(len as u64, start.elapsed());
                 return Ok(());
             }
-            Err(Error::Interrupted) => return Ok(()),
+            Err(TcpClientError::Interrupted) => return Ok(()),
             Err(error) => (error.to_string(), false),
         };
         gst::debug!(CAT, imp = self, "The end: {cause}");
@@ -832,9 +832,9 @@ impl BaseSrcImpl for B64JpegClientSrc {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         panics::catch(self, "start", || {
             let settings = self.settings().clone();
-            let client = Client::new(self.interrupt.clone())
+            let client = TcpClient::new(self.interrupt.clone())
                 .map_err(|error| gst::error_msg!(gst::ResourceError::Failed, ("{error}")))?;
-            self.interrupt.go_on();
+            self.interrupt.resume();
             *self.counts() = Counts::default();
             *self.session() = Some(Box::new(Session::new(&settings, client)));
             Ok(())
@@ -867,7 +867,7 @@ impl BaseSrcImpl for B64JpegClientSrc {
 
     fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
         panics::guard(self, "unlock_stop", Ok(()), || {
-            self.interrupt.go_on();
+            self.interrupt.resume();
             Ok(())
         })
     }
