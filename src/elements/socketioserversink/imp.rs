@@ -50,7 +50,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use b64jpeg_net::host::host_and_port;
-use b64jpeg_wire::{OutgoingFrame, jpeg};
+use b64jpeg_wire::OutgoingFrame;
 use bytes::Bytes;
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
@@ -254,13 +254,14 @@ impl B64JpegSocketIoServerSink {
         match OutgoingFrame::new(&jpeg) {
             Ok(picture) => {
                 let obj = self.obj();
-                let stamp = jpeg::JpegInfo::of(&jpeg).capture_time;
-                let captured = stamp
+                let info = picture.info();
+                let captured = info
+                    .capture_time
                     .and_then(CaptureTime::received)
                     .unwrap_or_else(|| capture::time_of(&*obj, &obj.segment(), buffer));
                 // Copied: cameras have few buffers, and want them back.
                 let jpeg = Bytes::copy_from_slice(picture.jpeg());
-                camera.show(jpeg, captured.unix_ns());
+                camera.show(jpeg, info.size, captured.unix_ns());
                 gst::log!(CAT, imp = self, "{buffer:?} is shown");
                 Ok(())
             }
@@ -415,7 +416,7 @@ impl ObjectImpl for B64JpegSocketIoServerSink {
                     .blurb("Viewers that are there")
                     .read_only()
                     .build(),
-                stats::property(),
+                stats::spec(),
             ]
         });
         &PROPERTIES
