@@ -170,12 +170,24 @@ impl Server {
         let mut warnings = Vec::new();
         let tls = match (&*config.tls_certificate, &*config.tls_key) {
             ("", "") => None,
+            ("", _) | (_, "") => {
+                return Err(gst::error_msg!(
+                    gst::ResourceError::Settings,
+                    ("TLS needs both `tls-certificate` and `tls-key`")
+                ));
+            }
             (certificate, key) => {
-                let config = tls::server(certificate, key, &mut warnings).map_err(|error| {
-                    let error = sentence(&error);
+                let tls = tls::server_config(certificate, key).map_err(|error| {
+                    let error = sentence(&error.to_string());
                     gst::error_msg!(gst::ResourceError::Settings, ("{error}"))
                 })?;
-                Some(TlsAcceptor::from(config))
+                if let Some(day) = tls.expired {
+                    warnings.push(format!(
+                        "The certificate in {certificate} expired on {day}: browsers warn about \
+                         it, and other programs refuse it"
+                    ));
+                }
+                Some(TlsAcceptor::from(tls.config))
             }
         };
         let addresses =
