@@ -297,7 +297,7 @@ impl Connection {
                     self.silence = silence.min(MAX_SILENCE);
                     self.max_payload = open.max_payload;
                     let hello = Body::Connect(target.auth.clone());
-                    let hello = protocol::Message::new(&*target.namespace, hello).encode();
+                    let hello = protocol::SocketIoPacket::new(&*target.namespace, hello).encode();
                     self.push(hello.into()).map_err(gone)?;
                 }
                 Some(Packet::Ping(data)) => {
@@ -315,7 +315,7 @@ impl Connection {
                     }
                 }
                 // Socket.IO 2 lets everybody into "/".
-                Some(Packet::Message(protocol::Message {
+                Some(Packet::Message(protocol::SocketIoPacket {
                     body: Body::Connect(None),
                     ..
                 })) => return Err(Error::Wrong(TOO_OLD.into())),
@@ -416,7 +416,7 @@ impl Connection {
 
     /// Takes leave. It may take as long as the server does: to be dropped.
     pub async fn close(mut self) {
-        let goodbye = protocol::Message::new(&*self.namespace, Body::Disconnect).encode();
+        let goodbye = protocol::SocketIoPacket::new(&*self.namespace, Body::Disconnect).encode();
         let _ = self.send([goodbye.into(), Message::Close(None)]);
         while self.receive().await.is_ok() {}
     }

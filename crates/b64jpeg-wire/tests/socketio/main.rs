@@ -11,8 +11,8 @@ use std::{borrow::Cow, fs, iter, path::Path, time::Duration};
 use b64jpeg_wire::{
     OutgoingFrame,
     socketio::{
-        Args, Body, Json, Message, Open, Packet, PacketDecoder, PacketLimits, PictureEvent,
-        ProtocolError,
+        Args, Body, Handshake, Json, Packet, PacketDecoder, PacketLimits, PictureEvent,
+        ProtocolError, SocketIoPacket,
     },
 };
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -43,7 +43,7 @@ fn packet(case: &Value) -> Packet<'_> {
             let data = &case["data"];
             let ms = |key: &str| Duration::from_millis(data[key].as_u64().unwrap());
             let upgrades = data["upgrades"].as_array().unwrap().iter();
-            Packet::Open(Open {
+            Packet::Open(Handshake {
                 sid: data["sid"].as_str().unwrap().into(),
                 upgrades: upgrades.map(|name| name.as_str().unwrap().into()).collect(),
                 ping_interval: ms("pingInterval"),
@@ -61,7 +61,7 @@ fn packet(case: &Value) -> Packet<'_> {
     }
 }
 
-fn message(case: &Value) -> Message<'_> {
+fn message(case: &Value) -> SocketIoPacket<'_> {
     let mut attachments = vec![];
     let data = case.get("data").map(|data| json(data, &mut attachments));
     let args = |values| Args {
@@ -94,7 +94,7 @@ fn message(case: &Value) -> Message<'_> {
         },
         _ => panic!("{case}"),
     };
-    Message::new(case["nsp"].as_str().unwrap(), body)
+    SocketIoPacket::new(case["nsp"].as_str().unwrap(), body)
 }
 
 fn json<'a>(value: &'a Value, attachments: &mut Vec<Bytes>) -> Json<'a> {
@@ -130,7 +130,7 @@ fn case(packet: &Packet) -> Value {
         "" => json!({"engine": kind}),
         text => json!({"engine": kind, "data": text}),
     };
-    let Message { namespace, body } = match packet {
+    let SocketIoPacket { namespace, body } = match packet {
         Packet::Open(open) => {
             let mut data = json!({
                 "sid": open.sid,
@@ -854,7 +854,10 @@ fn after_an_error_all_begins_anew() {
     assert!(decoder.text("41").is_err());
     assert_eq!(
         decoder.text("41"),
-        Ok(Some(Packet::Message(Message::new("/", Body::Disconnect))))
+        Ok(Some(Packet::Message(SocketIoPacket::new(
+            "/",
+            Body::Disconnect
+        ))))
     );
     assert_eq!(decoder.text(event), Ok(None));
     assert!(decoder.binary(&b"1"[..]).unwrap().is_some());
