@@ -219,7 +219,7 @@ impl Connection {
                     self.max_silence = silence.min(MAX_SILENCE);
                     self.max_payload = open.max_payload;
                     let body = Body::Connect(target.auth.clone());
-                    let request = protocol::Message::new(&*target.namespace, body).encode();
+                    let request = protocol::SocketIoPacket::new(&*target.namespace, body).encode();
                     self.push(request.into())?;
                 }
                 Some(Packet::Ping(data)) => {
@@ -237,7 +237,7 @@ impl Connection {
                     }
                 }
                 // Socket.IO 2 admits every client to "/" without a request.
-                Some(Packet::Message(protocol::Message {
+                Some(Packet::Message(protocol::SocketIoPacket {
                     body: Body::Connect(None),
                     ..
                 })) => return Err(ConnectError::OldSocketIo),
@@ -359,7 +359,7 @@ impl Connection {
 
     /// Sends Disconnect and Close, then drains. No timeout: cancel by dropping the future.
     pub async fn close(mut self) {
-        let disconnect = protocol::Message::new(&*self.namespace, Body::Disconnect).encode();
+        let disconnect = protocol::SocketIoPacket::new(&*self.namespace, Body::Disconnect).encode();
         let _ = self.send([disconnect.into(), Message::Close(None)]);
         while self.receive().await.is_ok() {}
     }
