@@ -119,7 +119,7 @@ impl Format {
             .field(
                 glib::ParamSpecEnum::builder::<HeaderOrAuto>("header")
                     .nick("Header")
-                    .blurb("What precedes each payload")
+                    .blurb("Header before each payload")
                     .mutable_ready()
                     .build(),
                 |settings: &Self| &settings.header,
@@ -128,7 +128,7 @@ impl Format {
             .field(
                 glib::ParamSpecEnum::builder::<PayloadOrAuto>("payload")
                     .nick("Payload")
-                    .blurb("How each picture is encoded")
+                    .blurb("Encoding of each picture")
                     .mutable_ready()
                     .build(),
                 |settings| &settings.payload,

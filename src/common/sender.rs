@@ -13,13 +13,14 @@ use gst::prelude::*;
 
 use crate::common::{
     framing::{self, HeaderProperty, PayloadProperty},
+    property_table::PropertyTable,
     stats::Stats,
 };
 
 pub const DEFAULT_CAPTURE_TIME: bool = false;
 
 /// The spec of `capture-time`, the same for every element that has it.
-pub fn capture_time_property() -> glib::ParamSpec {
+pub fn capture_time_spec() -> glib::ParamSpec {
     glib::ParamSpecBoolean::builder("capture-time")
         .nick("Capture time")
         .blurb(
@@ -40,41 +41,32 @@ pub struct Format {
 }
 
 impl Format {
-    pub fn properties() -> [glib::ParamSpec; 3] {
-        [
-            glib::ParamSpecEnum::builder::<HeaderProperty>("header")
-                .nick("Header")
-                .blurb("What precedes each payload")
-                .mutable_ready()
-                .build(),
-            glib::ParamSpecEnum::builder::<PayloadProperty>("payload")
-                .nick("Payload")
-                .blurb("How each picture is encoded")
-                .mutable_ready()
-                .build(),
-            capture_time_property(),
-        ]
-    }
-
-    /// Sets one of these properties.
-    pub fn set(&mut self, name: &str, value: &glib::Value) {
-        const OF_TYPE: &str = "GObject checks the type";
-        match name {
-            "header" => self.header = value.get().expect(OF_TYPE),
-            "payload" => self.payload = value.get().expect(OF_TYPE),
-            "capture-time" => self.capture_time = value.get().expect(OF_TYPE),
-            name => unreachable!("no writable property {name}"),
-        }
-    }
-
-    /// The value of one of these properties.
-    pub fn get(&self, name: &str) -> glib::Value {
-        match name {
-            "header" => self.header.to_value(),
-            "payload" => self.payload.to_value(),
-            "capture-time" => self.capture_time.to_value(),
-            name => unreachable!("no property {name}"),
-        }
+    /// The properties, for the table of an element.
+    pub fn properties() -> PropertyTable<Self> {
+        PropertyTable::default()
+            .field(
+                glib::ParamSpecEnum::builder::<HeaderProperty>("header")
+                    .nick("Header")
+                    .blurb("Header before each payload")
+                    .mutable_ready()
+                    .build(),
+                |format: &Self| &format.header,
+                |format| &mut format.header,
+            )
+            .field(
+                glib::ParamSpecEnum::builder::<PayloadProperty>("payload")
+                    .nick("Payload")
+                    .blurb("Encoding of each picture")
+                    .mutable_ready()
+                    .build(),
+                |format| &format.payload,
+                |format| &mut format.payload,
+            )
+            .field(
+                capture_time_spec(),
+                |format| &format.capture_time,
+                |format| &mut format.capture_time,
+            )
     }
 
     /// The framing; the default if header and payload cannot be combined.
