@@ -24,11 +24,11 @@ use tower::ServiceExt;
 
 use super::{
     Shared,
-    line::{Line, Stream},
-    metered::Metered,
-    panic::reported,
-    share::{Share, Shares},
+    connection::{Line, Stream},
+    metered_stream::Metered,
+    per_address::{Share, Shares},
     socketio::session_of,
+    task_panics::reported,
     viewers::{Event, Refusal},
 };
 

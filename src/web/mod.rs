@@ -14,23 +14,23 @@
 //! it is ready for one, and the camera only puts it there.
 
 mod accept;
-mod brake;
-mod budget;
+mod access_control;
 mod cameras;
-mod events;
-mod guard;
-mod line;
-mod metered;
+mod connection;
+mod engineio_sessions;
+mod event_sender;
+mod guess_limiter;
+mod metered_stream;
 mod multipart;
-mod page;
-mod pages;
-mod panic;
-mod registry;
+mod origin_policy;
+mod page_assets;
+mod page_sender;
+mod per_address;
+mod rate_limiter;
 mod routes;
-mod sessions;
-mod share;
-mod sites;
+mod server_registry;
 mod socketio;
+mod task_panics;
 mod viewers;
 
 use std::{
@@ -63,17 +63,17 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use self::{
+    access_control::Guard,
     cameras::{Cameras, Clash},
-    events::Newcomers,
-    guard::Guard,
-    panic::reported,
-    sessions::Sessions,
-    share::Shares,
+    engineio_sessions::Sessions,
+    event_sender::Newcomers,
+    per_address::Shares,
+    task_panics::reported,
     viewers::Viewers,
 };
 use crate::common::{faults::sentence, sender::cannot_listen};
 
-pub use self::{cameras::Camera, registry::Member, viewers::Event};
+pub use self::{cameras::Camera, server_registry::Member, viewers::Event};
 
 /// How long viewers have to take the last of what was sent when the server stops, and how
 /// long it waits for each of the next steps, which wait for nobody.

@@ -29,7 +29,7 @@ use tokio::{sync::watch, time::timeout};
 use super::{
     Shared,
     cameras::Frame,
-    line::Line,
+    connection::Line,
     routes::{self, CameraQuery, short, timestamp},
     viewers::{Kind, Seat},
 };

@@ -15,9 +15,9 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    Shared,
+    Shared, access_control,
     cameras::{Camera, Frame},
-    guard, multipart, page, socketio,
+    multipart, page_assets, socketio,
 };
 
 /// What may be told of what is asked for.
@@ -31,18 +31,21 @@ pub fn router(shared: Arc<Shared>, socket_io: MethodRouter) -> Router {
     let follow = middleware::from_fn_with_state(shared.clone(), socketio::follow);
     let socket_io = socket_io.layer(follow);
     Router::new()
-        .route("/", get(page::page))
+        .route("/", get(page_assets::page))
         .route("/stream.mjpg", get(multipart::stream))
         .route("/snapshot.jpg", get(snapshot))
         .route("/stats", get(stats))
         .with_state(shared.clone())
-        .route("/socket.io/socket.io.js", get(page::socket_io))
-        .route("/socket.io/socket.io.min.js", get(page::socket_io))
+        .route("/socket.io/socket.io.js", get(page_assets::socket_io))
+        .route("/socket.io/socket.io.min.js", get(page_assets::socket_io))
         .route("/socket.io", socket_io.clone())
         .route("/socket.io/", socket_io)
         .fallback(nothing)
         .method_not_allowed_fallback(not_this_way)
-        .layer(middleware::from_fn_with_state(shared, guard::check))
+        .layer(middleware::from_fn_with_state(
+            shared,
+            access_control::check,
+        ))
 }
 
 /// An answer of one sentence.

@@ -3,7 +3,7 @@
 //! Socket.IO: its sessions, and who is let in to watch.
 //!
 //! The namespace `/` is for programs that were there before us and take what comes
-//! ([`events`](super::events)), `/view` for our page ([`pages`](super::pages)).
+//! ([`events`](super::event_sender)), `/view` for our page ([`pages`](super::page_sender)).
 
 use std::{fmt, future::ready, sync::Arc, time::Duration};
 
@@ -28,14 +28,14 @@ use tower::ServiceExt;
 
 use super::{
     Shared,
-    events::broadcast,
-    guard::Denied,
-    line::Line,
-    pages::{milliseconds, show},
-    panic::{reported, reported_now},
+    access_control::Denied,
+    connection::Line,
+    engineio_sessions::{IDLE, SessionsFull},
+    event_sender::broadcast,
+    origin_policy::is_cross_site,
+    page_sender::{milliseconds, show},
     routes::short,
-    sessions::{IDLE, SessionsFull},
-    sites::is_cross_site,
+    task_panics::{reported, reported_now},
     viewers::{Kind, Refusal, Seat, Viewer},
 };
 use crate::common::capture;

@@ -15,8 +15,8 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    line::Line,
-    share::{Share, Shares},
+    connection::Line,
+    per_address::{Share, Shares},
 };
 
 /// A session that watches nothing is ended after this time. Engine.IO itself ends those that

@@ -13,8 +13,8 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    budget::{Allowance, Budget},
-    share::Peer,
+    per_address::Peer,
+    rate_limiter::{Allowance, Budget},
 };
 
 /// Wrong tokens of one address: so many at once, and then one in a while. A person who mistypes

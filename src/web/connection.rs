@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{
     accept::Room,
-    budget::{Allowance, Budget},
+    rate_limiter::{Allowance, Budget},
 };
 
 /// Whoever has taken nothing for so long, although there was something, is cut off.

@@ -3,7 +3,7 @@
 //! Counts what a peer says on a connection: requests, reads and websocket frames.
 //!
 //! Viewers have little to say: a request, answers to pings, and one short packet for each
-//! picture that they have shown. [`Stream`](super::line::Stream) reads no more bytes than a
+//! picture that they have shown. [`Stream`](super::connection::Stream) reads no more bytes than a
 //! budget allows, and whoever sends more is slowed down, by TCP as well. Bytes alone would not
 //! do: a websocket frame has as few as six, and to read a request takes as long as its answer.
 //! So each of them costs something besides its bytes.
@@ -26,7 +26,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::line::Line;
+use super::connection::Line;
 
 /// Bytes of one read. Between two of them others have their turn.
 const PIECE: usize = 1024;

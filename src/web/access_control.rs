@@ -20,10 +20,10 @@ use tokio::time::Instant;
 
 use super::{
     Config, Shared,
-    brake::Brake,
-    line::Line,
+    connection::Line,
+    guess_limiter::Brake,
+    origin_policy::{Sites, is_cross_site},
     routes::short,
-    sites::{Sites, is_cross_site},
     viewers::Refusal,
 };
 
