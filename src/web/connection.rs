@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A connection: one of so many, and never stuck.
+//! An accepted connection: limits how fast its peer sends and how long writes may stall.
 
 use std::{
     io::{self, IoSlice},
@@ -22,246 +22,257 @@ use tokio::{
 };
 
 use super::{
-    accept::Room,
-    rate_limiter::{Allowance, Budget},
+    connection_limits::ConnectionPermit,
+    rate_limiter::{RateLimit, RateLimiter},
 };
 
-/// Whoever has taken nothing for so long, although there was something, is cut off.
+/// How long a write may make no progress before the connection is aborted.
 ///
-/// Nothing else would do it: engineioxide waits for as long as the connection is there.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// engineioxide itself waits for as long as the connection exists.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a connection may send: 64 KiB at once, then 32 KiB a second. A browser that polls
-/// because it has no websocket sends the most, some 1.5 KB for each picture.
-const INCOMING: Allowance = Allowance {
+/// What a peer may send: 64 KiB at once, then 32 KiB a second. A browser that polls because it
+/// cannot use WebSockets sends the most, some 1.5 KB for each frame.
+const INCOMING: RateLimit = RateLimit {
     burst: 64 << 10,
     interval: Duration::from_nanos(1_000_000_000 / (32 << 10)),
 };
-/// What a request costs besides its own bytes, and one that only continues a session.
+/// What a request costs besides its bytes, and one that continues an Engine.IO session.
 const REQUEST_COST: u32 = 512;
 const SESSION_REQUEST_COST: u32 = 128;
-/// What a packet costs besides its own bytes, and a read.
+/// What a packet, or a read, costs besides its bytes.
 const PACKET_COST: u32 = 64;
-/// Bytes that have to be allowed before a connection that has used up its budget is read again.
-const LEAST: u32 = 256;
+/// Bytes that must be available before reading resumes on a connection that reached its limit.
+const MIN_RESUME: u32 = 256;
 
-/// What is known of a connection.
+/// What is known of an accepted connection. Requests that arrive on it carry it as an extension.
 #[derive(Debug)]
-pub struct Line {
+pub struct HttpConnection {
+    /// Address of the peer.
     pub address: SocketAddr,
-    /// Whether the last write still waits for the peer.
-    busy: AtomicBool,
-    /// Whether anything was said since this was asked last.
-    heard: AtomicBool,
-    /// Bytes that were sent, over all connections.
-    bytes: Arc<AtomicU64>,
-    /// What the peer may send.
-    budget: Mutex<Budget>,
-    /// Whether the frames of a websocket follow the last request.
+    /// Whether the last write waits for the peer.
+    write_blocked: AtomicBool,
+    /// Whether bytes arrived since [`take_received`](Self::take_received).
+    received: AtomicBool,
+    /// Bytes sent over all connections of the server.
+    bytes_sent: Arc<AtomicU64>,
+    /// Bounds what the peer sends.
+    incoming: Mutex<RateLimiter>,
+    /// Whether WebSocket frames follow the last request.
     websocket: AtomicBool,
-    /// Ends the connection.
-    cut: Notify,
+    abort: Notify,
 }
 
-impl Line {
-    pub fn new(address: SocketAddr, bytes: Arc<AtomicU64>) -> Arc<Self> {
+impl HttpConnection {
+    /// A new connection that adds what it sends to `bytes_sent`.
+    pub fn new(address: SocketAddr, bytes_sent: Arc<AtomicU64>) -> Arc<Self> {
         Arc::new(Self {
             address,
-            busy: AtomicBool::new(false),
-            heard: AtomicBool::new(false),
-            bytes,
-            budget: Mutex::new(Budget::new(INCOMING, Instant::now())),
+            write_blocked: AtomicBool::new(false),
+            received: AtomicBool::new(false),
+            bytes_sent,
+            incoming: Mutex::new(RateLimiter::new(INCOMING, Instant::now())),
             websocket: AtomicBool::new(false),
-            cut: Notify::new(),
+            abort: Notify::new(),
         })
     }
 
-    /// Whether anything was said since this was asked last.
-    pub fn take_heard(&self) -> bool {
-        self.heard.swap(false, Ordering::Relaxed)
+    /// Whether bytes arrived since the last call.
+    pub fn take_received(&self) -> bool {
+        self.received.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether the last write still waits for the peer.
-    pub fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Relaxed)
+    /// Whether the last write waits for the peer.
+    pub fn is_write_blocked(&self) -> bool {
+        self.write_blocked.load(Ordering::Relaxed)
     }
 
-    fn budget(&self) -> MutexGuard<'_, Budget> {
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    fn incoming(&self) -> MutexGuard<'_, RateLimiter> {
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts bytes that the peer has sent.
-    fn spend(&self, bytes: usize) {
+    /// Charges bytes that the peer sent.
+    fn charge_bytes(&self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.budget().spend(bytes, Instant::now());
+        self.incoming().spend(bytes, Instant::now());
     }
 
-    /// Counts packets, or reads, whose bytes were counted.
-    pub fn spend_packets(&self, packets: u32) {
+    /// Charges packets, or reads, whose bytes are already charged.
+    pub fn charge_packets(&self, packets: u32) {
         if packets > 0 {
             let cost = packets.saturating_mul(PACKET_COST);
-            self.budget().spend(cost, Instant::now());
+            self.incoming().spend(cost, Instant::now());
         }
     }
 
-    /// Counts a request whose bytes were counted. To be called before anything behind its
-    /// head is read.
-    pub fn spend_request(&self, asks_for_websocket: bool, has_session: bool) {
+    /// Charges a request whose bytes are already charged. Must be called before anything behind
+    /// its head is read.
+    pub fn charge_request(&self, is_upgrade: bool, has_session: bool) {
         let cost = match has_session {
             true => SESSION_REQUEST_COST,
             false => REQUEST_COST,
         };
-        self.budget().spend(cost, Instant::now());
-        self.websocket.store(asks_for_websocket, Ordering::Relaxed);
+        self.incoming().spend(cost, Instant::now());
+        self.websocket.store(is_upgrade, Ordering::Relaxed);
     }
 
-    /// Whether the frames of a websocket follow the last request.
+    /// Whether WebSocket frames follow the last request.
     pub fn is_websocket(&self) -> bool {
         self.websocket.load(Ordering::Relaxed)
     }
 
-    /// Ends the connection.
-    pub fn cut(&self) {
-        self.cut.notify_one();
+    /// Makes its stream close the connection.
+    pub fn abort(&self) {
+        self.abort.notify_one();
     }
 
-    /// Returns when the connection is to be ended.
-    pub async fn is_cut(&self) {
-        self.cut.notified().await;
+    /// Waits for [`abort`](Self::abort).
+    pub async fn aborted(&self) {
+        self.abort.notified().await;
     }
 }
 
-/// The stream of a connection.
-pub struct Stream {
+/// The byte stream of a connection.
+pub struct ConnectionStream {
     tcp: Socket,
-    line: Arc<Line>,
-    /// When it is too late for what is to be sent. The timer stays from one wait to the next.
-    deadline: Option<Pin<Box<Sleep>>>,
-    /// When there is a budget again for what the peer sends.
-    wait: Option<Pin<Box<Sleep>>>,
-    /// Ready when the connection has to end.
-    end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// It goes with the connection, into whatever that is upgraded to.
-    _room: Room,
+    connection: Arc<HttpConnection>,
+    /// When the blocked write times out. The timer is reused from one write to the next.
+    write_deadline: Option<Pin<Box<Sleep>>>,
+    /// When the peer may send again.
+    read_pause: Option<Pin<Box<Sleep>>>,
+    /// Completes when the connection must be closed; `None` once it has.
+    closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Held until the stream is dropped, also after an upgrade.
+    _permit: ConnectionPermit,
 }
 
-impl Stream {
+impl ConnectionStream {
+    /// The stream of a connection, which is closed when `closing` completes.
     pub fn new(
         tcp: Socket,
-        line: Arc<Line>,
-        end: impl Future<Output = ()> + Send + 'static,
-        room: Room,
+        connection: Arc<HttpConnection>,
+        closing: impl Future<Output = ()> + Send + 'static,
+        permit: ConnectionPermit,
     ) -> Self {
         Self {
             tcp,
-            line,
-            deadline: None,
-            wait: None,
-            end: Some(Box::pin(end)),
-            _room: room,
+            connection,
+            write_deadline: None,
+            read_pause: None,
+            closing: Some(Box::pin(closing)),
+            _permit: permit,
         }
     }
 
-    /// Ready when the peer may send something; how many bytes.
-    fn poll_budget(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+    /// Waits until the peer may send; the number of bytes that it may send.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         loop {
-            let left = self.line.budget().left(Instant::now());
-            if left > 0 {
-                return Poll::Ready(usize::try_from(left).unwrap_or(usize::MAX));
+            let available = self.connection.incoming().available(Instant::now());
+            if available > 0 {
+                return Poll::Ready(usize::try_from(available).unwrap_or(usize::MAX));
             }
-            let when = self.line.budget().when_left(LEAST);
-            let wait = self.wait.get_or_insert_with(|| Box::pin(sleep_until(when)));
-            if wait.deadline() != when {
-                wait.as_mut().reset(when);
+            let resume = self.connection.incoming().available_at(MIN_RESUME);
+            let pause = self
+                .read_pause
+                .get_or_insert_with(|| Box::pin(sleep_until(resume)));
+            if pause.deadline() != resume {
+                pause.as_mut().reset(resume);
             }
-            ready!(wait.as_mut().poll(cx));
+            ready!(pause.as_mut().poll(cx));
         }
     }
 
-    /// Does not wait any longer than is right.
-    fn bound<T>(&mut self, cx: &mut Context<'_>, sent: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        let was_busy = self.line.busy.swap(sent.is_pending(), Ordering::Relaxed);
+    /// Fails a write that is blocked for too long, or whose connection must be closed.
+    fn bound_write<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        sent: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let blocked = &self.connection.write_blocked;
+        let was_blocked = blocked.swap(sent.is_pending(), Ordering::Relaxed);
         if sent.is_ready() {
             return sent;
         }
-        if self.is_over(cx) {
+        if self.poll_closing(cx) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        let deadline = match &mut self.deadline {
+        let deadline = match &mut self.write_deadline {
             Some(deadline) => {
-                if !was_busy {
-                    deadline.as_mut().reset(Instant::now() + PATIENCE);
+                if !was_blocked {
+                    deadline.as_mut().reset(Instant::now() + WRITE_TIMEOUT);
                 }
                 deadline
             }
-            none => none.insert(Box::pin(sleep_until(Instant::now() + PATIENCE))),
+            none => none.insert(Box::pin(sleep_until(Instant::now() + WRITE_TIMEOUT))),
         };
         ready!(deadline.as_mut().poll(cx));
-        self.cut();
+        self.close();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Whether the connection has to end.
-    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        if let Some(end) = &mut self.end {
-            if end.as_mut().poll(cx).is_pending() {
+    /// Whether the connection must be closed. Closes it the first time.
+    fn poll_closing(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(closing) = &mut self.closing {
+            if closing.as_mut().poll(cx).is_pending() {
                 return false;
             }
-            self.end = None;
-            self.cut();
+            self.closing = None;
+            self.close();
         }
         true
     }
 
-    /// Whoever reads or writes notices, and what nobody takes is not kept for later.
-    fn cut(&self) {
+    /// Shuts the socket down, so that pending reads and writes end. If the peer does not read,
+    /// unsent data is discarded.
+    fn close(&self) {
         let socket = self.tcp.options();
-        if self.line.busy.load(Ordering::Relaxed) {
+        if self.connection.write_blocked.load(Ordering::Relaxed) {
             let _ = socket.set_linger(Some(Duration::ZERO));
         }
         let _ = socket.shutdown(Shutdown::Both);
     }
 
-    fn count(&self, sent: &Poll<io::Result<usize>>) {
+    fn count_sent(&self, sent: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(len)) = sent {
-            self.line.bytes.fetch_add(*len as u64, Ordering::Relaxed);
+            let bytes_sent = &self.connection.bytes_sent;
+            bytes_sent.fetch_add(*len as u64, Ordering::Relaxed);
         }
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for ConnectionStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.is_over(cx) {
+        if self.poll_closing(cx) {
             return Poll::Ready(Ok(()));
         }
-        // Below TLS, where padding and empty records count as well.
-        let left = ready!(self.poll_budget(cx));
-        let room = left.min(buffer.remaining());
-        let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(room));
-        ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut piece))?;
-        let len = piece.filled().len();
+        // Below TLS, so that padding and empty records count as well.
+        let available = ready!(self.poll_incoming(cx));
+        let len = available.min(buffer.remaining());
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(len));
+        ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut part))?;
+        let len = part.filled().len();
         buffer.advance(len);
         if len > 0 {
-            self.line.heard.store(true, Ordering::Relaxed);
-            self.line.spend(len);
+            self.connection.received.store(true, Ordering::Relaxed);
+            self.connection.charge_bytes(len);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for ConnectionStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let sent = Pin::new(&mut self.tcp).poll_write(cx, bytes);
-        self.count(&sent);
-        self.bound(cx, sent)
+        self.count_sent(&sent);
+        self.bound_write(cx, sent)
     }
 
     fn poll_write_vectored(
@@ -270,15 +281,15 @@ impl AsyncWrite for Stream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let sent = Pin::new(&mut self.tcp).poll_write_vectored(cx, slices);
-        self.count(&sent);
-        self.bound(cx, sent)
+        self.count_sent(&sent);
+        self.bound_write(cx, sent)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.tcp.is_write_vectored()
     }
 
-    // Neither of these ever waits: TCP has no buffer of ours to flush.
+    // Flush and shutdown never block: a TCP socket has no buffer in this process.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.tcp).poll_flush(cx)
     }

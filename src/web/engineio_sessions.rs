@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The Engine.IO sessions that there are, as far as the server has to know of them.
+//! The Engine.IO sessions of a server, with limits that engineioxide does not have.
 //!
-//! A session that polls has no connection that could be counted, and one that nobody watches
-//! from is of no use. So each is known by its peer, its connection, if it has one, and by how
-//! often it watches; and those that watch nothing for a while are ended.
+//! A polling session has no connection of its own that could be counted, and a session that
+//! watches nothing only costs memory. So the server keeps the last connection of each session,
+//! and how many viewers it has; sessions without viewers are ended after a while.
 
 use std::{
     collections::HashMap,
+    error::Error,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -15,191 +17,245 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    connection::Line,
-    per_address::{Share, Shares},
+    connection::HttpConnection,
+    per_address::{PerAddressLimit, PerAddressPermit},
 };
 
-/// A session that watches nothing is ended after this time. Engine.IO itself ends those that
-/// never did so.
-pub const IDLE: Duration = Duration::from_secs(10);
-/// Sessions that poll at the same time.
-const MAX_SESSIONS: usize = 2000;
-/// How often one session may begin to watch. Whoever comes more often has to connect again.
-const MAX_JOINED: u32 = 16;
-/// How often one session may be refused. Nothing that it asks for counts after that.
+/// A session without viewers is ended after this time. Engine.IO itself ends those that never
+/// opened a namespace.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of polling sessions at the same time.
+const MAX_POLLING: usize = 2000;
+/// How often one session may open a namespace. After that the client must connect again.
+const MAX_OPENED: u32 = 16;
+/// How often one session may be refused. After that all its packets are refused.
 const MAX_REFUSED: u32 = 4;
 
 #[derive(Debug)]
-struct Session {
-    /// Its last connection: it may begin with polling, and go on with a websocket.
-    line: Weak<Line>,
-    /// As how many viewers it watches, how often it began to, and how often it was refused.
+struct EngineIoSession {
+    /// Its last connection. A session may begin with polling and upgrade to a WebSocket.
+    connection: Weak<HttpConnection>,
+    /// Current viewers, one for each open namespace.
     viewers: usize,
-    joined: u32,
+    /// How often it opened a namespace.
+    opened: u32,
+    /// How often it was refused.
     refused: u32,
-    /// Since when it watches nothing.
-    idle: Instant,
-    /// Of one that has begun with polling.
-    share: Option<Share>,
+    /// When it last lost a viewer, or was opened.
+    idle_since: Instant,
+    /// Held by a session that began with polling.
+    polling_permit: Option<PerAddressPermit>,
 }
 
-/// Why one session more may not poll.
+/// Why a session cannot be opened. Shown to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionsFull {
-    /// There are as many as there may be.
-    All,
-    /// Its address has as many as one may have.
+pub enum SessionLimitError {
+    /// Too many sessions in all.
+    Total,
+    /// Too many sessions from this address.
     Address,
 }
 
-/// All sessions of a server.
-#[derive(Debug)]
-pub struct Sessions {
-    list: Mutex<HashMap<String, Session>>,
-    polling: Arc<Shares>,
-    /// Engine.IO keeps every session that begins with a websocket for [`IDLE`], even if the
-    /// websocket is gone at once.
-    websockets: Arc<Shares>,
+impl fmt::Display for SessionLimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Total => "There are too many sessions.",
+            Self::Address => {
+                "There are too many sessions from this address: max-connections-per-address \
+                 limits them."
+            }
+        })
+    }
 }
 
-impl Sessions {
-    /// `max_per_address` limits those of one address; 0 for any number.
+impl Error for SessionLimitError {}
+
+/// A session that was idle for too long.
+pub struct IdleSession {
+    /// Its id.
+    pub id: String,
+    /// Its last connection, if that is still open.
+    pub connection: Option<Arc<HttpConnection>>,
+}
+
+/// All Engine.IO sessions of a server, by id.
+#[derive(Debug)]
+pub struct EngineIoSessions {
+    list: Mutex<HashMap<String, EngineIoSession>>,
+    polling: Arc<PerAddressLimit>,
+    /// engineioxide keeps every session that begins with a WebSocket for [`IDLE_TIMEOUT`], even
+    /// if the WebSocket is closed at once.
+    websockets: Arc<PerAddressLimit>,
+}
+
+impl EngineIoSessions {
+    /// Allows up to `max_per_address` sessions of each transport from one address;
+    /// 0 = unlimited.
     pub fn new(max_per_address: usize) -> Self {
         Self {
             list: Mutex::default(),
-            polling: Shares::new(max_per_address),
-            websockets: Shares::new(max_per_address),
+            polling: PerAddressLimit::new(max_per_address),
+            websockets: PerAddressLimit::new(max_per_address),
         }
     }
 
-    fn list(&self) -> MutexGuard<'_, HashMap<String, Session>> {
+    fn list(&self) -> MutexGuard<'_, HashMap<String, EngineIoSession>> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Room for one that polls.
-    pub fn reserve(&self, line: &Line) -> Result<Share, SessionsFull> {
-        let polls = |session: &&Session| session.share.is_some();
+    /// A permit for a polling session.
+    ///
+    /// # Errors
+    ///
+    /// The limit that is reached.
+    pub fn reserve_polling(
+        &self,
+        connection: &HttpConnection,
+    ) -> Result<PerAddressPermit, SessionLimitError> {
+        let polls = |session: &&EngineIoSession| session.polling_permit.is_some();
         let polling = self.list().values().filter(polls).count();
-        if polling >= MAX_SESSIONS {
-            return Err(SessionsFull::All);
+        if polling >= MAX_POLLING {
+            return Err(SessionLimitError::Total);
         }
-        let share = self.polling.take(line.address.ip());
-        share.ok_or(SessionsFull::Address)
+        let permit = self.polling.try_acquire(connection.address.ip());
+        permit.ok_or(SessionLimitError::Address)
     }
 
-    /// Room for one that begins with a websocket, to be kept for [`IDLE`].
-    pub fn reserve_websocket(&self, line: &Line) -> Result<Share, SessionsFull> {
-        let share = self.websockets.take(line.address.ip());
-        share.ok_or(SessionsFull::Address)
+    /// A permit for a session that begins with a WebSocket, to be held for [`IDLE_TIMEOUT`].
+    ///
+    /// # Errors
+    ///
+    /// The limit that is reached.
+    pub fn reserve_websocket(
+        &self,
+        connection: &HttpConnection,
+    ) -> Result<PerAddressPermit, SessionLimitError> {
+        let permit = self.websockets.try_acquire(connection.address.ip());
+        permit.ok_or(SessionLimitError::Address)
     }
 
-    /// A session was opened, with the room for one that polls if it does.
-    pub fn add(&self, session: &str, line: &Arc<Line>, share: Option<Share>) {
-        let new = Session {
-            line: Arc::downgrade(line),
+    /// Adds a session unless it is known. `polling_permit` is that of a polling session.
+    pub fn insert(
+        &self,
+        id: &str,
+        connection: &Arc<HttpConnection>,
+        polling_permit: Option<PerAddressPermit>,
+    ) {
+        let new = EngineIoSession {
+            connection: Arc::downgrade(connection),
             viewers: 0,
-            joined: 0,
+            opened: 0,
             refused: 0,
-            idle: Instant::now(),
-            share,
+            idle_since: Instant::now(),
+            polling_permit,
         };
-        self.list().entry(session.into()).or_insert(new);
+        self.list().entry(id.into()).or_insert(new);
     }
 
-    /// A request of a session has come over a connection, which is its own now, unless it has
-    /// a websocket: anybody who knows the session may send a request.
-    pub fn set_line(&self, session: &str, line: &Arc<Line>) {
-        if let Some(session) = self.list().get_mut(session) {
-            let websocket = session.line.upgrade().filter(|line| line.is_websocket());
-            if websocket.is_none() {
-                session.line = Arc::downgrade(line);
+    /// Sets the last connection of a session. A WebSocket stays its connection while it is open,
+    /// because any client that knows the id can send a request of that session.
+    pub fn set_connection(&self, id: &str, connection: &Arc<HttpConnection>) {
+        if let Some(session) = self.list().get_mut(id) {
+            let old = session.connection.upgrade();
+            if old.is_none_or(|old| !old.is_websocket()) {
+                session.connection = Arc::downgrade(connection);
             }
         }
     }
 
-    /// The connection of a session.
-    pub fn line(&self, session: &str) -> Option<Arc<Line>> {
-        self.list().get(session)?.line.upgrade()
+    /// The last connection of a session, if it is open.
+    pub fn connection(&self, id: &str) -> Option<Arc<HttpConnection>> {
+        self.list().get(id)?.connection.upgrade()
     }
 
     /// Whether there is such a session.
-    pub fn contains(&self, session: &str) -> bool {
-        self.list().contains_key(session)
+    pub fn contains(&self, id: &str) -> bool {
+        self.list().contains_key(id)
     }
 
     /// Counts that a session was refused. Returns whether that was once too often.
-    pub fn refuse(&self, session: &str) -> bool {
+    pub fn count_refusal(&self, id: &str) -> bool {
         let mut list = self.list();
-        let Some(found) = list.get_mut(session) else {
+        let Some(session) = list.get_mut(id) else {
             return true;
         };
-        found.refused = found.refused.saturating_add(1);
-        found.refused > MAX_REFUSED
+        session.refused = session.refused.saturating_add(1);
+        session.refused > MAX_REFUSED
     }
 
     /// Whether a session was refused too often.
-    pub fn is_refused(&self, session: &str) -> bool {
+    pub fn is_refused(&self, id: &str) -> bool {
         let list = self.list();
-        list.get(session)
-            .is_some_and(|found| found.refused > MAX_REFUSED)
+        list.get(id)
+            .is_some_and(|session| session.refused > MAX_REFUSED)
     }
 
-    /// A session watches, as one viewer more. Returns whether it may: not when it has come
-    /// and gone too often.
-    pub fn begin_watching(&self, session: &str) -> bool {
+    /// Counts a viewer of a session until the result is dropped. `None` if the session opened
+    /// namespaces too often, or does not exist.
+    pub fn add_viewer(self: &Arc<Self>, id: &str) -> Option<SessionViewer> {
         let mut list = self.list();
-        let Some(found) = list.get_mut(session) else {
-            return false;
-        };
-        let may = found.joined < MAX_JOINED;
-        if may {
-            found.joined += 1;
-            found.viewers += 1;
+        let session = list.get_mut(id)?;
+        if session.opened >= MAX_OPENED {
+            return None;
         }
-        may
+        session.opened += 1;
+        session.viewers += 1;
+        Some(SessionViewer {
+            sessions: self.clone(),
+            id: id.into(),
+        })
     }
 
-    /// A viewer of a session has left.
-    pub fn end_watching(&self, session: &str) {
-        if let Some(found) = self.list().get_mut(session) {
-            found.viewers = found.viewers.saturating_sub(1);
-            found.idle = Instant::now();
-        }
+    /// Removes a session that was closed.
+    pub fn remove(&self, id: &str) {
+        self.list().remove(id);
     }
 
-    /// A session is over.
-    pub fn remove(&self, session: &str) {
-        self.list().remove(session);
+    /// Whether the last write to a session waits for its peer.
+    pub fn is_write_blocked(&self, id: &str) -> bool {
+        let connection = self.connection(id);
+        connection.is_some_and(|connection| connection.is_write_blocked())
     }
 
-    /// Whether what was sent to a session last still waits for it.
-    pub fn is_busy(&self, session: &str) -> bool {
-        let line = self
-            .list()
-            .get(session)
-            .and_then(|found| found.line.upgrade());
-        line.is_some_and(|line| line.is_busy())
-    }
-
+    /// Number of sessions.
     pub fn len(&self) -> usize {
         self.list().len()
     }
 
-    /// Forgets the sessions that have watched nothing for too long, and returns them, with
-    /// their connections.
-    pub fn take_idle(&self, now: Instant) -> Vec<(String, Option<Arc<Line>>)> {
-        let is_idle = |_: &String, session: &mut Session| {
-            session.viewers == 0 && now.saturating_duration_since(session.idle) >= IDLE
+    /// Removes and returns the sessions that have had no viewer for [`IDLE_TIMEOUT`].
+    pub fn take_idle(&self, now: Instant) -> Vec<IdleSession> {
+        let is_idle = |_: &String, session: &mut EngineIoSession| {
+            session.viewers == 0
+                && now.saturating_duration_since(session.idle_since) >= IDLE_TIMEOUT
         };
         let mut list = self.list();
         let idle = list.extract_if(is_idle);
-        idle.map(|(session, found)| (session, found.line.upgrade()))
-            .collect()
+        idle.map(|(id, session)| IdleSession {
+            id,
+            connection: session.connection.upgrade(),
+        })
+        .collect()
     }
 
-    /// The names of all.
-    pub fn all(&self) -> Vec<String> {
+    /// The ids of all sessions.
+    pub fn ids(&self) -> Vec<String> {
         self.list().keys().cloned().collect()
+    }
+}
+
+/// A viewer of a session, counted until this is dropped.
+#[derive(Debug)]
+pub struct SessionViewer {
+    sessions: Arc<EngineIoSessions>,
+    id: String,
+}
+
+impl Drop for SessionViewer {
+    fn drop(&mut self) {
+        if let Some(session) = self.sessions.list().get_mut(&self.id) {
+            session.viewers = session.viewers.saturating_sub(1);
+            session.idle_since = Instant::now();
+        }
     }
 }
 
@@ -207,94 +263,90 @@ impl Sessions {
 mod tests {
     use super::*;
 
-    fn line(last: u8) -> Arc<Line> {
-        Line::new(([192, 0, 2, last], 7).into(), Arc::default())
+    fn connection(last: u8) -> Arc<HttpConnection> {
+        HttpConnection::new(([192, 0, 2, last], 7).into(), Arc::default())
+    }
+
+    fn sessions(max_per_address: usize) -> Arc<EngineIoSessions> {
+        Arc::new(EngineIoSessions::new(max_per_address))
     }
 
     #[test]
-    fn sessions_that_watch_nothing_are_taken() {
-        let sessions = Sessions::new(0);
-        let line = line(1);
-        for session in ["a", "b", "c"] {
-            sessions.add(session, &line, None);
+    fn sessions_without_viewers_are_taken_after_idle_timeout() {
+        let sessions = sessions(0);
+        let connection = connection(1);
+        for id in ["a", "b", "c"] {
+            sessions.insert(id, &connection, None);
         }
-        assert!(sessions.begin_watching("a") && sessions.begin_watching("b"));
-        sessions.end_watching("b");
+        let viewer = sessions.add_viewer("a").expect("a viewer");
+        drop(sessions.add_viewer("b").expect("a viewer"));
         let now = Instant::now();
         assert!(sessions.take_idle(now).is_empty());
-        let mut taken: Vec<_> = sessions.take_idle(now + IDLE).into_iter().collect();
-        taken.sort_by(|one, other| one.0.cmp(&other.0));
-        let names: Vec<_> = taken
+        let mut taken = sessions.take_idle(now + IDLE_TIMEOUT);
+        taken.sort_by(|one, other| one.id.cmp(&other.id));
+        let taken: Vec<_> = taken
             .iter()
-            .map(|(name, line)| (&**name, line.is_some()))
+            .map(|idle| (&*idle.id, idle.connection.is_some()))
             .collect();
-        assert_eq!(names, [("b", true), ("c", true)]);
-        assert_eq!(sessions.all(), ["a"]);
+        assert_eq!(taken, [("b", true), ("c", true)]);
+        assert_eq!(sessions.ids(), ["a"]);
+        drop(viewer);
     }
 
     #[test]
-    fn session_that_comes_and_goes_too_often_may_not_watch() {
-        let sessions = Sessions::new(0);
-        assert!(!sessions.begin_watching("a"), "there is none");
-        sessions.add("a", &line(1), None);
-        for _ in 0..MAX_JOINED {
-            assert!(sessions.begin_watching("a"));
-            sessions.end_watching("a");
-        }
-        assert!(!sessions.begin_watching("a"));
+    fn session_opening_namespaces_too_often_gets_no_viewer() {
+        let sessions = sessions(0);
+        assert!(sessions.add_viewer("a").is_none(), "no such session");
+        sessions.insert("a", &connection(1), None);
+        let viewers: Vec<_> = (0..MAX_OPENED)
+            .map(|_| sessions.add_viewer("a").expect("a viewer"))
+            .collect();
+        assert!(sessions.add_viewer("a").is_none());
         for _ in 0..MAX_REFUSED {
-            assert!(!sessions.refuse("a") && !sessions.is_refused("a"));
+            assert!(!sessions.count_refusal("a") && !sessions.is_refused("a"));
         }
-        assert!(sessions.refuse("a") && sessions.is_refused("a"));
+        assert!(sessions.count_refusal("a") && sessions.is_refused("a"));
         sessions.remove("a");
         assert_eq!(sessions.len(), 0);
-        sessions.end_watching("a");
+        drop(viewers);
     }
 
     #[test]
     fn polling_sessions_are_limited_per_address_and_in_all() {
-        let sessions = Sessions::new(400);
-        let open = |name: &str, last| {
-            let line = line(last);
-            let share = sessions.reserve(&line)?;
-            sessions.add(name, &line, Some(share));
+        let sessions = sessions(400);
+        let open = |id: &str, last| {
+            let connection = connection(last);
+            let permit = sessions.reserve_polling(&connection)?;
+            sessions.insert(id, &connection, Some(permit));
             Ok(())
         };
         for number in 0..400 {
             assert_eq!(open(&number.to_string(), 1), Ok(()));
         }
-        assert_eq!(open("one more", 1), Err(SessionsFull::Address));
-        for number in 400..MAX_SESSIONS {
+        assert_eq!(open("one more", 1), Err(SessionLimitError::Address));
+        for number in 400..MAX_POLLING {
             assert_eq!(open(&number.to_string(), (number / 300) as u8 + 2), Ok(()));
         }
-        assert_eq!(open("one more", 9), Err(SessionsFull::All));
-        sessions.take_idle(Instant::now() + IDLE);
+        assert_eq!(open("one more", 9), Err(SessionLimitError::Total));
+        sessions.take_idle(Instant::now() + IDLE_TIMEOUT);
         assert_eq!(open("one more", 1), Ok(()));
     }
 
-    /// Otherwise a request would hide an idle websocket from those who end it.
+    /// Otherwise a request could hide an idle WebSocket, which would then never be closed.
     #[test]
-    fn request_beside_a_websocket_does_not_take_its_place() {
-        let sessions = Sessions::new(0);
-        let (websocket, other) = (line(1), line(2));
-        sessions.add("a", &websocket, None);
-        sessions.set_line("a", &other);
-        assert_eq!(
-            sessions.line("a").map(|line| line.address),
-            Some(other.address)
-        );
-        websocket.spend_request(true, true);
-        sessions.set_line("a", &websocket);
-        sessions.set_line("a", &other);
-        assert_eq!(
-            sessions.line("a").map(|line| line.address),
-            Some(websocket.address)
-        );
+    fn session_with_websocket_request_elsewhere_keeps_its_connection() {
+        let sessions = sessions(0);
+        let (websocket, other) = (connection(1), connection(2));
+        let address = || sessions.connection("a").map(|found| found.address);
+        sessions.insert("a", &websocket, None);
+        sessions.set_connection("a", &other);
+        assert_eq!(address(), Some(other.address));
+        websocket.charge_request(true, true);
+        sessions.set_connection("a", &websocket);
+        sessions.set_connection("a", &other);
+        assert_eq!(address(), Some(websocket.address));
         drop(websocket);
-        sessions.set_line("a", &other);
-        assert_eq!(
-            sessions.line("a").map(|line| line.address),
-            Some(other.address)
-        );
+        sessions.set_connection("a", &other);
+        assert_eq!(address(), Some(other.address));
     }
 }

@@ -1,133 +1,102 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Pictures as events for the programs that were there before us: they take what comes.
+//! Sends frames as Socket.IO events that any program can read.
 //!
-//! Each event is written once for all of them, and left out for those who have not taken the
-//! one before.
+//! Each event is encoded once for all viewers, and dropped for those that have not yet taken
+//! the one before.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use socketioxide::SocketIo;
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Shared,
-    cameras::Newest,
-    viewers::{Kind, Viewer},
+    cameras::NewestFrame,
+    state::ServerState,
+    viewers::{Viewer, ViewerKind},
 };
 
-/// Pictures of several cameras go together: one is held up for the others for so long.
-const GATHER: Duration = Duration::from_millis(20);
+/// How long a new frame of one camera waits for new frames of the others, to be sent together.
+const GATHER_TIME: Duration = Duration::from_millis(20);
 
-/// What these programs take: base64, or base64 by the names of the cameras.
+/// The payload of an event: base64, or base64 by camera name.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Event<'a> {
-    Bare(&'a str),
+enum FrameEvent<'a> {
+    Unnamed(&'a str),
     Named(BTreeMap<&'a str, &'a str>),
 }
 
-impl<'a> Event<'a> {
-    fn of(frames: &'a [Newest]) -> Option<Self> {
+impl<'a> FrameEvent<'a> {
+    fn new(frames: &'a [NewestFrame]) -> Option<Self> {
         match frames {
             [] => None,
-            [(camera, frame)] if camera.name.is_empty() => Some(Self::Bare(frame.text())),
+            [(camera, frame)] if camera.name.is_empty() => Some(Self::Unnamed(frame.base64())),
             frames => {
                 let named = frames
                     .iter()
-                    .map(|(camera, frame)| (&*camera.name, frame.text()));
+                    .map(|(camera, frame)| (&*camera.name, frame.base64()));
                 Some(Self::Named(named.collect()))
             }
         }
     }
 }
 
-/// Programs that have joined and got no picture yet.
-///
-/// All events are sent by one task, [`broadcast`]: if the first one were sent where a program
-/// joins, it might be sent twice.
-#[derive(Debug, Default)]
-pub struct Newcomers {
-    list: Mutex<Vec<Arc<Viewer>>>,
-    came: Notify,
-}
-
-impl Newcomers {
-    fn list(&self) -> MutexGuard<'_, Vec<Arc<Viewer>>> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn add(&self, viewer: Arc<Viewer>) {
-        self.list().push(viewer);
-        self.came.notify_one();
-    }
-
-    fn take(&self) -> Vec<Arc<Viewer>> {
-        std::mem::take(&mut *self.list())
-    }
-}
-
-/// Sends what is newest to all who take what comes.
-pub async fn broadcast(io: SocketIo, shared: Arc<Shared>) {
-    let mut changes = shared.cameras.changes();
-    let mut sent = Vec::<Newest>::new();
+/// Sends the newest frames to all viewers by Socket.IO event, until the cameras are dropped.
+pub async fn broadcast(io: SocketIo, state: Arc<ServerState>) {
+    let mut changes = state.cameras.changes();
+    let mut sent = Vec::<NewestFrame>::new();
     loop {
         let changed = tokio::select! {
             changed = changes.changed() => match changed {
                 Ok(()) => true,
                 Err(_) => return,
             },
-            () = shared.newcomers.came.notified() => false,
+            () = state.new_viewers.added() => false,
         };
-        let was_sent = |(_, frame): &Newest| sent.iter().any(|(_, sent)| Arc::ptr_eq(frame, sent));
-        let deadline = Instant::now() + GATHER;
-        while changed && shared.cameras.newest().iter().any(was_sent) {
+        let was_sent =
+            |(_, frame): &NewestFrame| sent.iter().any(|(_, sent)| Arc::ptr_eq(frame, sent));
+        let deadline = Instant::now() + GATHER_TIME;
+        while changed && state.cameras.newest().iter().any(was_sent) {
             if !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
                 break;
             }
         }
-        let frames = shared.cameras.newest();
-        let newcomers = shared.newcomers.take();
-        let mut followers = shared.viewers.of(Kind::SocketIo);
-        followers.retain(|viewer| viewer.follows());
-        newcomers.iter().for_each(|viewer| viewer.follow());
+        let frames = state.cameras.newest();
+        let new_viewers = state.new_viewers.take();
+        let mut followers = state.viewers.of_kind(ViewerKind::SocketIo);
+        followers.retain(|viewer| viewer.is_following());
+        new_viewers.iter().for_each(|viewer| viewer.set_following());
         if frames.iter().all(was_sent) {
             followers.clear();
         }
-        if let Some(event) = Event::of(&frames) {
+        if let Some(event) = FrameEvent::new(&frames) {
             followers.retain(|viewer| {
-                let ready = !shared.sessions.is_busy(&viewer.session);
-                if !ready {
-                    viewer.dropped(1);
+                let blocked = state.sessions.is_write_blocked(&viewer.session_id);
+                if blocked {
+                    viewer.count_dropped(1);
                 }
-                ready
+                !blocked
             });
-            // Who has gone meanwhile gets nothing.
-            if !newcomers.is_empty() {
-                let rooms = rooms_of(&newcomers);
-                let _ = io.within(rooms).emit(&shared.event, &event).await;
+            // Without rooms the event would go to every socket of the namespace.
+            if !new_viewers.is_empty() {
+                let rooms = rooms_of(&new_viewers);
+                let _ = io.within(rooms).emit(&state.event, &event).await;
             }
             if !followers.is_empty() {
                 let rooms = io.within(rooms_of(&followers)).volatile();
-                let _ = rooms.emit(&shared.event, &event).await;
+                let _ = rooms.emit(&state.event, &event).await;
             }
-            let served = newcomers.iter().chain(&followers);
-            served.for_each(|viewer| viewer.sent(1));
+            let served = new_viewers.iter().chain(&followers);
+            served.for_each(|viewer| viewer.count_sent(1));
         }
         sent = frames;
     }
 }
 
-/// Each viewer is in a room that is called like its session.
+/// The Socket.IO rooms of these viewers: each is in a room named by its session.
 fn rooms_of(viewers: &[Arc<Viewer>]) -> Vec<String> {
-    let rooms = viewers.iter().map(|viewer| viewer.session.clone());
+    let rooms = viewers.iter().map(|viewer| viewer.session_id.clone());
     rooms.collect()
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Pictures for our page, which tells when it has shown what it got, and gets what is newest
-//! then: it is never behind, however slow it is.
+//! Sends frames to the page, which acknowledges those that it has painted and then gets the
+//! newest ones. However slow a page is, its frames are never old.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -10,19 +10,20 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde::{Serialize, de::IgnoredAny};
 use socketioxide::extract::SocketRef;
 
-use super::{Shared, cameras::Newest, viewers::Viewer};
+use super::{cameras::NewestFrame, state::ServerState, viewers::Viewer};
 
-/// Pictures on their way to a page that it has not shown yet. With one the line would be
-/// idle while the page shows it.
-const IN_FLIGHT: usize = 2;
-/// Pictures in one event: Socket.IO in browsers takes no more.
-const AT_ONCE: usize = 10;
-/// A page may rest for as long as it likes.
-const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Events that may be unacknowledged. With one, the connection would be idle while the page
+/// paints.
+const MAX_UNACKNOWLEDGED: usize = 2;
+/// Maximum number of frames in one event: the Socket.IO client for browsers accepts no more
+/// attachments.
+const MAX_FRAMES: usize = 10;
+/// Effectively no timeout: a page may be paused for as long as it likes.
+const ACK_TIMEOUT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// A picture as our page gets it.
+/// A frame in the event `frames`.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct PageFrame<'a> {
     camera: &'a str,
     number: u64,
     /// Milliseconds since 1970.
@@ -30,6 +31,7 @@ struct Shown<'a> {
     jpeg: &'a Bytes,
 }
 
+/// The event `hello`.
 #[derive(Serialize)]
 struct Hello<'a> {
     cameras: &'a [String],
@@ -37,19 +39,42 @@ struct Hello<'a> {
     version: &'a str,
 }
 
-/// Milliseconds since 1970, as pages count.
+/// The frame of each camera that a page got last, by name.
+#[derive(Default)]
+struct SentFrames(HashMap<String, NewestFrame>);
+
+impl SentFrames {
+    fn contains(&self, (camera, frame): &NewestFrame) -> bool {
+        let sent = self.0.get(&camera.name);
+        sent.is_some_and(|(_, sent)| Arc::ptr_eq(sent, frame))
+    }
+
+    /// Remembers a frame; returns how many frames of its camera were dropped before it.
+    fn insert(&mut self, newest: &NewestFrame) -> u64 {
+        let (camera, frame) = newest;
+        match self.0.insert(camera.name.clone(), newest.clone()) {
+            Some((same, before)) if Arc::ptr_eq(&same, camera) => {
+                (frame.number - before.number).saturating_sub(1)
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// Milliseconds since 1970, as JavaScript counts.
 pub fn milliseconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e6
 }
 
-/// Shows the newest pictures to a page whenever it has shown those before.
-pub async fn show(socket: SocketRef, shared: Arc<Shared>, viewer: Arc<Viewer>) {
-    let mut names = shared.cameras.names();
+/// Sends the newest frames to a page whenever it has painted those before. Returns when the
+/// socket is closed.
+pub async fn send_frames(socket: SocketRef, state: Arc<ServerState>, viewer: Arc<Viewer>) {
+    let mut names = state.cameras.names();
     names.mark_changed();
-    let mut changes = shared.cameras.changes();
+    let mut changes = state.cameras.changes();
     changes.mark_changed();
-    let mut shown = HashMap::<String, Newest>::new();
-    let mut in_flight = FuturesUnordered::new();
+    let mut sent = SentFrames::default();
+    let mut unacknowledged = FuturesUnordered::new();
     loop {
         tokio::select! {
             biased;
@@ -64,40 +89,55 @@ pub async fn show(socket: SocketRef, shared: Arc<Shared>, viewer: Arc<Viewer>) {
                     return;
                 }
             }
-            Some(_) = in_flight.next(), if !in_flight.is_empty() => {}
-            Ok(()) = changes.changed(), if in_flight.len() < IN_FLIGHT => {
-                let mut frames = shared.cameras.newest();
-                frames.retain(|(camera, frame)| {
-                    let before = shown.get(&camera.name);
-                    !before.is_some_and(|(_, before)| Arc::ptr_eq(before, frame))
-                });
+            Some(_) = unacknowledged.next(), if !unacknowledged.is_empty() => {}
+            Ok(()) = changes.changed(), if unacknowledged.len() < MAX_UNACKNOWLEDGED => {
+                let mut frames = state.cameras.newest();
+                frames.retain(|newest| !sent.contains(newest));
                 if frames.is_empty() {
                     continue;
                 }
-                if frames.len() > AT_ONCE {
-                    frames.truncate(AT_ONCE);
+                if frames.len() > MAX_FRAMES {
+                    frames.truncate(MAX_FRAMES);
                     changes.mark_changed();
                 }
-                let parts = frames.iter().map(|(camera, frame)| Shown {
+                let event = frames.iter().map(|(camera, frame)| PageFrame {
                     camera: &camera.name,
                     number: frame.number,
                     captured: milliseconds(frame.captured),
                     jpeg: &frame.jpeg,
                 });
-                let parts: Vec<_> = parts.collect();
-                // A tuple would be spread, an array in one is not.
-                let sent = socket.timeout(FOREVER).emit_with_ack::<_, IgnoredAny>("frames", &(parts,));
-                let Ok(ack) = sent else { return };
-                in_flight.push(ack);
-                viewer.sent(frames.len() as u64);
-                for (camera, frame) in frames {
-                    let before = shown.insert(camera.name.clone(), (camera.clone(), frame.clone()));
-                    if let Some((same, before)) = before && Arc::ptr_eq(&same, &camera) {
-                        viewer.dropped((frame.number - before.number).saturating_sub(1));
-                    }
+                let event: Vec<_> = event.collect();
+                // Socket.IO spreads a tuple over the arguments, but not an array inside one.
+                let socket = socket.timeout(ACK_TIMEOUT);
+                let ack = socket.emit_with_ack::<_, IgnoredAny>("frames", &(event,));
+                let Ok(ack) = ack else { return };
+                unacknowledged.push(ack);
+                viewer.count_sent(frames.len() as u64);
+                for newest in &frames {
+                    viewer.count_dropped(sent.insert(newest));
                 }
             }
             else => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::cameras::Cameras;
+
+    #[test]
+    fn sent_frames_after_gap_count_dropped_frames() {
+        let cameras = Cameras::default();
+        let camera = cameras.add("").expect("the only camera");
+        let mut sent = SentFrames::default();
+        let mut insert = |shown| {
+            for _ in 0..shown {
+                camera.show(Bytes::from_static(b"\xff\xd8"), 0);
+            }
+            sent.insert(&(camera.clone(), camera.newest().expect("a frame")))
+        };
+        assert_eq!([5, 1, 3, 0].map(&mut insert), [0, 0, 2, 0]);
     }
 }

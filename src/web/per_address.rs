@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! How much of the server one address has: no more than its share.
+//! Limits how many connections or sessions one address has at the same time.
 
 use std::{
     collections::HashMap,
@@ -8,12 +8,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Peers that count as one: an IPv4 address, or the 64 bits of an IPv6 address that name a
-/// network, in which a single machine may use as many addresses as it likes (RFC 8981).
+/// Addresses that count as one client: an IPv4 address, or the network prefix (64 bits) of an
+/// IPv6 address. Within its network a single machine may use any number of addresses
+/// (RFC 8981).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Peer(IpAddr);
+pub struct ClientNetwork(IpAddr);
 
-impl From<IpAddr> for Peer {
+impl From<IpAddr> for ClientNetwork {
     fn from(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(address) => {
@@ -25,15 +26,16 @@ impl From<IpAddr> for Peer {
     }
 }
 
-/// Counts what each peer has, up to the same maximum for all.
+/// Counts permits by network, up to the same maximum for each.
 #[derive(Debug)]
-pub struct Shares {
-    /// 0 for any number.
+pub struct PerAddressLimit {
+    /// Maximum per network; 0 = unlimited.
     max: usize,
-    counts: Mutex<HashMap<Peer, usize>>,
+    counts: Mutex<HashMap<ClientNetwork, usize>>,
 }
 
-impl Shares {
+impl PerAddressLimit {
+    /// A limit of `max` permits per network; 0 = unlimited.
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
             max,
@@ -41,41 +43,41 @@ impl Shares {
         })
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<Peer, usize>> {
+    fn counts(&self) -> MutexGuard<'_, HashMap<ClientNetwork, usize>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more for a peer, until it is dropped; none if it has its share.
-    pub fn take(self: &Arc<Self>, address: IpAddr) -> Option<Share> {
-        let peer = Peer::from(address);
+    /// A permit, released when it is dropped; `None` if the network already has the maximum.
+    pub fn try_acquire(self: &Arc<Self>, address: IpAddr) -> Option<PerAddressPermit> {
+        let network = ClientNetwork::from(address);
         let mut counts = self.counts();
-        let count = counts.entry(peer).or_default();
+        let count = counts.entry(network).or_default();
         if self.max > 0 && *count >= self.max {
             return None;
         }
         *count += 1;
-        Some(Share {
-            shares: self.clone(),
-            peer,
+        Some(PerAddressPermit {
+            limit: self.clone(),
+            network,
         })
     }
 }
 
-/// One of those that a peer has.
+/// One of the permits that a network has. Dropping it releases it.
 #[derive(Debug)]
-pub struct Share {
-    shares: Arc<Shares>,
-    peer: Peer,
+pub struct PerAddressPermit {
+    limit: Arc<PerAddressLimit>,
+    network: ClientNetwork,
 }
 
-impl Drop for Share {
+impl Drop for PerAddressPermit {
     fn drop(&mut self) {
-        let mut counts = self.shares.counts();
-        if let Some(count) = counts.get_mut(&self.peer) {
+        let mut counts = self.limit.counts();
+        if let Some(count) = counts.get_mut(&self.network) {
             *count -= 1;
-            // Peers that have nothing leave nothing behind.
+            // The map must not keep every network that ever connected.
             if *count == 0 {
-                counts.remove(&self.peer);
+                counts.remove(&self.network);
             }
         }
     }
@@ -90,32 +92,34 @@ mod tests {
     }
 
     #[test]
-    fn share_is_free_again_when_dropped() {
-        let shares = Shares::new(2);
+    fn permit_when_dropped_is_available_again() {
+        let limit = PerAddressLimit::new(2);
         let (one, other) = (address("192.0.2.1"), address("192.0.2.2"));
-        let mut taken: Vec<_> = (0..2).map(|_| shares.take(one).expect("room")).collect();
-        assert!(shares.take(one).is_none());
-        assert!(shares.take(other).is_some());
-        taken.pop();
-        assert!(shares.take(one).is_some());
-        drop(taken);
-        assert!(shares.counts().is_empty());
+        let mut permits: Vec<_> = (0..2)
+            .map(|_| limit.try_acquire(one).expect("a permit"))
+            .collect();
+        assert!(limit.try_acquire(one).is_none());
+        assert!(limit.try_acquire(other).is_some());
+        permits.pop();
+        assert!(limit.try_acquire(one).is_some());
+        drop(permits);
+        assert!(limit.counts().is_empty());
     }
 
     #[test]
-    fn shares_without_maximum_are_for_all() {
-        let shares = Shares::new(0);
+    fn limit_without_maximum_gives_any_number_of_permits() {
+        let limit = PerAddressLimit::new(0);
         let one = address("192.0.2.1");
-        let taken: Vec<_> = (0..1000).map(|_| shares.take(one)).collect();
-        assert!(taken.iter().all(Option::is_some));
+        let permits: Vec<_> = (0..1000).map(|_| limit.try_acquire(one)).collect();
+        assert!(permits.iter().all(Option::is_some));
     }
 
     #[test]
-    fn peer_of_ipv6_is_its_network() {
-        let peer = |text| Peer::from(address(text));
-        assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:2"));
-        assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
-        assert_eq!(peer("::ffff:192.0.2.1"), peer("192.0.2.1"));
-        assert_ne!(peer("192.0.2.1"), peer("192.0.2.2"));
+    fn client_network_of_ipv6_is_its_prefix() {
+        let network = |text| ClientNetwork::from(address(text));
+        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:2"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Servers that several cameras of this process share, by host and port.
+//! The servers of this process, which cameras with the same host and port share.
 
 use std::{
     collections::HashMap,
@@ -11,106 +11,113 @@ use std::{
 use once_cell::sync::Lazy;
 use serde_json::{Map, Value};
 
-use super::{Camera, Config, Server, Shared, viewers::Observer};
+use super::{
+    cameras::Camera, config::ServerConfig, errors::RegistrationError, server::Server,
+    state::ServerState, viewers::WebServerObserver,
+};
 
-/// A server while anybody has a camera at it. Whoever opens or stops it has the lock.
-type Place = Arc<Mutex<Option<Server>>>;
+/// A server while it has cameras. Locked while it starts or stops.
+type SharedServer = Arc<Mutex<Option<Server>>>;
 
-static PLACES: Lazy<Mutex<HashMap<(String, u16), Place>>> = Lazy::new(Mutex::default);
+static SERVERS: Lazy<Mutex<HashMap<(String, u16), SharedServer>>> = Lazy::new(Mutex::default);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn place(config: &Config) -> Place {
-    // Any free port is another one each time.
+fn shared_server(config: &ServerConfig) -> SharedServer {
+    // Port 0 is another free port for each server.
     if config.port == 0 {
-        return Place::default();
+        return SharedServer::default();
     }
-    let mut places = lock(&PLACES);
-    places.retain(|_, place| Arc::strong_count(place) > 1);
+    let mut servers = lock(&SERVERS);
+    servers.retain(|_, server| Arc::strong_count(server) > 1);
     let key = (config.host.clone(), config.port);
-    places.entry(key).or_default().clone()
+    servers.entry(key).or_default().clone()
 }
 
-/// A camera at a server. The server goes with the last one.
-pub struct Member {
-    place: Place,
-    shared: Arc<Shared>,
+/// A camera at a server. The server runs as long as it has cameras.
+pub struct CameraRegistration {
+    server: SharedServer,
+    state: Arc<ServerState>,
     camera: Arc<Camera>,
-    observer: u64,
+    observer_id: u64,
     address: SocketAddr,
     warnings: Vec<String>,
 }
 
-impl Member {
-    /// Puts a camera at the server of a host and port, which is opened if there is none.
-    /// The observer is told what happens there.
-    pub fn join(
-        config: &Config,
-        name: &str,
-        observer: Observer,
-    ) -> Result<Self, gst::ErrorMessage> {
-        let place = place(config);
-        let mut server = lock(&place);
-        let (server, warnings) = match &mut *server {
-            Some(server) => {
-                server.check(config)?;
-                (&*server, Vec::new())
-            }
+impl CameraRegistration {
+    /// Adds a camera to the server of a host and port, which is started for the first camera.
+    /// The observer is called with each event of the server.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot start or does not accept the camera.
+    pub fn new(
+        config: &ServerConfig,
+        camera_name: &str,
+        observer: WebServerObserver,
+    ) -> Result<Self, RegistrationError> {
+        let shared = shared_server(config);
+        let mut slot = lock(&shared);
+        let (server, warnings) = match &mut *slot {
+            Some(server) => (&*server, Vec::new()),
             none => {
-                let server = none.insert(Server::open(config)?);
-                let warnings = std::mem::take(&mut server.warnings);
+                let server = none.insert(Server::start(config)?);
+                let warnings = server.take_warnings();
                 (&*server, warnings)
             }
         };
-        let camera = server.add(name)?;
-        let shared = server.shared.clone();
-        let observer = shared.viewers.observe(observer);
+        let camera = server.add_camera(config, camera_name)?;
+        let state = server.state().clone();
+        let observer_id = state.viewers.add_observer(observer);
         Ok(Self {
-            place: place.clone(),
+            server: shared.clone(),
+            state,
             camera,
-            observer,
-            address: server.address,
+            observer_id,
+            address: server.address(),
             warnings,
-            shared,
         })
     }
 
+    /// The camera.
     pub fn camera(&self) -> &Camera {
         &self.camera
     }
 
-    /// Where the server listens first.
+    /// The first address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What is to be said about the server, if it was opened for this camera.
+    /// Warnings about the configuration, if the server was started for this camera.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// How many watch.
+    /// Number of viewers of the server.
     pub fn viewers(&self) -> usize {
-        self.shared.viewers.len()
+        self.state.viewers.len()
     }
 
-    /// What is told of the server.
+    /// Statistics of the server, as in `/stats`.
     pub fn report(&self) -> Map<String, Value> {
-        self.shared.report()
+        self.state.report()
     }
 
-    /// Takes the camera away. Once, and not in a drop: others may be looking at the counts,
-    /// and the server has to be gone when this returns.
-    pub fn leave(&self) {
-        let mut server = lock(&self.place);
-        if self.shared.cameras.remove(&self.camera)
+    /// Removes the camera, and stops the server if it was the last one.
+    ///
+    /// Not done on drop: another thread may hold this to read the counts, but the server must be
+    /// stopped when this returns.
+    pub fn remove(&self) {
+        let mut server = lock(&self.server);
+        if self.state.cameras.remove(&self.camera)
             && let Some(server) = server.take()
         {
             server.stop();
         }
-        // Not before: it is told who has gone with the server.
-        self.shared.viewers.forget(self.observer);
+        // Afterwards, because the observer must see the viewers that the stop removes.
+        self.state.viewers.remove_observer(self.observer_id);
     }
 }
