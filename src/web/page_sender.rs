@@ -59,6 +59,12 @@ impl SentFrames {
             _ => 0,
         }
     }
+
+    /// Forgets cameras that were removed. Otherwise each name that was ever used would keep a
+    /// JPEG for as long as the page is open.
+    fn retain(&mut self, names: &[String]) {
+        self.0.retain(|name, _| names.contains(name));
+    }
 }
 
 /// Milliseconds since 1970, as JavaScript counts.
@@ -80,6 +86,7 @@ pub async fn send_frames(socket: SocketRef, state: Arc<ServerState>, viewer: Arc
             biased;
             Ok(()) = names.changed() => {
                 let names = names.borrow_and_update().clone();
+                sent.retain(&names);
                 let hello = Hello {
                     cameras: &names,
                     name: env!("CARGO_PKG_NAME"),
@@ -126,6 +133,26 @@ pub async fn send_frames(socket: SocketRef, state: Arc<ServerState>, viewer: Arc
 mod tests {
     use super::*;
     use crate::web::cameras::Cameras;
+
+    #[test]
+    fn sent_frames_of_removed_camera_are_freed() {
+        let cameras = Cameras::default();
+        let mut sent = SentFrames::default();
+        let frames = ["a", "b", "c"].map(|name| {
+            let camera = cameras.add(name).expect("another name");
+            for _ in 0..3 {
+                camera.show(Bytes::from_static(b"\xff\xd8"), 0);
+            }
+            let newest = (camera.clone(), camera.newest().expect("a frame"));
+            assert_eq!(sent.insert(&newest), 0);
+            assert!(sent.contains(&newest));
+            cameras.remove(&camera);
+            sent.retain(&cameras.names().borrow());
+            Arc::downgrade(&newest.1)
+        });
+        assert!(frames.iter().all(|frame| frame.upgrade().is_none()));
+        assert!(sent.0.is_empty());
+    }
 
     #[test]
     fn sent_frames_after_gap_count_dropped_frames() {
