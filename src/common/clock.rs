@@ -38,8 +38,8 @@ pub fn segment_of_time(event: gst::Event) -> gst::Event {
     }
 }
 
-/// A property in nanoseconds.
-pub fn time_property(
+/// The spec of a property in nanoseconds, which can be set at any time.
+pub fn time_spec(
     name: &str,
     nick: &str,
     blurb: &str,

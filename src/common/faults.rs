@@ -4,13 +4,51 @@
 
 use std::fmt;
 
-use b64jpeg_wire::{FrameError, WireError};
+use b64jpeg_wire::{ForeignProtocol, FrameError, WireError};
 
 /// So many in a row are told one by one; of more only those whose number has doubled.
 const TOLD: u32 = 1000;
 
 /// What to do about a picture with too many pixels.
 pub const RAISE_MAX_PIXELS: &str = "; if it is right, raise max-pixels";
+
+/// What the user can do about an error that concerns the whole stream.
+///
+/// The protocol core reports what is wrong; only the plugin knows its properties and the
+/// elements to use in its place.
+pub const fn advice(error: &WireError) -> Option<&'static str> {
+    Some(match error {
+        WireError::Unrecognised { .. } => "set the header and payload properties",
+        WireError::Foreign(foreign) => match foreign {
+            ForeignProtocol::Pickle | ForeignProtocol::Numpy => {
+                "a pickle can run code and is never loaded; send \
+                 cv2.imencode('.jpg', frame)[1].tobytes() in its place"
+            }
+            ForeignProtocol::Http => "use souphttpsrc ! multipartdemux for MJPEG over HTTP",
+            ForeignProtocol::Multipart => "use multipartdemux",
+            ForeignProtocol::DataUrl => {
+                "send the base64 text alone, without \"data:image/jpeg;base64,\""
+            }
+            ForeignProtocol::Rtsp => "use rtspsrc",
+            ForeignProtocol::Ssh | ForeignProtocol::Tls => "check host and port",
+            ForeignProtocol::Png => "encode with cv2.imencode('.jpg', …)",
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+/// The message about a bad frame, and the [`advice`] for it, if there is any.
+pub fn with_advice(fault: &impl Bad) -> String {
+    join_advice(fault, fault.error())
+}
+
+fn join_advice(what: &impl fmt::Display, error: &WireError) -> String {
+    match advice(error) {
+        Some(advice) => format!("{what}; {advice}"),
+        None => what.to_string(),
+    }
+}
 
 /// A bad frame, which tells where it is and what is wrong with it.
 pub trait Bad: fmt::Display {
@@ -65,24 +103,25 @@ impl Faults {
     pub fn judge(&mut self, fault: &impl Bad, max_errors: i32) -> Verdict {
         self.in_a_row = self.in_a_row.saturating_add(1);
         if !self.any_good && self.first.is_none() {
-            self.first = Some(sentence(fault));
+            self.first = Some(sentence(&with_advice(fault)));
         }
         if fault.error().is_fatal() {
-            Verdict::Foreign(sentence(fault.error()))
+            let error = fault.error();
+            Verdict::Foreign(sentence(&join_advice(error, error)))
         } else if u32::try_from(max_errors).is_ok_and(|max| self.in_a_row > max) {
             Verdict::TooMany(format!(
                 "{}; that makes more than max-errors={max_errors} in a row",
-                sentence(fault)
+                sentence(&with_advice(fault))
             ))
         } else {
-            let advice = match fault.error() {
+            let what_next = match fault.error() {
                 WireError::TooLong { .. } => "; if it is right, raise max-frame-size",
                 WireError::TooManyPixels { .. } => RAISE_MAX_PIXELS,
                 WireError::Truncated { .. } => "; everything before it was delivered",
                 _ => "; going on with the next good frame",
             };
             let telling = self.in_a_row <= TOLD || self.in_a_row.is_power_of_two();
-            Verdict::Forgiven(telling.then(|| sentence(fault) + advice))
+            Verdict::Forgiven(telling.then(|| sentence(&with_advice(fault)) + what_next))
         }
     }
 
@@ -105,7 +144,7 @@ pub fn sentence(what: &impl ToString) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use b64jpeg_wire::ForeignProtocol;
+    use b64jpeg_wire::FirstBytes;
 
     fn fault(error: WireError) -> FrameError {
         FrameError {
@@ -174,5 +213,64 @@ mod tests {
         assert!(
             matches!(verdict, Verdict::Foreign(text) if text.starts_with("This stream is HTTP"))
         );
+    }
+
+    #[test]
+    fn advice_error_of_whole_stream_is_named() {
+        for (foreign, text) in [
+            (
+                ForeignProtocol::Pickle,
+                "This stream is a Python pickle; a pickle can run code and is never loaded; send \
+                 cv2.imencode('.jpg', frame)[1].tobytes() in its place",
+            ),
+            (
+                ForeignProtocol::Numpy,
+                "This stream is a NumPy array; a pickle can run code and is never loaded; send \
+                 cv2.imencode('.jpg', frame)[1].tobytes() in its place",
+            ),
+            (
+                ForeignProtocol::Http,
+                "This stream is HTTP; use souphttpsrc ! multipartdemux for MJPEG over HTTP",
+            ),
+            (
+                ForeignProtocol::Multipart,
+                "This stream is a multipart stream; use multipartdemux",
+            ),
+            (
+                ForeignProtocol::DataUrl,
+                "This stream is data: URLs; send the base64 text alone, without \
+                 \"data:image/jpeg;base64,\"",
+            ),
+            (ForeignProtocol::Rtsp, "This stream is RTSP; use rtspsrc"),
+            (
+                ForeignProtocol::Ssh,
+                "This stream is SSH; check host and port",
+            ),
+            (
+                ForeignProtocol::Tls,
+                "This stream is TLS; check host and port",
+            ),
+            (
+                ForeignProtocol::Png,
+                "This stream is PNG pictures; encode with cv2.imencode('.jpg', …)",
+            ),
+        ] {
+            let verdict = Faults::default().judge(&fault(WireError::Foreign(foreign)), -1);
+            assert_eq!(verdict, Verdict::Foreign(text.into()));
+        }
+
+        let first = FirstBytes::of(b"xxxx");
+        let unrecognised = fault(WireError::Unrecognised { first });
+        assert_eq!(
+            Faults::default().judge(&unrecognised, 1),
+            Verdict::Forgiven(Some(
+                "Frame 3 at byte 70: no known framing begins with 78 78 78 78 (\"xxxx\"); set the \
+                 header and payload properties; going on with the next good frame"
+                    .into()
+            ))
+        );
+        assert_eq!(advice(&WireError::NoEnd), None);
+        let no_end = fault(WireError::NoEnd);
+        assert_eq!(with_advice(&no_end), no_end.to_string());
     }
 }

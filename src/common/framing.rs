@@ -7,6 +7,8 @@ use std::str::FromStr;
 use b64jpeg_wire::{AcceptedFramings, Header, Payload, UnknownName};
 use once_cell::sync::Lazy;
 
+use crate::common::property_table::property_values;
+
 /// The media type of a framed stream.
 pub const MEDIA_TYPE: &str = "application/x-b64jpeg";
 
@@ -87,6 +89,8 @@ macro_rules! property_enums {
             $first,
             $(#[enum_value(name = $blurb, nick = $nick)] $value,)*
         }
+
+        property_values!($exact, $auto);
 
         impl From<$exact> for $wire {
             fn from(value: $exact) -> Self {

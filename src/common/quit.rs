@@ -11,7 +11,7 @@ use gst_video::NavigationEvent;
 use crate::common::{clock, panics};
 
 /// The property `quit-key`, the same for every element that has it.
-pub fn key_property() -> glib::ParamSpec {
+pub fn key_spec() -> glib::ParamSpec {
     glib::ParamSpecString::builder("quit-key")
         .nick("Quit key")
         .blurb(

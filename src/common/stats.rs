@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 use b64jpeg_wire::Framing;
 use gst::prelude::*;
 
-use crate::common::clock::time_property;
+use crate::common::clock::time_spec;
 
+/// The name of the property with the counts.
+pub const NAME: &str = "stats";
+/// The default of `stats-interval`.
 pub const DEFAULT_INTERVAL: gst::ClockTime = gst::ClockTime::ZERO;
 
 /// The property `stats`, the same for every element that has it.
-pub fn property() -> glib::ParamSpec {
-    glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+pub fn spec() -> glib::ParamSpec {
+    glib::ParamSpecBoxed::builder::<gst::Structure>(NAME)
         .nick("Statistics")
         .blurb("Counts of frames, bytes and errors since the start; fps since the last look")
         .read_only()
@@ -21,8 +24,8 @@ pub fn property() -> glib::ParamSpec {
 }
 
 /// The property `stats-interval`, the same for every element that has it.
-pub fn interval_property() -> glib::ParamSpec {
-    time_property(
+pub fn interval_spec() -> glib::ParamSpec {
+    time_spec(
         "stats-interval",
         "Statistics interval",
         "Nanoseconds after which a change of stats is notified again (0 = never)",

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use b64jpeg_wire::{base64, jpeg::JpegInfo};
+use b64jpeg_wire::base64;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -63,10 +63,9 @@ impl Camera {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Replaces the newest frame, without waiting for any viewer. `captured` is in nanoseconds
-    /// since 1970.
-    pub fn show(&self, jpeg: Bytes, captured: u64) {
-        let size = JpegInfo::of(&jpeg).size;
+    /// Replaces the newest frame, without waiting for any viewer. `size` is its width and height
+    /// in pixels; `captured` is its capture time in nanoseconds since 1970.
+    pub fn show(&self, jpeg: Bytes, size: Option<(u16, u16)>, captured: u64) {
         let number = {
             let counts = &mut *self.counts();
             counts.stats.frame(jpeg.len(), 0);
@@ -291,7 +290,7 @@ mod tests {
         let changes = cameras.changes();
         assert!(camera.newest().is_none());
         for jpeg in [b"\xff\xd8\xff", b"\xff\xd8\x00"] {
-            camera.show(Bytes::from_static(jpeg), 7);
+            camera.show(Bytes::from_static(jpeg), None, 7);
         }
         assert!(changes.has_changed().expect("a sender"));
         let frame = frames.borrow_and_update().clone().expect("a frame");

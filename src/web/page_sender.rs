@@ -141,7 +141,7 @@ mod tests {
         let frames = ["a", "b", "c"].map(|name| {
             let camera = cameras.add(name).expect("another name");
             for _ in 0..3 {
-                camera.show(Bytes::from_static(b"\xff\xd8"), 0);
+                camera.show(Bytes::from_static(b"\xff\xd8"), None, 0);
             }
             let newest = (camera.clone(), camera.newest().expect("a frame"));
             assert_eq!(sent.insert(&newest), 0);
@@ -161,7 +161,7 @@ mod tests {
         let mut sent = SentFrames::default();
         let mut insert = |shown| {
             for _ in 0..shown {
-                camera.show(Bytes::from_static(b"\xff\xd8"), 0);
+                camera.show(Bytes::from_static(b"\xff\xd8"), None, 0);
             }
             sent.insert(&(camera.clone(), camera.newest().expect("a frame")))
         };

@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod host;
 pub mod listen;
 pub mod slow;
+pub mod sync;
 pub mod tcp;
 
 #[cfg(feature = "web")]

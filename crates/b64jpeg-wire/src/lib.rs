@@ -34,6 +34,7 @@ pub mod jpeg;
 #[cfg(feature = "socketio")]
 pub mod socketio;
 
+mod confirm;
 mod deframer;
 mod detect;
 mod encode;
@@ -48,5 +49,5 @@ pub use detect::{AcceptedFramings, DETECT_LEN, foreign, recognise};
 pub use encode::OutgoingFrame;
 pub use error::{FirstBytes, ForeignProtocol, FrameError, WireError};
 pub use header::{Framing, Header, Payload, UnknownName};
-pub use parse::{FrameLimits, FrameSpan, Progress, Status, parse};
-pub use stream::{FrameStream, Step};
+pub use parse::{FrameLimits, FrameSpan, ParseProgress, ParseStatus, parse};
+pub use stream::{FrameStream, StreamStep};

@@ -19,25 +19,26 @@
 //! gst-launch-1.0 tcpclientsrc host=localhost port=9999 ! b64jpegdepay ! jpegdec ! videoconvert ! autovideosink
 //! ```
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use b64jpeg_net::sync::lock;
 use b64jpeg_wire::{
-    AcceptedFramings, FrameError, FrameLimits, FrameSpan, FrameStream, Payload, Step, WireError,
-    jpeg,
+    AcceptedFramings, FrameError, FrameLimits, FrameSpan, FrameStream, Payload, StreamStep,
+    WireError, jpeg,
 };
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{BaseParseFrame, prelude::*, subclass::prelude::*};
 use once_cell::sync::Lazy;
 
+use super::settings::{PROPERTIES, Settings};
 use crate::common::{
     capture::{self, Delays},
     clock,
-    faults::{Faults, Verdict},
+    faults::{Faults, Verdict, with_advice},
     framing::{self, CAPS},
     panics, picture,
-    quit::{self, Quit},
-    receiver::Format,
-    stats::{self, Stats},
+    quit::Quit,
+    stats::Stats,
 };
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -47,28 +48,6 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
         Some("Base64 JPEG depayloader"),
     )
 });
-
-const DEFAULT_FRAMERATE: gst::Fraction = gst::Fraction::new_raw(25, 1);
-
-#[derive(Debug, Clone)]
-struct Settings {
-    format: Format,
-    framerate: gst::Fraction,
-    /// Whether somebody has set the frame rate.
-    framerate_set: bool,
-    quit_key: String,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            format: Format::default(),
-            framerate: DEFAULT_FRAMERATE,
-            framerate_set: false,
-            quit_key: String::new(),
-        }
-    }
-}
 
 struct State {
     stream: FrameStream,
@@ -115,6 +94,13 @@ impl State {
         }
     }
 
+    /// The counts as users read them.
+    fn structure(&mut self) -> gst::Structure {
+        let mut stats = self.stats.structure();
+        self.delays.tell(&mut stats);
+        stats
+    }
+
     /// What comes next does not continue what was there.
     fn jump(&mut self, offset: u64) {
         self.stream.jump(offset);
@@ -156,11 +142,11 @@ enum Outcome {
 
 impl B64JpegDepay {
     fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.settings)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Takes a look at the bytes that are there, which stand at `offset` in the stream.
@@ -180,20 +166,22 @@ impl B64JpegDepay {
             }
             state.stats.resyncs = state.stream.resyncs();
             match step {
-                Step::Need(len) => return Outcome::Need(len),
-                Step::Skip(len) => {
+                StreamStep::Need(len) => return Outcome::Need(len),
+                StreamStep::Skip(len) => {
                     state.skipped = true;
                     return Outcome::Skip(len);
                 }
-                Step::Bad(fault) => return Outcome::Bad(fault),
-                Step::Frame(frame) => (frame, framing.expect("a frame has one"), state.limits),
+                StreamStep::Bad(fault) => return Outcome::Bad(fault),
+                StreamStep::Frame(frame) => {
+                    (frame, framing.expect("a frame has one"), state.limits)
+                }
             }
         };
         // Without the lock: it may take a while.
         match picture(input, data, &frame, framing.payload(), &limits) {
             Ok((buffer, info)) => take(&mut self.state(), input, frame, buffer, info),
-            Err(error) if error.is_of_picture() => {
-                let fault = self.state().stream.refuse(&frame, error);
+            Err(error) if error.is_picture_error() => {
+                let fault = self.state().stream.discard(&frame, error);
                 Outcome::Refused(fault, frame.len)
             }
             Err(error) => Outcome::Bad(self.state().stream.reject(error)),
@@ -211,7 +199,13 @@ impl B64JpegDepay {
         };
         match verdict {
             Verdict::Foreign(text) => {
-                gst::element_imp_error!(self, gst::StreamError::WrongType, ("{text}"), ["{fault}"]);
+                let details = with_advice(fault);
+                gst::element_imp_error!(
+                    self,
+                    gst::StreamError::WrongType,
+                    ("{text}"),
+                    ["{details}"]
+                );
                 Err(self.fail())
             }
             Verdict::TooMany(text) => {
@@ -377,63 +371,20 @@ impl ObjectSubclass for B64JpegDepay {
 
 impl ObjectImpl for B64JpegDepay {
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
-            let mut properties = vec![
-                gst::ParamSpecFraction::builder("framerate")
-                    .nick("FrameSpan rate")
-                    .blurb(
-                        "Frames per second of a recorded stream whose caps tell none and, only \
-                         if it is set, of a live one that tells no times (0/1 = untimed)",
-                    )
-                    .minimum(gst::Fraction::new(0, 1))
-                    .maximum(gst::Fraction::new(i32::MAX, 1))
-                    .default_value(DEFAULT_FRAMERATE)
-                    .mutable_ready()
-                    .build(),
-                quit::key_property(),
-                stats::property(),
-            ];
-            properties.extend(Format::properties("one more is an error"));
-            properties
-        });
-        &PROPERTIES
+        PROPERTIES.specs()
     }
 
-    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+    fn set_property(&self, id: usize, value: &glib::Value, _pspec: &glib::ParamSpec) {
         panics::guard(self, "set_property", (), || {
-            const OF_TYPE: &str = "GObject checks the type";
-            let mut settings = self.settings();
-            match pspec.name() {
-                "framerate" => {
-                    settings.framerate = value.get().expect(OF_TYPE);
-                    settings.framerate_set = true;
-                }
-                "quit-key" => {
-                    settings.quit_key =
-                        value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default();
-                }
-                name => settings.format.set(name, value),
-            }
+            PROPERTIES.set(&mut self.settings(), id, value);
         })
     }
 
-    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        panics::guard(
-            self,
-            "property",
-            pspec.default_value().clone(),
-            || match pspec.name() {
-                "framerate" => self.settings().framerate.to_value(),
-                "quit-key" => self.settings().quit_key.to_value(),
-                "stats" => {
-                    let state = &mut *self.state();
-                    let mut stats = state.stats.structure();
-                    state.delays.tell(&mut stats);
-                    stats.to_value()
-                }
-                name => self.settings().format.get(name),
-            },
-        )
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        panics::guard(self, "property", pspec.default_value().clone(), || {
+            let setting = PROPERTIES.get(&self.settings(), id);
+            setting.unwrap_or_else(|| self.state().structure().to_value())
+        })
     }
 }
 
@@ -498,7 +449,7 @@ impl BaseParseImpl for B64JpegDepay {
                 let state = &mut *self.state();
                 if told != state.caps {
                     gst::debug!(CAT, imp = self, "Another framing by {caps}");
-                    state.stream.reframe(accept);
+                    state.stream.set_accepted(accept);
                     state.caps = told;
                 }
                 state.framerate = caps

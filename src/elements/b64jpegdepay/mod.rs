@@ -5,6 +5,7 @@
 use glib::prelude::*;
 
 mod imp;
+mod settings;
 
 glib::wrapper! {
     pub struct B64JpegDepay(ObjectSubclass<imp::B64JpegDepay>)

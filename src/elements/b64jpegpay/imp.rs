@@ -117,7 +117,7 @@ impl ObjectImpl for B64JpegPay {
     fn properties() -> &'static [glib::ParamSpec] {
         static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             let mut properties = Format::properties().to_vec();
-            properties.extend([quit::key_property(), stats::property()]);
+            properties.extend([quit::key_spec(), stats::spec()]);
             properties
         });
         &PROPERTIES

@@ -696,7 +696,7 @@ impl ObjectImpl for B64JpegServerSink {
                     .blurb("Clients that are there")
                     .read_only()
                     .build(),
-                stats::property(),
+                stats::spec(),
             ]);
             properties
         });

@@ -391,7 +391,7 @@ impl ObjectImpl for JpegCheck {
                     .default_value(Some(""))
                     .mutable_ready()
                     .build(),
-                clock::time_property(
+                clock::time_spec(
                     "origin-timeout",
                     "Origin timeout",
                     "Nanoseconds without a picture of the sender whose pictures pass, after \
@@ -399,9 +399,9 @@ impl ObjectImpl for JpegCheck {
                     DEFAULT_ORIGIN_TIMEOUT,
                     gst::ClockTime::ZERO,
                 ),
-                receiver::max_pixels_property(),
-                stats::property(),
-                stats::interval_property(),
+                receiver::max_pixels_spec(),
+                stats::spec(),
+                stats::interval_spec(),
             ]
         });
         &PROPERTIES

@@ -51,20 +51,24 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use b64jpeg_net::host::host_and_port;
-use b64jpeg_wire::{OutgoingFrame, jpeg};
+use b64jpeg_wire::OutgoingFrame;
 use bytes::Bytes;
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
 use once_cell::sync::Lazy;
 
-use super::{errors::error_message, settings::Settings, statistics::statistics};
+use super::{
+    errors::error_message,
+    settings::{PROPERTIES, Settings},
+    statistics::statistics,
+};
 use crate::{
     common::{
         capture::{self, CaptureTime},
         framing::{self, JPEG_CAPS},
         panics,
         sender::Refused,
-        stats::{self, Stats},
+        stats::Stats,
     },
     web::{CameraRegistration, Viewer, WebServerEvent},
 };
@@ -238,13 +242,14 @@ impl B64JpegSocketIoServerSink {
         match OutgoingFrame::new(&jpeg) {
             Ok(picture) => {
                 let obj = self.obj();
-                let stamp = jpeg::JpegInfo::of(&jpeg).capture_time;
-                let captured = stamp
+                let info = picture.info();
+                let captured = info
+                    .capture_time
                     .and_then(CaptureTime::received)
                     .unwrap_or_else(|| capture::time_of(&*obj, &obj.segment(), buffer));
                 // Copied, because cameras have few buffers and need them back.
                 let jpeg = Bytes::copy_from_slice(picture.jpeg());
-                camera.show(jpeg, captured.unix_ns());
+                camera.show(jpeg, info.size, captured.unix_ns());
                 gst::log!(CAT, imp = self, "Newest frame: {buffer:?}");
                 Ok(())
             }
@@ -265,41 +270,20 @@ impl ObjectSubclass for B64JpegSocketIoServerSink {
 
 impl ObjectImpl for B64JpegSocketIoServerSink {
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
-            let mut properties: Vec<_> = Settings::specs().collect();
-            properties.extend([
-                glib::ParamSpecInt::builder("current-port")
-                    .nick("Current port")
-                    .blurb("TCP port that the server listens on (0 = not running)")
-                    .minimum(0)
-                    .maximum(u16::MAX.into())
-                    .read_only()
-                    .build(),
-                glib::ParamSpecString::builder("url")
-                    .nick("URL")
-                    .blurb("URL to open in a browser (null = not running)")
-                    .read_only()
-                    .build(),
-                glib::ParamSpecUInt::builder("viewers")
-                    .nick("Viewers")
-                    .blurb("Number of viewers of the server")
-                    .read_only()
-                    .build(),
-                stats::property(),
-            ]);
-            properties
-        });
-        &PROPERTIES
+        PROPERTIES.specs()
     }
 
-    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+    fn set_property(&self, id: usize, value: &glib::Value, _pspec: &glib::ParamSpec) {
         panics::guard(self, "set_property", (), || {
-            self.settings().set(pspec.name(), value);
+            PROPERTIES.set(&mut self.settings(), id, value);
         })
     }
 
-    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         panics::guard(self, "property", pspec.default_value().clone(), || {
+            if let Some(value) = PROPERTIES.get(&self.settings(), id) {
+                return value;
+            }
             let registration = self.registration();
             match pspec.name() {
                 "current-port" => {
@@ -311,8 +295,7 @@ impl ObjectImpl for B64JpegSocketIoServerSink {
                     let viewers = registration.map_or(0, |server| server.viewers());
                     (viewers as u32).to_value()
                 }
-                "stats" => self.stats().to_value(),
-                name => self.settings().get(name),
+                _ => self.stats().to_value(),
             }
         })
     }

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The writable properties.
+//! The properties, and the settings behind the writable ones.
 
 use gst::{glib, prelude::*};
+use once_cell::sync::Lazy;
 
-use crate::web::ServerConfig;
+use crate::{
+    common::{property_table::PropertyTable, stats},
+    web::ServerConfig,
+};
 
 /// Values of the writable properties.
 #[derive(Debug, Default, Clone)]
@@ -15,186 +19,191 @@ pub struct Settings {
     pub camera: String,
 }
 
-/// A writable property. Its default is that of [`Settings`].
-struct Property {
-    name: &'static str,
-    nick: &'static str,
-    blurb: &'static str,
-    field: Field,
+/// All properties of the element.
+pub static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
+    PropertyTable::<Settings>::default()
+        .group(server_properties(), |s| &s.server, |s| &mut s.server)
+        .field(
+            text_spec(
+                "camera",
+                "Camera",
+                "Name of this camera. Cameras with the same host and port share one server, and \
+                 each of them needs a name. The event then has a dictionary of frames by name; \
+                 without a name it has the frame alone",
+                "",
+            ),
+            |s| &s.camera,
+            |s| &mut s.camera,
+        )
+        .computed(
+            port_spec("current-port", "Current port")
+                .blurb("TCP port that the server listens on (0 = not running)")
+                .read_only()
+                .build(),
+        )
+        .computed(
+            glib::ParamSpecString::builder("url")
+                .nick("URL")
+                .blurb("URL to open in a browser (null = not running)")
+                .read_only()
+                .build(),
+        )
+        .computed(
+            glib::ParamSpecUInt::builder("viewers")
+                .nick("Viewers")
+                .blurb("Number of viewers of the server")
+                .read_only()
+                .build(),
+        )
+        .computed(stats::spec())
+});
+
+/// The properties that configure the server.
+fn server_properties() -> PropertyTable<ServerConfig> {
+    let default = ServerConfig::default();
+    let table = PropertyTable::default();
+    let table = text(
+        table,
+        "host",
+        "Host",
+        "Address or name of this machine to listen on (0.0.0.0 = all IPv4 addresses, \
+         :: = all addresses)",
+        |config| &mut config.host,
+    );
+    let table = table.field(
+        port_spec("port", "Port")
+            .blurb("TCP port to listen on (0 = any free port)")
+            .default_value(default.port.into())
+            .mutable_ready()
+            .build(),
+        |config: &ServerConfig| &config.port,
+        |config| &mut config.port,
+    );
+    let table = text(
+        table,
+        "event",
+        "Event",
+        "Name of the Socket.IO event with the frames",
+        |config| &mut config.event,
+    );
+    let table = text(
+        table,
+        "token",
+        "Token",
+        "Secret that viewers must send (empty = none)",
+        |config| &mut config.token,
+    );
+    let table = text(
+        table,
+        "tls-certificate",
+        "TLS certificate",
+        "PEM file with the certificate of the server and the intermediate certificates; the \
+         server then speaks https (empty = http)",
+        |config| &mut config.tls_certificate,
+    );
+    let table = text(
+        table,
+        "tls-key",
+        "TLS key",
+        "PEM file with the private key of the certificate",
+        |config| &mut config.tls_key,
+    );
+    let table = table
+        .field(
+            glib::ParamSpecUInt::builder("max-clients")
+                .nick("Maximum clients")
+                .blurb(
+                    "Maximum number of viewers; further ones are refused (0 = unlimited, within \
+                     1000 connections in all)",
+                )
+                .default_value(default.max_clients)
+                .mutable_ready()
+                .build(),
+            |config| &config.max_clients,
+            |config| &mut config.max_clients,
+        )
+        .field(
+            glib::ParamSpecUInt::builder("max-connections-per-address")
+                .nick("Maximum connections per address")
+                .blurb(
+                    "Maximum number of connections from one address, and of its polling Socket.IO \
+                     sessions; further ones are refused (0 = unlimited, for example behind a \
+                     proxy). An IPv6 address counts by its first 64 bits",
+                )
+                .default_value(default.max_connections_per_address)
+                .mutable_ready()
+                .build(),
+            |config| &config.max_connections_per_address,
+            |config| &mut config.max_connections_per_address,
+        );
+    text(
+        table,
+        "allowed-origins",
+        "Allowed origins",
+        "Origins whose pages may use this server and embed what it serves, besides its own; \
+         separated by commas, each like https://example.org (* = all)",
+        |config| &mut config.allowed_origins,
+    )
 }
 
-/// The field of [`Settings`] that holds a property.
-enum Field {
-    Text(fn(&mut Settings) -> &mut String),
-    Port(fn(&mut Settings) -> &mut u16),
-    Count(fn(&mut Settings) -> &mut u32),
+/// Adds a text property whose default is that of the configuration, which NULL restores.
+fn text(
+    table: PropertyTable<ServerConfig>,
+    name: &str,
+    nick: &str,
+    blurb: &str,
+    field: fn(&mut ServerConfig) -> &mut String,
+) -> PropertyTable<ServerConfig> {
+    let default = std::mem::take(field(&mut ServerConfig::default()));
+    table.accessors(
+        text_spec(name, nick, blurb, &default),
+        move |config| field(&mut config.clone()).to_value(),
+        move |config, value| {
+            let text = value.get::<Option<String>>();
+            let text = text.expect("GObject checks the type");
+            *field(config) = text.unwrap_or_else(|| default.clone());
+        },
+    )
 }
 
-static PROPERTIES: [Property; 10] = [
-    Property {
-        name: "host",
-        nick: "Host",
-        blurb: "Address or name of this machine to listen on (0.0.0.0 = all IPv4 addresses, \
-                :: = all addresses)",
-        field: Field::Text(|settings| &mut settings.server.host),
-    },
-    Property {
-        name: "port",
-        nick: "Port",
-        blurb: "TCP port to listen on (0 = any free port)",
-        field: Field::Port(|settings| &mut settings.server.port),
-    },
-    Property {
-        name: "event",
-        nick: "Event",
-        blurb: "Name of the Socket.IO event with the frames",
-        field: Field::Text(|settings| &mut settings.server.event),
-    },
-    Property {
-        name: "camera",
-        nick: "Camera",
-        blurb: "Name of this camera. Cameras with the same host and port share one server, and \
-                each of them needs a name. The event then has a dictionary of frames by name; \
-                without a name it has the frame alone",
-        field: Field::Text(|settings| &mut settings.camera),
-    },
-    Property {
-        name: "token",
-        nick: "Token",
-        blurb: "Secret that viewers must send (empty = none)",
-        field: Field::Text(|settings| &mut settings.server.token),
-    },
-    Property {
-        name: "tls-certificate",
-        nick: "TLS certificate",
-        blurb: "PEM file with the certificate of the server and the intermediate certificates; \
-                the server then speaks https (empty = http)",
-        field: Field::Text(|settings| &mut settings.server.tls_certificate),
-    },
-    Property {
-        name: "tls-key",
-        nick: "TLS key",
-        blurb: "PEM file with the private key of the certificate",
-        field: Field::Text(|settings| &mut settings.server.tls_key),
-    },
-    Property {
-        name: "max-clients",
-        nick: "Maximum clients",
-        blurb: "Maximum number of viewers; further ones are refused (0 = unlimited, within 1000 \
-                connections in all)",
-        field: Field::Count(|settings| &mut settings.server.max_clients),
-    },
-    Property {
-        name: "max-connections-per-address",
-        nick: "Maximum connections per address",
-        blurb: "Maximum number of connections from one address, and of its polling Socket.IO \
-                sessions; further ones are refused (0 = unlimited, for example behind a proxy). \
-                An IPv6 address counts by its first 64 bits",
-        field: Field::Count(|settings| &mut settings.server.max_connections_per_address),
-    },
-    Property {
-        name: "allowed-origins",
-        nick: "Allowed origins",
-        blurb: "Origins whose pages may use this server and embed what it serves, besides its \
-                own; separated by commas, each like https://example.org (* = all)",
-        field: Field::Text(|settings| &mut settings.server.allowed_origins),
-    },
-];
+fn text_spec(name: &str, nick: &str, blurb: &str, default: &str) -> glib::ParamSpec {
+    glib::ParamSpecString::builder(name)
+        .nick(nick)
+        .blurb(blurb)
+        .default_value(Some(default))
+        .mutable_ready()
+        .build()
+}
 
-const OF_TYPE: &str = "GObject checks the type";
-
-impl Property {
-    fn find(name: &str) -> &'static Self {
-        PROPERTIES
-            .iter()
-            .find(|property| property.name == name)
-            .expect("GObject asks for known properties only")
-    }
-
-    fn spec(&self) -> glib::ParamSpec {
-        let mut defaults = Settings::default();
-        match self.field {
-            Field::Text(field) => glib::ParamSpecString::builder(self.name)
-                .nick(self.nick)
-                .blurb(self.blurb)
-                .default_value(Some(&**field(&mut defaults)))
-                .mutable_ready()
-                .build(),
-            Field::Port(field) => glib::ParamSpecInt::builder(self.name)
-                .nick(self.nick)
-                .blurb(self.blurb)
-                .minimum(0)
-                .maximum(u16::MAX.into())
-                .default_value((*field(&mut defaults)).into())
-                .mutable_ready()
-                .build(),
-            Field::Count(field) => glib::ParamSpecUInt::builder(self.name)
-                .nick(self.nick)
-                .blurb(self.blurb)
-                .default_value(*field(&mut defaults))
-                .mutable_ready()
-                .build(),
-        }
-    }
-
-    fn set(&self, settings: &mut Settings, value: &glib::Value) {
-        match self.field {
-            Field::Text(field) => {
-                let text = value.get::<Option<String>>().expect(OF_TYPE);
-                *field(settings) =
-                    text.unwrap_or_else(|| std::mem::take(field(&mut Settings::default())));
-            }
-            Field::Port(field) => {
-                let port: i32 = value.get().expect(OF_TYPE);
-                *field(settings) = u16::try_from(port).expect("GObject checks the range");
-            }
-            Field::Count(field) => *field(settings) = value.get().expect(OF_TYPE),
-        }
-    }
-
-    fn get(&self, settings: &mut Settings) -> glib::Value {
-        match self.field {
-            Field::Text(field) => field(settings).to_value(),
-            Field::Port(field) => i32::from(*field(settings)).to_value(),
-            Field::Count(field) => field(settings).to_value(),
-        }
-    }
-
-    fn is_equal(&self, one: &mut Settings, other: &mut Settings) -> bool {
-        match self.field {
-            Field::Text(field) => field(one) == field(other),
-            Field::Port(field) => field(one) == field(other),
-            Field::Count(field) => field(one) == field(other),
-        }
-    }
+fn port_spec<'a>(name: &'a str, nick: &'a str) -> glib::ParamSpecIntBuilder<'a> {
+    glib::ParamSpecInt::builder(name)
+        .nick(nick)
+        .minimum(0)
+        .maximum(u16::MAX.into())
 }
 
 impl Settings {
-    /// The specifications of the writable properties.
-    pub fn specs() -> impl Iterator<Item = glib::ParamSpec> {
-        PROPERTIES.iter().map(Property::spec)
-    }
-
-    /// Sets a writable property.
-    pub fn set(&mut self, name: &str, value: &glib::Value) {
-        Property::find(name).set(self, value);
-    }
-
-    /// The value of a writable property.
-    pub fn get(&self, name: &str) -> glib::Value {
-        Property::find(name).get(&mut self.clone())
-    }
-
-    /// The first property whose value differs from that of an existing server.
-    pub fn difference(&self, server: &ServerConfig) -> Option<&'static str> {
-        let mut own = self.clone();
-        let mut existing = Self {
-            server: server.clone(),
+    /// The name of the first property in which the configuration of an existing server differs.
+    pub fn difference(&self, existing: &ServerConfig) -> Option<&'static str> {
+        let existing = Self {
+            server: existing.clone(),
             camera: self.camera.clone(),
         };
-        let mut properties = PROPERTIES.iter();
-        let different = properties.find(|property| !property.is_equal(&mut own, &mut existing));
-        different.map(|property| property.name)
+        let value = |settings: &Self, id| {
+            let value = PROPERTIES.get(settings, id)?;
+            value
+                .transform::<String>()
+                .ok()?
+                .get::<Option<String>>()
+                .ok()
+        };
+        let mut specs = PROPERTIES.specs().iter().enumerate();
+        let different = specs.find(|(index, _)| {
+            // GObject counts properties from one.
+            let id = index + 1;
+            value(self, id) != value(&existing, id)
+        });
+        different.map(|(_, spec)| spec.name())
     }
 }
 
@@ -203,19 +212,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn difference_of_each_server_property_is_found() {
+    fn difference_of_each_server_property_is_named() {
         let settings = Settings::default();
         assert_eq!(settings.difference(&settings.server), None);
-        for property in &PROPERTIES {
-            let mut other = settings.clone();
-            match property.field {
-                Field::Text(field) => *field(&mut other) = "another".into(),
-                Field::Port(field) => *field(&mut other) = 1,
-                Field::Count(field) => *field(&mut other) = 1,
-            }
-            // Cameras of one server differ in their names.
-            let expected = (property.name != "camera").then_some(property.name);
-            assert_eq!(settings.difference(&other.server), expected);
+        let changed = |change: fn(&mut ServerConfig)| {
+            let mut config = ServerConfig::default();
+            change(&mut config);
+            config
+        };
+        for (name, config) in [
+            ("host", changed(|config| config.host = "localhost".into())),
+            ("port", changed(|config| config.port = 1)),
+            ("event", changed(|config| config.event = "frame".into())),
+            ("token", changed(|config| config.token = "secret".into())),
+            (
+                "tls-certificate",
+                changed(|config| config.tls_certificate = "c.pem".into()),
+            ),
+            ("tls-key", changed(|config| config.tls_key = "k.pem".into())),
+            ("max-clients", changed(|config| config.max_clients = 1)),
+            (
+                "max-connections-per-address",
+                changed(|config| config.max_connections_per_address = 1),
+            ),
+            (
+                "allowed-origins",
+                changed(|config| config.allowed_origins = "*".into()),
+            ),
+        ] {
+            assert_ne!(config, settings.server);
+            assert_eq!(settings.difference(&config), Some(name));
         }
+    }
+
+    #[test]
+    fn text_set_to_null_is_the_default() {
+        let mut settings = Settings::default();
+        settings.server.host = "0.0.0.0".into();
+        PROPERTIES.set(&mut settings, 1, &None::<String>.to_value());
+        assert_eq!(settings.server, ServerConfig::default());
     }
 }

@@ -27,7 +27,7 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-/// PacketLimits that the packets here run into now and then.
+/// Limits that the packets here run into now and then.
 const SMALL: PacketLimits = PacketLimits {
     max_packet: 120,
     max_attachments: 3,
@@ -624,7 +624,7 @@ fn odd_packets_mean_what_they_mean_elsewhere() {
     }
 }
 
-// PacketLimits and errors
+// Limits and errors
 
 /// What comes of messages, the binary ones of which begin with a "b".
 fn error(limits: PacketLimits, messages: &[&str]) -> Option<ProtocolError> {

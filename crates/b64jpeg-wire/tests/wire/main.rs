@@ -11,7 +11,7 @@ use std::{fs, iter, path::Path, sync::mpsc, thread, time::Duration};
 
 use b64jpeg_wire::{
     AcceptedFramings, Deframer, ForeignProtocol, FrameError, FrameLimits, FrameStream, Framing,
-    Header, OutgoingFrame, Payload, Progress, Status, Step, WireError,
+    Header, OutgoingFrame, ParseProgress, ParseStatus, Payload, StreamStep, WireError,
     jpeg::{self, Origin, stamps},
     parse,
 };
@@ -344,21 +344,21 @@ fn any_chunking_gives_the_same_frames_and_faults() {
 fn more_bytes_do_not_change_an_answer() {
     let values = framings().prop_flat_map(|framing| (Just(framing), anything(framing)));
     check(500, values, |(framing, wire)| {
-        let mut progress = Progress::default();
+        let mut progress = ParseProgress::default();
         let mut need = 0;
         let mut answer = None;
         for len in 0..=wire.bytes.len() {
             let data = &wire.bytes[..len];
-            let fresh = parse(data, framing, &SMALL, &mut Progress::default());
+            let fresh = parse(data, framing, &SMALL, &mut ParseProgress::default());
             match (&answer, fresh) {
-                (None, Ok(Status::Need(more))) => {
+                (None, Ok(ParseStatus::Need(more))) => {
                     assert!(more > len && more >= need, "{more} of {len} bytes");
                     need = more;
                     let resumed = parse(data, framing, &SMALL, &mut progress);
-                    assert_eq!(resumed, Ok(Status::Need(more)));
+                    assert_eq!(resumed, Ok(ParseStatus::Need(more)));
                 }
                 (None, fresh) => {
-                    let skips = matches!(fresh, Ok(Status::Skip(_)));
+                    let skips = matches!(fresh, Ok(ParseStatus::Skip(_)));
                     assert!(
                         len >= need || skips,
                         "{need} bytes were asked for: {fresh:?}"
@@ -367,7 +367,9 @@ fn more_bytes_do_not_change_an_answer() {
                     answer = Some(fresh);
                 }
                 // There may be more of nothing.
-                (Some(Ok(Status::Skip(before))), Ok(Status::Skip(now))) => assert!(now >= *before),
+                (Some(Ok(ParseStatus::Skip(before))), Ok(ParseStatus::Skip(now))) => {
+                    assert!(now >= *before)
+                }
                 (Some(before), now) => assert_eq!(&now, before),
             }
         }
@@ -423,7 +425,7 @@ fn up_to_the_first_fault_it_is_the_model() {
             Some(WireError::Foreign(_)) => assert_eq!(model.1.unwrap().offset, 0),
             // The model takes every length for right.
             Some(WireError::NoEnd) => {
-                let refused = model.1.is_some_and(|fault| fault.error.is_of_picture());
+                let refused = model.1.is_some_and(|fault| fault.error.is_picture_error());
                 assert!(model.0.starts_with(&received.0));
                 assert!(model.0.len() > received.0.len() || refused);
             }
@@ -709,13 +711,13 @@ fn follow(mut stream: FrameStream, bytes: &[u8], pieces: &[usize]) -> (Received,
             steps += 1;
             need = 0;
             match stream.step(data, end) {
-                Step::Need(len) => {
+                StreamStep::Need(len) => {
                     need = len;
                     break;
                 }
-                Step::Skip(len) => from += len,
-                Step::Bad(fault) => received.push(Err(fault)),
-                Step::Frame(frame) => {
+                StreamStep::Skip(len) => from += len,
+                StreamStep::Bad(fault) => received.push(Err(fault)),
+                StreamStep::Frame(frame) => {
                     let payload = &data[frame.payload.clone()];
                     let decoded = match stream.framing().unwrap().payload() {
                         Payload::Base64 => naive::decode(payload),
