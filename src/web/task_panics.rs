@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A panic in one of the server's tasks is a bug, which must not stay unnoticed.
+//! Reports panics in the tasks of a server to its elements, which end their pipelines with an
+//! error. tokio alone would only end the task, and the server would stay silently broken.
 
 use std::{
     any::Any,
@@ -10,41 +11,48 @@ use std::{
 
 use futures_util::FutureExt;
 
-use super::viewers::{Event, Viewers};
+use super::viewers::{Viewers, WebServerEvent};
 use crate::common::panics;
 
-/// Runs a part of the server. If it panics, the elements are told, and end their pipelines with
-/// an error: tokio alone would end the task, and nobody would know why nothing is served.
-pub async fn reported(viewers: Arc<Viewers>, part: &str, task: impl Future<Output = ()>) {
+/// Runs a task and reports its panic. `name` says what the task does.
+pub async fn run_reporting_panics(
+    viewers: Arc<Viewers>,
+    name: &str,
+    task: impl Future<Output = ()>,
+) {
     let task = async {
         #[cfg(test)]
-        tests::panic_on_purpose(&viewers, part);
+        tests::panic_on_purpose(&viewers, name);
         task.await;
     };
-    // What it leaves half-done is not used again: the pipeline ends.
+    // State that the panic leaves inconsistent is not used again: the pipeline ends.
     if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
-        report(&viewers, part, &*panic);
+        report(&viewers, name, &*panic);
     }
 }
 
-/// As [`reported`], for what is done at once; nothing if it panics.
-pub fn reported_now<T>(viewers: &Viewers, part: &str, work: impl FnOnce() -> T) -> Option<T> {
-    let work = || {
+/// As [`run_reporting_panics`], for a function; `None` if it panics.
+pub fn call_reporting_panics<T>(
+    viewers: &Viewers,
+    name: &str,
+    function: impl FnOnce() -> T,
+) -> Option<T> {
+    let function = || {
         #[cfg(test)]
-        tests::panic_on_purpose(viewers, part);
-        work()
+        tests::panic_on_purpose(viewers, name);
+        function()
     };
-    match catch_unwind(AssertUnwindSafe(work)) {
+    match catch_unwind(AssertUnwindSafe(function)) {
         Ok(result) => Some(result),
         Err(panic) => {
-            report(viewers, part, &*panic);
+            report(viewers, name, &*panic);
             None
         }
     }
 }
 
-fn report(viewers: &Viewers, part: &str, panic: &(dyn Any + Send)) {
-    viewers.tell(&Event::Panicked(panics::message(part, panic)));
+fn report(viewers: &Viewers, name: &str, panic: &(dyn Any + Send)) {
+    viewers.notify(&WebServerEvent::TaskPanicked(panics::message(name, panic)));
 }
 
 #[cfg(test)]
@@ -59,14 +67,14 @@ mod tests {
 
     use super::*;
 
-    /// Panics if this is the part in which a test wants a panic.
-    pub fn panic_on_purpose(viewers: &Viewers, part: &str) {
-        if viewers.panic_in == part {
+    /// Panics if this is the task in which a test wants a panic.
+    pub fn panic_on_purpose(viewers: &Viewers, name: &str) {
+        if viewers.panic_in == name {
             panic!("on purpose");
         }
     }
 
-    /// Has a viewer of the page connect, who needs every part of the server.
+    /// Connects as a page does, which needs every task of the server.
     fn connect(port: u16) {
         let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
             return;
@@ -79,10 +87,10 @@ mod tests {
     }
 
     #[test]
-    fn panic_in_any_part_is_an_error_and_the_sink_stops() {
+    fn panic_in_any_task_posts_error_and_sink_stops() {
         gst::init().expect("GStreamer starts");
-        crate::plugin_register_static().expect("the plugin is right");
-        for part in [
+        crate::plugin_register_static().expect("the plugin registers");
+        for task in [
             "accepting connections",
             "a connection",
             "the admission of viewers",
@@ -92,36 +100,36 @@ mod tests {
         ] {
             let sink = gst::ElementFactory::make("socketioserversink")
                 .property("port", 0)
-                .property("event", format!("panic in {part}"))
+                .property("event", format!("panic in {task}"))
                 .build()
-                .expect("it is registered");
+                .expect("a registered element");
             let pipeline = gst::Pipeline::new();
-            pipeline.add(&sink).expect("it is in no other");
+            pipeline.add(&sink).expect("a free element");
             let playing = pipeline.set_state(gst::State::Playing);
-            playing.expect("it waits for a picture");
+            playing.expect("it waits for a frame");
             let port = sink.property::<i32>("current-port");
             let port = u16::try_from(port).expect("it listens");
             let viewer = std::thread::spawn(move || connect(port));
 
-            let bus = pipeline.bus().expect("a pipeline has one");
+            let bus = pipeline.bus().expect("a pipeline has a bus");
             let hang = Some(gst::ClockTime::from_seconds(60));
             let message = bus.timed_pop_filtered(hang, &[gst::MessageType::Error]);
-            let message = message.unwrap_or_else(|| panic!("{part}: no error"));
+            let message = message.unwrap_or_else(|| panic!("{task}: no error"));
             let gst::MessageView::Error(error) = message.view() else {
                 panic!("{message:?}");
             };
             let text = error.error().to_string();
             let wanted =
-                format!("Internal error in {part}: on purpose; this is a bug in the plugin");
+                format!("Internal error in {task}: on purpose; this is a bug in the plugin");
             assert!(text.starts_with(&wanted), "{text}");
 
             pipeline.set_state(gst::State::Null).expect("it stops");
-            viewer.join().expect("its connection has ended");
+            viewer.join().expect("the viewer ends");
             let again = TcpStream::connect_timeout(
                 &(Ipv4Addr::LOCALHOST, port).into(),
                 Duration::from_secs(60),
             );
-            assert!(again.is_err(), "{part}: nobody listens any more");
+            assert!(again.is_err(), "{task}: the server still listens");
         }
     }
 }

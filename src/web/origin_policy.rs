@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Pages of which sites may use the server, and by which names it answers.
+//! Which sites' pages may use the server, and which host names it answers to.
 //!
-//! Browsers let any page of any site open a websocket to any server, and tell that server
-//! where the page is from (`Origin`). So it is the server that has to look.
+//! Browsers let a page of any site open a WebSocket to any server and only send where the page
+//! is from (`Origin`). So the server has to check it.
 
 use std::net::IpAddr;
 
@@ -13,41 +13,41 @@ use axum::http::{
     uri::Authority,
 };
 
-use super::Config;
+use super::config::ServerConfig;
 
-/// What is known of our own site, and of those that are allowed.
-pub struct Sites {
-    /// Sites besides our own.
+/// Which origins and host names a server accepts.
+pub struct OriginPolicy {
+    /// Allowed origins besides the server's own, in lower case.
     origins: Vec<String>,
-    /// Whether a token keeps out those who come by a false name.
+    /// Whether viewers need a token.
     token: bool,
-    /// Whether we are there for this machine alone.
+    /// Whether the server listens on loopback addresses only.
     local: bool,
-    /// What this machine calls itself, in lower case.
+    /// Names of this machine, in lower case.
     names: [String; 2],
-    embedding: Embedding,
+    embedding: EmbeddingHeaders,
 }
 
-/// Values of the headers that tell browsers which sites may embed what is here.
-struct Embedding {
+/// Values of the headers by which browsers decide which sites may embed a response.
+struct EmbeddingHeaders {
     /// `Cross-Origin-Resource-Policy`.
-    resources: &'static str,
+    resource_policy: &'static str,
     /// The directive `frame-ancestors` of `Content-Security-Policy`.
-    frames: String,
+    frame_ancestors: String,
 }
 
-impl Embedding {
-    /// None but this site, and those that are allowed. Whoever knows the token, if there is
-    /// one, may show pictures wherever they like.
+impl EmbeddingHeaders {
+    /// Lets the server's own site and the allowed origins embed responses. If there is a token,
+    /// any site that knows it may embed pictures.
     fn new(origins: &[String], token: bool) -> Self {
         if origins.is_empty() {
             return Self {
-                resources: if token { "cross-origin" } else { "same-site" },
-                frames: "frame-ancestors 'none'".into(),
+                resource_policy: if token { "cross-origin" } else { "same-site" },
+                frame_ancestors: "frame-ancestors 'none'".into(),
             };
         }
-        let mut frames = String::from("frame-ancestors 'self'");
-        // What is no source in the sense of the directive would end it, or begin another.
+        let mut frame_ancestors = String::from("frame-ancestors 'self'");
+        // Text that is not a source could end the directive or begin another one.
         let is_source = |origin: &&String| {
             *origin == "*"
                 || origin.contains("://")
@@ -56,59 +56,61 @@ impl Embedding {
                         .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b';' | b','))
         };
         for origin in origins.iter().filter(is_source) {
-            frames.push(' ');
-            frames.push_str(origin);
+            frame_ancestors.push(' ');
+            frame_ancestors.push_str(origin);
         }
         Self {
-            resources: "cross-origin",
-            frames,
+            resource_policy: "cross-origin",
+            frame_ancestors,
         }
     }
 }
 
-impl Sites {
-    pub fn new(config: &Config, local: bool) -> Self {
+impl OriginPolicy {
+    /// The policy of a configuration; `local` if the server listens on loopback addresses only.
+    pub fn new(config: &ServerConfig, local: bool) -> Self {
         let origins = config.allowed_origins.split(',').map(str::trim);
         let origins: Vec<_> = origins
             .filter(|origin| !origin.is_empty())
             .map(|origin| origin.trim_end_matches('/').to_ascii_lowercase())
             .collect();
-        let own = glib::host_name();
+        let machine = glib::host_name();
         let token = !config.token.is_empty();
         Self {
-            embedding: Embedding::new(&origins, token),
+            embedding: EmbeddingHeaders::new(&origins, token),
             token,
             origins,
             local,
-            names: [&*config.host, &*own].map(str::to_ascii_lowercase),
+            names: [&*config.host, &*machine].map(str::to_ascii_lowercase),
         }
     }
 
-    /// Adds to the headers of an answer which sites may embed it, besides what else its policy
-    /// says.
+    /// Adds the headers that say which sites may embed a response. Keeps its own
+    /// `Content-Security-Policy`.
     pub fn add_headers(&self, headers: &mut HeaderMap) {
         headers.insert(
             HeaderName::from_static("cross-origin-resource-policy"),
-            HeaderValue::from_static(self.embedding.resources),
+            HeaderValue::from_static(self.embedding.resource_policy),
         );
         let name = header::CONTENT_SECURITY_POLICY;
         let policy = headers.get(&name).and_then(|policy| policy.to_str().ok());
-        let frames = &self.embedding.frames;
+        let frame_ancestors = &self.embedding.frame_ancestors;
         let policy = match policy {
-            Some(policy) => format!("{policy}; {frames}"),
-            None => frames.clone(),
+            Some(policy) => format!("{policy}; {frame_ancestors}"),
+            None => frame_ancestors.clone(),
         };
         if let Ok(policy) = HeaderValue::try_from(policy) {
             headers.insert(name, policy);
         }
     }
 
-    fn allows(&self, origin: &str) -> bool {
+    fn lists(&self, origin: &str) -> bool {
         let matches = |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(origin);
         self.origins.iter().any(matches)
     }
 
-    /// Whether the page that asks, if it is one, is from here or from a site that may.
+    /// Whether a request comes from this server's own page, from an allowed origin, or from no
+    /// page at all.
     pub fn allows_origin(&self, headers: &HeaderMap) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else {
             return true;
@@ -119,15 +121,15 @@ impl Sites {
         let host = headers
             .get(header::HOST)
             .and_then(|host| host.to_str().ok());
-        self.allows(origin) || host.is_some_and(|host| is_site(origin, host))
+        self.lists(origin) || host.is_some_and(|host| is_site(origin, host))
     }
 
-    /// Whether a request is for this server by a name that a foreign page cannot have made up.
+    /// Whether the host name in a request is one that a page of another site cannot control.
     ///
-    /// A page of `evil.example` may have that name lead to our address once it is loaded (DNS
-    /// rebinding). To the browser we are then that page's own site, and there is no foreign
-    /// `Origin`. A token keeps such a page out; where there is none the name itself has to be
-    /// one that only this machine or its local network defines.
+    /// Once it is loaded, a page of `evil.example` may change the address of that name to the
+    /// address of this server (DNS rebinding). The browser then takes the server for that page's
+    /// own site and sends no foreign `Origin`. A token protects against such a page. Without a
+    /// token, only names that this machine or its local network defines are accepted.
     pub fn allows_host(&self, headers: &HeaderMap) -> bool {
         if self.token {
             return true;
@@ -145,15 +147,16 @@ impl Sites {
         address.parse::<IpAddr>().is_ok()
             || name == "localhost"
             || name.ends_with(".localhost")
-            || !self.local && (is_private_name(name) || self.names.iter().any(|own| own == name))
+            || !self.local
+                && (is_private_name(name) || self.names.iter().any(|other| other == name))
             || ["http", "https"]
                 .iter()
-                .any(|scheme| self.allows(&format!("{scheme}://{authority}")))
+                .any(|scheme| self.lists(&format!("{scheme}://{authority}")))
     }
 }
 
-/// Whether a name means something in a local network only: one without a dot, and those under
-/// the domains that nobody can register (RFC 6762, RFC 8375, and what routers hand out).
+/// Whether a name can only be defined in a local network: it has no dot, or is under a domain
+/// that cannot be registered (RFC 6762, RFC 8375, and domains that routers use).
 fn is_private_name(name: &str) -> bool {
     !name.contains('.')
         || [".local", ".home.arpa", ".internal", ".lan"]
@@ -161,15 +164,15 @@ fn is_private_name(name: &str) -> bool {
             .any(|domain| name.ends_with(domain))
 }
 
-/// Whether a page of another site asks, by the word of the browser, where it does not tell
-/// which: it sends no `Origin` with what a page embeds.
+/// Whether the browser says that a page of another site embeds the resource. Such requests have
+/// no `Origin`.
 pub fn is_cross_site(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site");
     site.is_some_and(|site| site == "cross-site") && !headers.contains_key(header::ORIGIN)
 }
 
-/// Whether an origin is the site of a host, whichever of the two says what goes without
-/// saying. Not the scheme: there may be a proxy that speaks TLS.
+/// Whether an origin is the site of a host, with or without the default port. The scheme is not
+/// compared, because a proxy may add TLS.
 fn is_site(origin: &str, host: &str) -> bool {
     let Some((scheme, site)) = origin.split_once("://") else {
         return false;
@@ -179,25 +182,25 @@ fn is_site(origin: &str, host: &str) -> bool {
         "https" => ":443",
         _ => return false,
     };
-    let bare = |host: &str| {
+    let without_port = |host: &str| {
         host.strip_suffix(default)
             .unwrap_or(host)
             .to_ascii_lowercase()
     };
-    bare(site) == bare(host)
+    without_port(site) == without_port(host)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sites(token: &str, origins: &str, local: bool) -> Sites {
-        let config = Config {
+    fn policy(token: &str, origins: &str, local: bool) -> OriginPolicy {
+        let config = ServerConfig {
             token: token.into(),
             allowed_origins: origins.into(),
-            ..Config::default()
+            ..ServerConfig::default()
         };
-        Sites::new(&config, local)
+        OriginPolicy::new(&config, local)
     }
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
@@ -208,8 +211,8 @@ mod tests {
     }
 
     #[test]
-    fn origins() {
-        let ours = "camera:8080";
+    fn origin_own_or_listed_is_allowed() {
+        let own = "camera:8080";
         for (origin, origins, good) in [
             ("http://camera:8080", "", true),
             ("HTTP://camera:8080", "", false),
@@ -234,9 +237,9 @@ mod tests {
                 false,
             ),
         ] {
-            let headers = headers(&[(header::HOST, ours), (header::ORIGIN, origin)]);
-            let sites = sites("", origins, false);
-            assert_eq!(sites.allows_origin(&headers), good, "{origin} {origins}");
+            let headers = headers(&[(header::HOST, own), (header::ORIGIN, origin)]);
+            let policy = policy("", origins, false);
+            assert_eq!(policy.allows_origin(&headers), good, "{origin} {origins}");
         }
         assert!(is_site("http://camera", "camera:80"));
         assert!(is_site("https://camera:443", "camera"));
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_this_machine() {
+    fn host_that_another_site_may_define_is_not_allowed() {
         for (host, token, origins, local, good) in [
             ("127.0.0.1:8080", "", "", true, true),
             ("localhost", "", "", true, true),
@@ -271,16 +274,16 @@ mod tests {
         ] {
             let headers = headers(&[(header::HOST, host)]);
             assert_eq!(
-                sites(token, origins, local).allows_host(&headers),
+                policy(token, origins, local).allows_host(&headers),
                 good,
-                "{host}, on this machine alone: {local}"
+                "{host}, on loopback only: {local}"
             );
         }
     }
 
     #[test]
-    fn frames_are_for_allowed_sites() {
-        for (token, origins, frames, resources) in [
+    fn embedding_is_allowed_for_listed_origins_only() {
+        for (token, origins, frame_ancestors, resource_policy) in [
             ("", "", "frame-ancestors 'none'", "same-site"),
             ("geheim", "", "frame-ancestors 'none'", "cross-origin"),
             ("", "*", "frame-ancestors 'self' *", "cross-origin"),
@@ -298,9 +301,9 @@ mod tests {
                 "cross-origin",
             ),
         ] {
-            let embedding = sites(token, origins, false).embedding;
-            assert_eq!(embedding.frames, frames, "{origins}");
-            assert_eq!(embedding.resources, resources, "{origins}");
+            let embedding = policy(token, origins, false).embedding;
+            assert_eq!(embedding.frame_ancestors, frame_ancestors, "{origins}");
+            assert_eq!(embedding.resource_policy, resource_policy, "{origins}");
         }
     }
 }

@@ -24,14 +24,14 @@ use crate::common::{
 };
 
 /// A pipeline with one or two cameras that the test feeds; the first port is any free one.
-pub struct Server {
+pub struct WebServerFixture {
     pub pipeline: Pipeline,
     pub sink: gst::Element,
     messages: Arc<Mutex<Vec<gst::Structure>>>,
     _guard: Guard,
 }
 
-impl Server {
+impl WebServerFixture {
     #[track_caller]
     pub fn new(options: &str) -> Self {
         let guard = Guard::new();
@@ -118,38 +118,38 @@ impl Server {
 
     /// Asks for a path by GET, and for no more.
     #[track_caller]
-    pub fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> HttpResponse {
         self.ask("GET", path, &[])
     }
 
     #[track_caller]
-    pub fn ask(&self, method: &str, path: &str, headers: &[&str]) -> Answer {
+    pub fn ask(&self, method: &str, path: &str, headers: &[&str]) -> HttpResponse {
         let mut stream = connect(self.address());
         let request = request(method, path, headers);
         stream.write_all(request.as_bytes()).expect("it listens");
-        Answer::read(stream, method == "HEAD")
+        HttpResponse::read(stream, method == "HEAD")
     }
 
     #[track_caller]
-    pub fn post(&self, path: &str, body: &str) -> Answer {
+    pub fn post(&self, path: &str, body: &str) -> HttpResponse {
         let mut stream = connect(self.address());
         let request = request("POST", path, &[&format!("Content-Length: {}", body.len())]);
         stream
             .write_all((request + body).as_bytes())
             .expect("it listens");
-        Answer::read(stream, false)
+        HttpResponse::read(stream, false)
     }
 
     /// Begins to watch the stream without an end.
     #[track_caller]
-    pub fn watch(&self, path: &str) -> Parts {
-        Parts::ask(connect(self.address()), path)
+    pub fn watch(&self, path: &str) -> MultipartViewer {
+        MultipartViewer::ask(connect(self.address()), path)
     }
 
     /// Connects to a namespace; its events, or why it was refused.
     #[track_caller]
-    pub fn join(&self, namespace: &'static str, auth: &str) -> Result<Session, String> {
-        Session::join(connect(self.address()), namespace, auth)
+    pub fn join(&self, namespace: &'static str, auth: &str) -> Result<SocketIoViewer, String> {
+        SocketIoViewer::join(connect(self.address()), namespace, auth)
     }
 
     pub fn viewers(&self) -> u32 {
@@ -228,13 +228,13 @@ pub fn connect_small(server: SocketAddr) -> TcpStream {
 
 /// What a server answers.
 #[derive(Debug)]
-pub struct Answer {
+pub struct HttpResponse {
     pub status: u16,
     headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpResponse {
     /// Reads it until its end.
     #[track_caller]
     pub fn read(stream: impl Read, is_head: bool) -> Self {
@@ -288,27 +288,27 @@ impl Answer {
 
 /// The parts of a stream without an end.
 #[derive(Debug)]
-pub struct Parts {
-    reader: BufReader<Chunks>,
+pub struct MultipartViewer {
+    reader: BufReader<ChunkedBody>,
     pub status: u16,
     begun: bool,
     last: Option<usize>,
 }
 
-impl Parts {
+impl MultipartViewer {
     #[track_caller]
     pub fn ask(mut stream: TcpStream, path: &str) -> Self {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("it listens");
         let mut reader = BufReader::new(stream);
-        let answer = Answer::begin(&mut reader);
+        let answer = HttpResponse::begin(&mut reader);
         if answer.status == 200 {
             let boundary = "multipart/x-mixed-replace; boundary=frame";
             assert_eq!(answer.header("content-type"), Some(boundary));
             assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
         }
         Self {
-            reader: BufReader::new(Chunks { reader, left: 0 }),
+            reader: BufReader::new(ChunkedBody { reader, left: 0 }),
             status: answer.status,
             begun: false,
             last: None,
@@ -363,12 +363,12 @@ impl Parts {
 
 /// Takes chunks apart.
 #[derive(Debug)]
-struct Chunks {
+struct ChunkedBody {
     reader: BufReader<TcpStream>,
     left: usize,
 }
 
-impl Read for Chunks {
+impl Read for ChunkedBody {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         if self.left == 0 {
             let mut line = String::new();
@@ -393,7 +393,7 @@ impl Read for Chunks {
 
 /// A Socket.IO session over a websocket, as little of it as is needed.
 #[derive(Debug)]
-pub struct Session {
+pub struct SocketIoViewer {
     socket: WebSocket<TcpStream>,
     /// As it stands in packets.
     namespace: &'static str,
@@ -401,14 +401,14 @@ pub struct Session {
 
 /// An event, its arguments, and the number of the answer that is wanted.
 #[derive(Debug)]
-pub struct Event {
+pub struct SocketIoEvent {
     pub name: String,
     pub args: Vec<Value>,
     pub binary: Vec<Vec<u8>>,
     pub ack: Option<u64>,
 }
 
-impl Session {
+impl SocketIoViewer {
     #[track_caller]
     pub fn join(stream: TcpStream, namespace: &'static str, auth: &str) -> Result<Self, String> {
         Self::join_by(
@@ -477,13 +477,13 @@ impl Session {
 
     /// The next event.
     #[track_caller]
-    pub fn event(&mut self) -> Event {
+    pub fn event(&mut self) -> SocketIoEvent {
         self.maybe_event().expect("an event")
     }
 
     /// The next event, unless it is over.
     #[track_caller]
-    pub fn maybe_event(&mut self) -> Option<Event> {
+    pub fn maybe_event(&mut self) -> Option<SocketIoEvent> {
         let text = self.maybe_text()?;
         let (attachments, rest) = match text.strip_prefix("45") {
             Some(rest) => {
@@ -501,7 +501,7 @@ impl Session {
             Ok(other) => panic!("{other:?}"),
             Err(_) => None,
         });
-        Some(Event {
+        Some(SocketIoEvent {
             binary: binary.collect::<Option<_>>()?,
             name: args.remove(0).as_str().expect("a name").into(),
             args,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The viewer page, in one piece, and the Socket.IO client that it has in it.
+//! The page as one file, and the Socket.IO client that it contains.
 
 use axum::{
     body::Bytes,
@@ -14,7 +14,7 @@ const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
 const SOCKET_IO: &str = include_str!("page/socket.io.min.js");
 
-/// What stands in the page for its other parts; the element that these go into.
+/// Each reference in the HTML, the HTML element that replaces it, and the content of that.
 const PARTS: [(&str, &str, &str); 3] = [
     (r#"<link rel="stylesheet" href="page.css">"#, "style", STYLE),
     (
@@ -29,13 +29,14 @@ const PARTS: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// The page as it is sent, and what it may do: nothing but what is in it.
+/// The page as it is sent, and its `Content-Security-Policy`, which allows nothing that the page
+/// does not contain.
 static PAGE: Lazy<(Bytes, String)> = Lazy::new(|| {
     let mut html = HTML.to_owned();
     let mut hashes = [String::new(), String::new()];
-    for (place, element, text) in PARTS {
+    for (reference, element, text) in PARTS {
         let (name, _) = element.split_once(' ').unwrap_or((element, ""));
-        html = html.replace(place, &format!("<{element}>{text}</{name}>"));
+        html = html.replace(reference, &format!("<{element}>{text}</{name}>"));
         hashes[usize::from(name == "script")] += &format!(" 'sha256-{}'", sha256(text));
     }
     let [styles, scripts] = hashes;
@@ -46,13 +47,15 @@ static PAGE: Lazy<(Bytes, String)> = Lazy::new(|| {
     (html.into(), policy)
 });
 
-/// As base64.
+/// The SHA-256 of a text, as base64.
 fn sha256(text: &str) -> String {
-    let mut sum = glib::Checksum::new(glib::ChecksumType::Sha256).expect("GLib knows it");
-    sum.update(text.as_bytes());
-    glib::base64_encode(&sum.digest()).into()
+    let checksum = glib::Checksum::new(glib::ChecksumType::Sha256);
+    let mut checksum = checksum.expect("GLib has SHA-256");
+    checksum.update(text.as_bytes());
+    glib::base64_encode(&checksum.digest()).into()
 }
 
+/// `/`: the page.
 pub async fn page() -> Response {
     let (html, policy) = &*PAGE;
     let headers = [
@@ -63,8 +66,9 @@ pub async fn page() -> Response {
     (headers, html.clone()).into_response()
 }
 
-/// Pages that were there before us load it from their server.
-pub async fn socket_io() -> Response {
+/// `/socket.io/socket.io.js`: pages written for other Socket.IO servers load the client from
+/// their server.
+pub async fn socket_io_client() -> Response {
     let javascript = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")];
     (javascript, SOCKET_IO).into_response()
 }
@@ -74,10 +78,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_is_whole() {
+    fn page_with_parts_has_no_references() {
         let html = std::str::from_utf8(&PAGE.0).expect("UTF-8");
-        for (place, element, text) in PARTS {
-            assert_eq!(HTML.matches(place).count(), 1, "{place}");
+        for (reference, element, text) in PARTS {
+            assert_eq!(HTML.matches(reference).count(), 1, "{reference}");
             assert!(html.contains(text), "{element}");
             assert!(
                 !text.contains("</script") && !text.contains("</style"),
@@ -88,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes() {
+    fn sha256_of_empty_text_is_known() {
         assert_eq!(sha256(""), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
     }
 }
