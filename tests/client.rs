@@ -8,11 +8,11 @@ mod client {
     use crate::common::wire;
 
     mod addresses;
-    mod foreign;
+    mod bad_input;
+    mod fixture;
     mod frames;
     mod reconnect;
     mod states;
     mod times;
     mod uri;
-    mod viewer;
 }

@@ -121,9 +121,9 @@ impl Clip {
     /// What OpenCV sees of a stream.
     fn seen(&self, kind: &str, place: &str) -> Vec<Vec<u8>> {
         let out = self.path.with_extension("rgb");
-        let mut eyes = peer("eyes.py");
-        eyes.arg(format!("--{kind}={place}")).arg(&out);
-        Program::start(&mut eyes).finish();
+        let mut decoder = peer("opencv_decoder.py");
+        decoder.arg(format!("--{kind}={place}")).arg(&out);
+        Program::start(&mut decoder).finish();
         let seen = fs::read(out).expect("pictures");
         let len = 3 * WIDTH * (self.height * WIDTH / self.width);
         seen.chunks(len).map(<[u8]>::to_vec).collect()

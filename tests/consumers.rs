@@ -19,12 +19,13 @@ use std::{
 
 use common::{
     certificates::{Authority, Certified},
-    door::Door,
+    element_fixture::ElementFixture,
     peer::{peer, sum},
     pipeline::{Buffers, Pipeline, scratch},
     process::Program,
+    raw_server::ReservedPort,
     relay::watchers,
-    sender::{Port, eventually},
+    wait::wait_for,
 };
 use gst::prelude::*;
 
@@ -60,21 +61,21 @@ fn number(brightness: &str) -> usize {
 
 /// A server of what the test pushes.
 #[track_caller]
-fn server(properties: &str) -> Door {
-    let door = Door::launch(
+fn server(properties: &str) -> ElementFixture {
+    let fixture = ElementFixture::launch(
         &format!(
             "appsrc name=feed format=time caps=image/jpeg is-live=true
-             ! socketioserversink name=door port=0 {properties}"
+             ! socketioserversink name=element port=0 {properties}"
         ),
         "",
     );
-    door.pipeline.play();
-    door
+    fixture.pipeline.play();
+    fixture
 }
 
 /// Its address, with something behind it.
 #[track_caller]
-fn url(server: &Door, path: &str) -> String {
+fn url(server: &ElementFixture, path: &str) -> String {
     let port = server.element.property::<i32>("current-port");
     assert!(port > 0);
     let secure = server
@@ -92,7 +93,7 @@ struct Film {
 }
 
 impl Film {
-    fn begin(server: &Door) -> Self {
+    fn begin(server: &ElementFixture) -> Self {
         let feed = server.pipeline.element::<gst_app::AppSrc>("feed");
         let end = Arc::new(AtomicBool::new(false));
         let ended = end.clone();
@@ -212,7 +213,7 @@ fn ffmpeg() {
 struct Image(Program);
 
 impl Image {
-    fn of(server: &Door) -> Self {
+    fn of(server: &ElementFixture) -> Self {
         let mut image = peer("image.py");
         Self(Program::start(image.arg(url(server, "/stream.mjpg"))))
     }
@@ -279,7 +280,7 @@ fn snapshots_with_curl() {
     assert!(answer.starts_with("503 "), "{answer}");
     for (number, shade) in (1..).zip(&SHADES[..5]) {
         server.push(shade);
-        eventually("it has it", || {
+        wait_for("it has it", || {
             (server.stat("frames") == number).then_some(())
         });
         let (answer, body) = curl(&[], &snapshot);
@@ -293,7 +294,7 @@ fn a_token() {
     let server = server("token=secret");
     let picture = SHADES.last().expect("some");
     server.push(picture);
-    eventually("it has it", || (server.stat("frames") == 1).then_some(()));
+    wait_for("it has it", || (server.stat("frames") == 1).then_some(()));
     let snapshot = url(&server, "/snapshot.jpg");
     for (args, query) in [
         (&[][..], ""),
@@ -317,7 +318,7 @@ fn a_token() {
 
 /// Has a viewer in Python, and one with the program that pages have, see every picture.
 #[track_caller]
-fn show(server: &Door, args: &[&str]) {
+fn show(server: &ElementFixture, args: &[&str]) {
     let mut watchers = watchers(&url(server, ""), args);
     let (first, rest) = SHADES.split_first().expect("some");
     server.push(first);
@@ -355,9 +356,9 @@ fn over_tls() {
 #[test]
 fn our_own_client() {
     let server = server("token=secret camera=front");
-    let mut screen = Door::launch(
+    let mut screen = ElementFixture::launch(
         &format!(
-            "socketioclientsrc name=door url={} camera=front auth=\"{{\\\"token\\\":\\\"secret\\\"}}\"
+            "socketioclientsrc name=element url={} camera=front auth=\"{{\\\"token\\\":\\\"secret\\\"}}\"
              ! fakesink name=sink sync=false",
             url(&server, "")
         ),
@@ -373,11 +374,11 @@ fn our_own_client() {
 
 #[test]
 fn two_cameras() {
-    let port = Port::new();
-    let server = Door::launch(
+    let port = ReservedPort::new();
+    let server = ElementFixture::launch(
         &format!(
             "appsrc name=feed format=time caps=image/jpeg is-live=true
-             ! socketioserversink name=door camera=front port={0}
+             ! socketioserversink name=element camera=front port={0}
              appsrc name=other format=time caps=image/jpeg is-live=true
              ! socketioserversink camera=back port={0}",
             port.number()

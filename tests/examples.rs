@@ -14,8 +14,9 @@ use std::{
 use common::{
     pipeline::{Pipeline, make_file, scratch},
     process::{Program, with_plugin},
-    sender::{Port, eventually},
+    raw_server::ReservedPort,
     viewer::Viewer,
+    wait::wait_for,
 };
 use gst::prelude::*;
 
@@ -125,7 +126,7 @@ fn rust_sends_what_it_draws() {
     let pictures = client.collect("sink", "sink");
     client.play();
     let mut seen = Vec::new();
-    eventually("the bar moves", || {
+    wait_for("the bar moves", || {
         seen.extend(pictures.take().iter().map(|picture| bar(picture)));
         (seen.len() >= 5).then_some(())
     });
@@ -151,7 +152,7 @@ fn rust_cannot_serve_where_somebody_does() {
 
 #[test]
 fn rust_looks_at_what_it_receives_and_waits_for_more() {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let address = format!("127.0.0.1:{}", port.number());
     let mut program = Program::start(rust("receive").arg(&address));
     program.expect_line(&port.number().to_string());
@@ -196,7 +197,7 @@ fn python_is_interrupted() {
 
 #[test]
 fn python_is_told_that_nobody_is_there() {
-    let port = Port::new().number();
+    let port = ReservedPort::new().number();
     let (status, output) = Program::start(python().arg(format!("127.0.0.1:{port}"))).wait();
     assert_eq!(status.code(), Some(1), "{output}");
     assert!(output.contains(&port.to_string()), "{output}");

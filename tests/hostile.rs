@@ -17,7 +17,7 @@ mod common;
 mod scene;
 
 mod hostile {
-    use crate::common::{film, wire};
+    use crate::common::wire;
 
     mod layouts;
     mod pictures;
@@ -25,12 +25,6 @@ mod hostile {
     mod receivers;
     #[cfg(feature = "web")]
     mod relay;
-    #[allow(
-        dead_code,
-        reason = "shared with tests/server.rs, which uses all of it"
-    )]
-    #[path = "../server/scene.rs"]
-    mod scene;
     mod slow;
     mod tcp;
     #[cfg(feature = "web")]

@@ -12,7 +12,7 @@ use common::{
     peer::peer,
     pipeline::{Pipeline, scratch},
     process::Program,
-    sender::Sender,
+    raw_server::RawServer,
     viewer::Viewer,
 };
 use gst::prelude::*;
@@ -93,9 +93,9 @@ fn seen(name: &str, stream: &[u8]) -> Vec<u8> {
     let file = scratch(name);
     let out = file.with_extension("rgb");
     fs::write(&file, stream).expect("a file");
-    let mut eyes = peer("eyes.py");
-    eyes.arg("--file").arg(&file).arg(&out);
-    Program::start(&mut eyes).finish();
+    let mut decoder = peer("opencv_decoder.py");
+    decoder.arg("--file").arg(&file).arg(&out);
+    Program::start(&mut decoder).finish();
     fs::read(out).expect("pictures")
 }
 
@@ -164,7 +164,7 @@ fn pictures_without_tables_are_shown() {
     let (jpegs, _) = camera("shown", "I420");
     let bare: Vec<_> = jpegs.iter().map(|jpeg| without_tables(jpeg)).collect();
     let [shown, expected] = [&bare, &jpegs].map(|jpegs| {
-        let server = Sender::new().serve(stream(jpegs));
+        let server = RawServer::new().serve(stream(jpegs));
         run(&format!(
             "b64jpegclientsrc port={} reconnect=false ! jpegdec
              ! fakesink name=sink sync=false",

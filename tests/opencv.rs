@@ -10,7 +10,7 @@ use std::{fs, path::PathBuf, process::Command};
 use common::{
     pipeline::{Pipeline, scratch},
     process::{Program, with_plugin},
-    sender::{Peer, Sender},
+    raw_server::{RawConnection, RawServer},
 };
 
 const FRAMES: usize = 50;
@@ -43,8 +43,8 @@ fn frame(jpeg: &[u8]) -> Vec<u8> {
 }
 
 /// Runs `capture.py` on a server that does as `serve` says; returns what it printed.
-fn capture(source: &str, files: &[PathBuf], serve: impl FnOnce(Peer)) -> String {
-    let server = Sender::new();
+fn capture(source: &str, files: &[PathBuf], serve: impl FnOnce(RawConnection)) -> String {
+    let server = RawServer::new();
     let source = source.replace("PORT", &server.port().to_string());
     // Not the Python of a virtual environment: the one that Debian's packages are for.
     let mut command = Command::new("/usr/bin/python3");

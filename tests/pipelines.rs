@@ -7,11 +7,11 @@ mod common;
 
 mod pipelines {
     mod disk;
-    mod ends;
+    mod messages;
     mod script;
+    mod shutdown;
     mod streams;
     mod video;
     #[cfg(feature = "web")]
     mod web;
-    mod words;
 }

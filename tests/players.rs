@@ -17,7 +17,7 @@ use common::{
     FRAMINGS,
     pipeline::{Buffers, Pipeline, make_file, scratch},
     process::{PATIENCE, Program, with_plugin},
-    sender::{Port, Sender, Serving},
+    raw_server::{RawServer, ReservedPort, RunningServer},
 };
 use gst::prelude::*;
 
@@ -313,8 +313,8 @@ fn a_live_stream_in_decodebin() {
 }
 
 /// A server of the recording, frame by frame as it is, and its address.
-fn server() -> (Serving, String) {
-    let server = Sender::new().serve(fs::read(&*RECORDING).expect("the recording"));
+fn server() -> (RunningServer, String) {
+    let server = RawServer::new().serve(fs::read(&*RECORDING).expect("the recording"));
     let uri = format!("b64jpeg://localhost:{}?reconnect=false", server.port);
     (server, uri)
 }
@@ -369,7 +369,7 @@ fn gst_discoverer_at_an_address() {
 /// Who starts the player first sees the stream as well.
 #[test]
 fn players_wait_for_the_server() {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let uri = format!("b64jpeg://localhost:{}", port.number());
     let (player, sink) = player("playbin", &uri);
     sink.set_property("num-buffers", 20);

@@ -28,8 +28,8 @@ mod relays {
         };
     }
 
-    mod back;
-    mod bad;
-    mod out;
-    mod scene;
+    mod failures;
+    mod fixture;
+    mod sink;
+    mod source;
 }

@@ -8,16 +8,15 @@
 mod common;
 
 mod server {
-    use crate::common::film;
+    use crate::common::{numbered_pictures, server_fixture};
 
     mod clients;
-    mod end;
+    mod end_of_stream;
     mod errors;
     mod formats;
     mod load;
     mod queue;
-    mod scene;
-    mod states;
+    mod state_changes;
     mod stats;
-    mod waiting;
+    mod wait_for_client;
 }

@@ -5,12 +5,12 @@
 mod common;
 
 mod zenoh {
-    mod bad;
     #[cfg(feature = "web")]
     mod cameras;
-    mod cast;
     mod faults;
+    mod fixture;
+    mod misuse;
     mod net;
-    mod scene;
+    mod participants;
     mod security;
 }

@@ -5,23 +5,23 @@
 use gst::prelude::*;
 
 use super::{
-    viewer::{Viewer, expect_parts},
+    fixture::{ClientFixture, expect_parts},
     wire::{DEFAULT, pictures},
 };
-use crate::common::sender::{Port, Sender};
+use crate::common::raw_server::{RawServer, ReservedPort};
 
 #[test]
 fn every_way_to_name_this_machine() {
     for (host, port) in [
-        ("127.0.0.1", Port::new()),
-        ("::1", Port::v6()),
-        ("[::1]", Port::v6()),
+        ("127.0.0.1", ReservedPort::new()),
+        ("::1", ReservedPort::v6()),
+        ("[::1]", ReservedPort::v6()),
         // A name with two addresses, of which one has a server.
-        ("localhost", Port::new()),
-        ("localhost", Port::v6()),
+        ("localhost", ReservedPort::new()),
+        ("localhost", ReservedPort::v6()),
     ] {
         let server = port.listen();
-        let mut viewer = Viewer::playing(&format!("host={host} port={}", port.number()));
+        let mut viewer = ClientFixture::playing(&format!("host={host} port={}", port.number()));
         server.accept().send(DEFAULT.stream(pictures(3)));
         viewer.expect_frames(pictures(3));
         viewer.expect_state("connecting");
@@ -39,7 +39,7 @@ fn every_way_to_name_this_machine() {
 
 /// The one error of a client that does not try again, which names `host` and `port`.
 #[track_caller]
-fn expect_failure(mut viewer: Viewer, host: &str, port: u16, cause: &str) {
+fn expect_failure(mut viewer: ClientFixture, host: &str, port: u16, cause: &str) {
     let error = viewer.expect_error(&[host, &port.to_string()]);
     let folded = error.to_lowercase();
     expect_parts(&folded, &[&cause.to_lowercase()]);
@@ -50,8 +50,8 @@ fn expect_failure(mut viewer: Viewer, host: &str, port: u16, cause: &str) {
 #[test]
 fn nobody_listens() {
     for host in ["127.0.0.1", "localhost"] {
-        let port = Port::new().number();
-        let viewer = Viewer::playing(&format!("reconnect=false host={host} port={port}"));
+        let port = ReservedPort::new().number();
+        let viewer = ClientFixture::playing(&format!("reconnect=false host={host} port={port}"));
         expect_failure(viewer, host, port, "refused");
     }
 }
@@ -59,7 +59,7 @@ fn nobody_listens() {
 #[test]
 fn nobody_has_the_name() {
     for host in ["camera.invalid", "a..b", "ünbekannt.invalid", "%"] {
-        let viewer = Viewer::new("reconnect=false port=4711");
+        let viewer = ClientFixture::new("reconnect=false port=4711");
         viewer.element.set_property_from_str("host", host);
         viewer.pipeline.play();
         expect_failure(viewer, host, 4711, "");
@@ -80,7 +80,7 @@ fn nobody_can_have_the_name() {
         ("[::1]:9999", "[::1]:9999"),
         ("me:secret@camera", "password"),
     ] {
-        let mut viewer = Viewer::new("");
+        let mut viewer = ClientFixture::new("");
         viewer.element.set_property_from_str("host", host);
         let playing = viewer.pipeline.0.set_state(gst::State::Playing);
         assert!(playing.is_err(), "{host}");
@@ -90,7 +90,7 @@ fn nobody_can_have_the_name() {
         viewer.expect_nothing();
 
         // It can be put right.
-        let server = Sender::new();
+        let server = RawServer::new();
         viewer.element.set_property("host", "127.0.0.1");
         viewer
             .element
@@ -105,8 +105,9 @@ fn nobody_can_have_the_name() {
 #[test]
 fn brackets() {
     for host in ["::1", "[::1]"] {
-        let port = Port::v6().number();
-        let mut viewer = Viewer::playing(&format!("reconnect=false host={host} port={port}"));
+        let port = ReservedPort::v6().number();
+        let mut viewer =
+            ClientFixture::playing(&format!("reconnect=false host={host} port={port}"));
         let error = viewer.expect_error(&[&format!(" [::1]:{port}")]);
         assert!(!error.contains("[["), "{error}");
         let uri = viewer.element.property::<String>("uri");
@@ -118,9 +119,9 @@ fn brackets() {
 /// between two frames, or inside one.
 #[test]
 fn silence() {
-    let full = Port::new().fill();
+    let full = ReservedPort::new().fill();
     let viewer = |port| {
-        Viewer::playing(&format!(
+        ClientFixture::playing(&format!(
             "reconnect=false timeout=200000000 host=127.0.0.1 port={port}"
         ))
     };
@@ -130,7 +131,7 @@ fn silence() {
     let stream = DEFAULT.stream(pictures(3));
     let two = DEFAULT.stream(pictures(2)).len();
     for len in [0, 2, two, two + 3, stream.len() - 1] {
-        let server = Sender::new();
+        let server = RawServer::new();
         let mut viewer = viewer(server.port());
         let mut peer = server.accept();
         peer.send(&stream[..len]);
@@ -144,8 +145,8 @@ fn silence() {
 /// Without a timeout silence is no error: the client waits until there is something.
 #[test]
 fn silence_without_a_timeout() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "reconnect=false timeout=0");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "reconnect=false timeout=0");
     let mut peer = server.accept();
     std::thread::sleep(std::time::Duration::from_millis(300));
     peer.send(DEFAULT.stream(pictures(3)));
@@ -158,8 +159,8 @@ fn silence_without_a_timeout() {
 #[test]
 fn timeouts_of_any_length() {
     for timeout in [1_u64 << 32, 1 << 52, 4_294_967_296_000_000, i64::MAX as u64] {
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, &format!("reconnect=false timeout={timeout}"));
+        let server = RawServer::new();
+        let mut viewer = ClientFixture::of(&server, &format!("reconnect=false timeout={timeout}"));
         let mut peer = server.accept();
         peer.send(DEFAULT.stream(pictures(1)));
         viewer.expect_frames(pictures(1));
@@ -173,8 +174,8 @@ fn timeouts_of_any_length() {
 /// A stream may be slow; only silence runs out of time.
 #[test]
 fn a_trickle_is_not_silence() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "reconnect=false timeout=300000000");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "reconnect=false timeout=300000000");
     let mut peer = server.accept();
     let frame = DEFAULT.frame(&pictures(1)[0]);
     for piece in frame.chunks(frame.len() / 15) {
@@ -189,8 +190,8 @@ fn a_trickle_is_not_silence() {
 #[test]
 fn a_clean_end() {
     for n in [0, 1, 5] {
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, "reconnect=false");
+        let server = RawServer::new();
+        let mut viewer = ClientFixture::of(&server, "reconnect=false");
         let mut peer = server.accept();
         peer.send(DEFAULT.stream(pictures(n)));
         peer.close();
@@ -204,8 +205,8 @@ fn a_torn_end() {
     let stream = DEFAULT.stream(pictures(3));
     let two = DEFAULT.stream(pictures(2)).len();
     for len in [two + 1, two + 4, two + 100, stream.len() - 1] {
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, "reconnect=false");
+        let server = RawServer::new();
+        let mut viewer = ClientFixture::of(&server, "reconnect=false");
         let mut peer = server.accept();
         peer.send(&stream[..len]);
         peer.close();
@@ -218,8 +219,8 @@ fn a_torn_end() {
 /// As of a server that was killed.
 #[test]
 fn a_reset() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "reconnect=false");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "reconnect=false");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
     viewer.expect_frames(pictures(2));

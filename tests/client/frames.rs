@@ -7,10 +7,10 @@ use std::fs;
 use gst::prelude::*;
 
 use super::{
-    viewer::Viewer,
+    fixture::ClientFixture,
     wire::{ALL, DEFAULT, Random, encode, framing, odd_pictures, pictures},
 };
-use crate::common::sender::Sender;
+use crate::common::raw_server::RawServer;
 
 /// How a server cuts what it sends.
 fn cut(stream: &[u8], longest: usize) -> Vec<&[u8]> {
@@ -38,8 +38,8 @@ fn every_framing_in_pieces_of_every_size() {
             (700, ""),
             (5000, &told),
         ] {
-            let server = Sender::new();
-            let mut viewer = Viewer::of(&server, &format!("reconnect=false {told}"));
+            let server = RawServer::new();
+            let mut viewer = ClientFixture::of(&server, &format!("reconnect=false {told}"));
             let mut peer = server.accept();
             for piece in cut(&stream, longest) {
                 peer.send(piece);
@@ -71,8 +71,8 @@ fn every_framing_in_pieces_of_every_size() {
 #[test]
 fn frames_do_not_wait_for_the_next() {
     for framing in ALL {
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, "");
+        let server = RawServer::new();
+        let mut viewer = ClientFixture::of(&server, "");
         let mut peer = server.accept();
         for jpeg in pictures(3) {
             let frame = framing.frame(jpeg);
@@ -96,8 +96,8 @@ fn what_python_decoders_take() {
         "lines-crlf.bin",
     ] {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors");
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, "reconnect=false");
+        let server = RawServer::new();
+        let mut viewer = ClientFixture::of(&server, "reconnect=false");
         let mut peer = server.accept();
         peer.send(fs::read(format!("{dir}/{name}")).expect(name));
         peer.close();
@@ -111,8 +111,8 @@ fn large_frames() {
     let jpegs = encode(3, 1920, 1080);
     assert!(jpegs[0].len() > 1 << 20);
     for framing in [DEFAULT, framing("none", "jpeg"), framing("lines", "base64")] {
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, "reconnect=false");
+        let server = RawServer::new();
+        let mut viewer = ClientFixture::of(&server, "reconnect=false");
         let mut peer = server.accept();
         peer.send(framing.stream(&jpegs))
             .send(framing.stream(pictures(20)));
@@ -125,8 +125,8 @@ fn large_frames() {
 
 #[test]
 fn events_in_order() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "reconnect=false");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "reconnect=false");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
     peer.close();
@@ -152,8 +152,8 @@ fn caps_follow_the_pictures() {
     let small = pictures(3);
     let large = &encode(3, 640, 480)[..];
     let jpegs = [small, large, small].concat();
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(&jpegs));
     let got = viewer.expect_frames(&jpegs);
@@ -169,8 +169,8 @@ fn caps_follow_the_pictures() {
 
 #[test]
 fn every_picture_is_timed() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "");
     let mut peer = server.accept();
     let mut times = vec![];
     for jpeg in pictures(10) {
@@ -191,8 +191,8 @@ fn every_picture_is_timed() {
 /// Several frames that come at once have come at the same time.
 #[test]
 fn a_burst_is_timed_too() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "");
     server.accept().send(DEFAULT.stream(pictures(50)));
     let times: Vec<_> = viewer.next(50).iter().map(|p| p.buffer.pts()).collect();
     assert!(
@@ -203,8 +203,8 @@ fn a_burst_is_timed_too() {
 
 #[test]
 fn a_live_source() {
-    let server = Sender::new();
-    let mut viewer = Viewer::new(&format!("host=127.0.0.1 port={}", server.port()));
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::new(&format!("host=127.0.0.1 port={}", server.port()));
     let pipeline = &viewer.pipeline.0;
     let change = pipeline.set_state(gst::State::Paused);
     assert_eq!(change, Ok(gst::StateChangeSuccess::NoPreroll));
@@ -238,8 +238,8 @@ fn a_live_source() {
 /// An application that asks before there is a server is not kept waiting.
 #[test]
 fn queries_before_the_first_frame() {
-    let server = Sender::new();
-    let viewer = Viewer::of(&server, "");
+    let server = RawServer::new();
+    let viewer = ClientFixture::of(&server, "");
     let peer = server.accept();
     let pad = viewer.element.static_pad("src").expect("a pad");
     let mut latency = gst::query::Latency::new();

@@ -5,12 +5,13 @@
 use std::{fs, thread, time::Duration};
 
 use super::{
-    viewer::{Viewer, expect_parts},
+    fixture::{ClientFixture, expect_parts},
     wire::{DEFAULT, encode, framing, pictures},
 };
 use crate::common::{
-    alone::in_the_void,
-    sender::{Peer, Port, Sender, eventually},
+    isolation::in_unreachable_network,
+    raw_server::{RawConnection, RawServer, ReservedPort},
+    wait::wait_for,
 };
 
 /// Tries again at once, and then hundreds of times in a second.
@@ -21,8 +22,8 @@ fn a_while() {
     thread::sleep(Duration::from_millis(300));
 }
 
-fn client_of(port: &Port, properties: &str) -> Viewer {
-    Viewer::playing(&format!(
+fn client_of(port: &ReservedPort, properties: &str) -> ClientFixture {
+    ClientFixture::playing(&format!(
         "host=127.0.0.1 port={} {EAGER} {properties}",
         port.number()
     ))
@@ -30,7 +31,7 @@ fn client_of(port: &Port, properties: &str) -> Viewer {
 
 #[test]
 fn a_server_that_comes_later() {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let mut viewer = client_of(&port, "");
     viewer.expect_states(&["connecting", "waiting"]);
     let there = port.number().to_string();
@@ -54,7 +55,7 @@ fn a_server_that_comes_later() {
 /// Whatever it said about its connection, it never said the same twice in a row, and
 /// that there are pictures last.
 #[track_caller]
-fn expect_alternating(viewer: &mut Viewer) {
+fn expect_alternating(viewer: &mut ClientFixture) {
     viewer.catch_up();
     let known = ["connecting", "connected", "streaming", "lost", "waiting"];
     let mut states: Vec<_> = viewer.log.clone();
@@ -69,8 +70,8 @@ fn expect_alternating(viewer: &mut Viewer) {
 }
 
 /// A loss, of any kind, and then nobody there for a while.
-fn restart(lose: impl Fn(Peer)) {
-    let port = Port::new();
+fn restart(lose: impl Fn(RawConnection)) {
+    let port = ReservedPort::new();
     let server = port.listen();
     let mut viewer = client_of(&port, "");
     let mut peer = server.accept();
@@ -88,7 +89,7 @@ fn restart(lose: impl Fn(Peer)) {
     viewer.expect_state("waiting");
     // One for each change for the worse: of the stream, of the server.
     let there = port.number().to_string();
-    let refused = eventually("a warning of a server that has gone", || {
+    let refused = wait_for("a warning of a server that has gone", || {
         viewer.catch_up();
         let refused = |text: &String| text.to_lowercase().contains("refused");
         viewer.warnings.iter().position(refused)
@@ -121,12 +122,12 @@ fn restart(lose: impl Fn(Peer)) {
 
 #[test]
 fn a_server_that_is_restarted() {
-    restart(Peer::close);
+    restart(RawConnection::close);
 }
 
 #[test]
 fn a_server_that_is_killed() {
-    restart(Peer::reset);
+    restart(RawConnection::reset);
 }
 
 #[test]
@@ -139,15 +140,18 @@ fn a_server_that_dies_inside_a_frame() {
 
 #[test]
 fn twenty_losses_in_a_row() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, EAGER);
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, EAGER);
     let mut last = None;
     for round in 0..=20 {
         let jpegs = &pictures(63)[3 * round..3 * round + 3];
         let mut peer = server.accept();
         peer.send(DEFAULT.stream(jpegs));
         let got = viewer.expect_frames(jpegs);
-        let disconts: Vec<_> = got.iter().map(super::viewer::Picture::is_discont).collect();
+        let disconts: Vec<_> = got
+            .iter()
+            .map(super::fixture::Picture::is_discont)
+            .collect();
         assert_eq!(disconts, [true, false, false], "round {round}");
         for picture in got {
             let pts = picture.buffer.pts();
@@ -180,11 +184,11 @@ fn twenty_losses_in_a_row() {
     viewer.stop();
 }
 
-/// A door that opens and shuts: no reason to say so a hundred times.
+/// A fixture that opens and shuts: no reason to say so a hundred times.
 #[test]
 fn a_server_that_hangs_up_on_everyone() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, EAGER);
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, EAGER);
     for _ in 0..30 {
         server.accept().close();
     }
@@ -199,8 +203,8 @@ fn a_server_that_hangs_up_on_everyone() {
 /// What one server sends has nothing to do with what another has sent.
 #[test]
 fn another_framing_after_a_loss() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, EAGER);
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, EAGER);
     for framing in [
         DEFAULT,
         framing("le64", "jpeg"),
@@ -222,8 +226,8 @@ fn another_framing_after_a_loss() {
 /// A link that was cut: the connection stays, but nothing comes.
 #[test]
 fn silence_is_a_loss() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, &format!("{EAGER} timeout=200000000"));
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, &format!("{EAGER} timeout=200000000"));
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
     viewer.expect_frames(pictures(2));
@@ -243,14 +247,14 @@ fn silence_is_a_loss() {
 /// A server that answers nobody, and then does.
 #[test]
 fn a_silent_server_is_reported_once() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, &format!("{EAGER} timeout=50000000"));
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, &format!("{EAGER} timeout=50000000"));
     let silent: Vec<_> = (0..5).map(|_| server.accept()).collect();
     for peer in silent {
         peer.expect_gone();
     }
     // It may have given up one that was not accepted yet.
-    eventually("frames", || {
+    wait_for("frames", || {
         let mut peer = server.accept();
         peer.offer(DEFAULT.stream(pictures(2)));
         viewer.catch_up();
@@ -267,7 +271,7 @@ fn a_silent_server_is_reported_once() {
 /// The patience grows, but only while there are no frames.
 #[test]
 fn a_name_that_nobody_has() {
-    let mut viewer = Viewer::playing(&format!("host=camera.invalid port=4711 {EAGER}"));
+    let mut viewer = ClientFixture::playing(&format!("host=camera.invalid port=4711 {EAGER}"));
     viewer.expect_warning(&["camera.invalid", "4711", "trying again"]);
     viewer.expect_states(&["connecting", "waiting"]);
     a_while();
@@ -279,12 +283,12 @@ fn a_name_that_nobody_has() {
 /// this machine happens to be given the same one for its own end.
 #[test]
 fn nobody_is_their_own_server() {
-    in_the_void(|| {
+    in_unreachable_network(|| {
         let range = "/proc/sys/net/ipv4/ip_local_port_range";
         fs::write(range, "47110 47110").expect("a range of one port");
         for host in ["127.0.0.1", "::1"] {
             let address = format!("host={host} port=47110 {EAGER}");
-            let mut viewer = Viewer::playing(&address);
+            let mut viewer = ClientFixture::playing(&address);
             viewer.expect_states(&["connecting", "waiting"]);
             viewer.expect_warning(&["47110", "trying again"]);
             a_while();

@@ -7,16 +7,16 @@ use std::{any::Any, fs, thread, time::Duration};
 use gst::prelude::*;
 
 use super::{
-    viewer::Viewer,
+    fixture::ClientFixture,
     wire::{DEFAULT, pictures},
 };
 use crate::common::{
-    alone::{alone, in_the_void},
-    sender::{Port, Sender},
+    isolation::{in_own_process, in_unreachable_network},
+    raw_server::{RawServer, ReservedPort},
 };
 
 /// A client that is busy, and what keeps it so.
-type Busy = (Viewer, Box<dyn Any>);
+type Busy = (ClientFixture, Box<dyn Any>);
 
 /// Long enough for what was just asked for to have begun.
 fn a_moment() {
@@ -24,8 +24,8 @@ fn a_moment() {
 }
 
 fn connecting() -> Busy {
-    let full = Port::new().fill();
-    let mut viewer = Viewer::playing(&format!(
+    let full = ReservedPort::new().fill();
+    let mut viewer = ClientFixture::playing(&format!(
         "quit-key=q timeout=0 host=127.0.0.1 port={}",
         full.number()
     ));
@@ -36,8 +36,8 @@ fn connecting() -> Busy {
 
 /// After so many bytes nothing more comes.
 fn silent_after(len: usize) -> Busy {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "quit-key=q timeout=0");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "quit-key=q timeout=0");
     let mut peer = server.accept();
     peer.send(&DEFAULT.stream(pictures(2))[..len]);
     viewer.expect_states(&["connecting", "connected"]);
@@ -59,9 +59,9 @@ fn silent_inside_a_frame() -> Busy {
 }
 
 fn backing_off() -> Busy {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let hour = 3_600_000_000_000_u64;
-    let mut viewer = Viewer::playing(&format!(
+    let mut viewer = ClientFixture::playing(&format!(
         "quit-key=q reconnect-delay={hour} reconnect-delay-max={hour} host=127.0.0.1 port={}",
         port.number()
     ));
@@ -73,8 +73,9 @@ fn backing_off() -> Busy {
 
 /// The sink shows the first picture and is in no hurry to have the second one.
 fn held_up_downstream() -> Busy {
-    let server = Sender::new();
-    let mut viewer = Viewer::new(&format!("quit-key=q host=127.0.0.1 port={}", server.port()));
+    let server = RawServer::new();
+    let mut viewer =
+        ClientFixture::new(&format!("quit-key=q host=127.0.0.1 port={}", server.port()));
     let sink = viewer.pipeline.element::<gst::Element>("sink");
     sink.set_property("sync", true);
     sink.set_property("ts-offset", 3_600_000_000_000_i64);
@@ -86,15 +87,15 @@ fn held_up_downstream() -> Busy {
     (viewer, Box::new((server, peer)))
 }
 
-fn eos(viewer: &Viewer) {
+fn eos(viewer: &ClientFixture) {
     assert!(viewer.pipeline.0.send_event(gst::event::Eos::new()));
 }
 
-fn press_q(viewer: &Viewer) {
+fn press_q(viewer: &ClientFixture) {
     viewer.press("q");
 }
 
-fn set(viewer: &Viewer, state: gst::State) {
+fn set(viewer: &ClientFixture, state: gst::State) {
     viewer.pipeline.0.set_state(state).expect("it obeys");
 }
 
@@ -116,7 +117,7 @@ fn stop_in_every_way(what: &str, busy: fn() -> Busy) {
         // The second start may have come as far as the first one.
         viewer.warnings.clear();
     }
-    for (how, end) in [("EOS", eos as fn(&Viewer)), ("a key", press_q)] {
+    for (how, end) in [("EOS", eos as fn(&ClientFixture)), ("a key", press_q)] {
         println!("{what}: {how}");
         let (mut viewer, _server) = busy();
         end(&viewer);
@@ -141,10 +142,10 @@ fn whatever_it_is_busy_with() {
 
 #[test]
 fn looking_up_a_name_or_connecting_to_nowhere() {
-    in_the_void(|| {
+    in_unreachable_network(|| {
         fn at(host: &str) -> Busy {
             let mut viewer =
-                Viewer::playing(&format!("quit-key=q timeout=0 host={host} port=4711"));
+                ClientFixture::playing(&format!("quit-key=q timeout=0 host={host} port=4711"));
             viewer.expect_state("connecting");
             a_moment();
             (viewer, Box::new(()))
@@ -153,7 +154,7 @@ fn looking_up_a_name_or_connecting_to_nowhere() {
         stop_in_every_way("connecting to nowhere", || at("192.0.2.1"));
 
         for host in ["camera.example", "192.0.2.1"] {
-            let mut viewer = Viewer::playing(&format!(
+            let mut viewer = ClientFixture::playing(&format!(
                 "reconnect=false timeout=200000000 host={host} port=4711"
             ));
             viewer.expect_error(&[host, "4711", "0.2 s"]);
@@ -175,8 +176,8 @@ fn held_up_by_the_sink() {
 #[test]
 fn other_keys_end_nothing() {
     for quit_key in ["Escape", ""] {
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, &format!("quit-key=\"{quit_key}\""));
+        let server = RawServer::new();
+        let mut viewer = ClientFixture::of(&server, &format!("quit-key=\"{quit_key}\""));
         let mut peer = server.accept();
         for key in ["q", "", "escape", "x"] {
             viewer.press(key);
@@ -189,8 +190,8 @@ fn other_keys_end_nothing() {
 
 #[test]
 fn a_sink_that_has_had_enough() {
-    let server = Sender::new();
-    let mut viewer = Viewer::new(&format!("host=127.0.0.1 port={}", server.port()));
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::new(&format!("host=127.0.0.1 port={}", server.port()));
     let sink = viewer.pipeline.element::<gst::Element>("sink");
     sink.set_property("num-buffers", 3);
     viewer.pipeline.play();
@@ -204,8 +205,8 @@ fn a_sink_that_has_had_enough() {
 
 #[test]
 fn pause_and_play_keep_the_connection() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "timeout=200000000");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "timeout=200000000");
     let mut peer = server.accept();
     for jpeg in pictures(5) {
         peer.send(DEFAULT.frame(jpeg));
@@ -224,8 +225,8 @@ fn pause_and_play_keep_the_connection() {
 /// What came meanwhile is there afterwards.
 #[test]
 fn what_is_sent_during_a_pause() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "reconnect=false");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "reconnect=false");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
     viewer.expect_frames(pictures(2));
@@ -240,8 +241,8 @@ fn what_is_sent_during_a_pause() {
 /// A server that goes away meanwhile is lost when somebody looks again.
 #[test]
 fn a_loss_during_a_pause() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "reconnect-delay=1000000");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "reconnect-delay=1000000");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
     viewer.expect_frames(pictures(2));
@@ -265,9 +266,9 @@ fn a_loss_during_a_pause() {
 
 #[test]
 fn the_same_client_again_and_elsewhere() {
-    let mut viewer = Viewer::new("host=127.0.0.1 reconnect=false");
+    let mut viewer = ClientFixture::new("host=127.0.0.1 reconnect=false");
     for round in 1..=5 {
-        let server = Sender::new();
+        let server = RawServer::new();
         viewer
             .element
             .set_property_from_str("port", &server.port().to_string());
@@ -293,8 +294,8 @@ fn the_same_client_again_and_elsewhere() {
 
 #[test]
 fn stopping_hangs_up() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
     viewer.expect_frames(pictures(2));
@@ -312,11 +313,11 @@ fn resources() -> [usize; 2] {
 
 #[test]
 fn two_hundred_starts_and_stops_leave_nothing() {
-    alone(|| {
+    in_own_process(|| {
         let mut before = [0; 2];
-        let server = Sender::new();
-        let gone = Port::new();
-        let full = Port::new().fill();
+        let server = RawServer::new();
+        let gone = ReservedPort::new();
+        let full = ReservedPort::new().fill();
         for round in 0..220 {
             if round == 20 {
                 before = resources();
@@ -331,7 +332,7 @@ fn two_hundred_starts_and_stops_leave_nothing() {
             } else {
                 "localhost"
             };
-            let mut viewer = Viewer::playing(&format!("host={host} port={port}"));
+            let mut viewer = ClientFixture::playing(&format!("host={host} port={port}"));
             match round % 4 {
                 // At any moment.
                 0 => {}

@@ -7,17 +7,18 @@ use std::{process::Command, sync::mpsc, time::Duration};
 use gst::prelude::*;
 
 use super::{
-    viewer::Viewer,
+    fixture::ClientFixture,
     wire::{ALL, DEFAULT, now, pictures, stamped, told},
 };
 use crate::common::{
     process::{PATIENCE, Program, with_plugin},
-    sender::{Sender, eventually},
+    raw_server::RawServer,
+    wait::wait_for,
 };
 
 const SECOND: u64 = 1_000_000_000;
 
-fn told_delays(viewer: &Viewer) -> [Option<i64>; 3] {
+fn told_delays(viewer: &ClientFixture) -> [Option<i64>; 3] {
     let stats = viewer.stats();
     ["delay-last", "delay-median", "delay-p99"].map(|name| stats.get(name).ok())
 }
@@ -25,8 +26,8 @@ fn told_delays(viewer: &Viewer) -> [Option<i64>; 3] {
 #[test]
 fn capture_times_come_with_the_pictures() {
     for framing in ALL {
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, "");
+        let server = RawServer::new();
+        let mut viewer = ClientFixture::of(&server, "");
         let mut peer = server.accept();
         // From 2000 up to a day ahead.
         let times = [
@@ -50,8 +51,8 @@ fn capture_times_come_with_the_pictures() {
 
 #[test]
 fn pictures_without_a_capture_time() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(3)));
     let got = viewer.expect_frames(pictures(3));
@@ -66,8 +67,8 @@ fn delays() {
     let patience = PATIENCE.as_nanos() as i64;
     for ago in [0, 5, 86_400, -5, -86_400_i64] {
         let ago = ago * SECOND as i64;
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, "");
+        let server = RawServer::new();
+        let mut viewer = ClientFixture::of(&server, "");
         let mut peer = server.accept();
         for jpeg in pictures(3) {
             let jpeg = stamped(jpeg, now().wrapping_add_signed(-ago));
@@ -85,8 +86,8 @@ fn delays() {
 #[test]
 fn the_newest_delays_count() {
     let hour = 3600 * SECOND;
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "");
     let mut peer = server.accept();
     let mut send = |n: usize, ago: u64| {
         let jpeg = stamped(&pictures(1)[0], now() - ago);
@@ -114,7 +115,7 @@ fn from_the_payloader() {
     server.play();
     let sink: gst::Element = server.element("server");
     let port = sink.property::<i32>("current-port");
-    let mut viewer = Viewer::playing(&format!("host=127.0.0.1 port={port}"));
+    let mut viewer = ClientFixture::playing(&format!("host=127.0.0.1 port={port}"));
     for picture in viewer.next(10) {
         let time = told(&picture.buffer).expect("a stamp");
         assert!((begin..now()).contains(&time), "{begin}, {time}");
@@ -129,7 +130,7 @@ fn from_the_payloader() {
 
 /// How often somebody who looks at `stats` is told to look.
 #[track_caller]
-fn notifications(viewer: &Viewer) -> mpsc::Receiver<gst::Structure> {
+fn notifications(viewer: &ClientFixture) -> mpsc::Receiver<gst::Structure> {
     let (sender, receiver) = mpsc::channel();
     viewer.element.connect_notify(Some("stats"), move |src, _| {
         let _ = sender.send(src.property("stats"));
@@ -139,8 +140,8 @@ fn notifications(viewer: &Viewer) -> mpsc::Receiver<gst::Structure> {
 
 #[test]
 fn statistics_are_announced() {
-    let server = Sender::new();
-    let mut viewer = Viewer::new(&format!(
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::new(&format!(
         "stats-interval=20000000 host=127.0.0.1 port={}",
         server.port()
     ));
@@ -148,7 +149,7 @@ fn statistics_are_announced() {
     viewer.pipeline.play();
     let mut peer = server.accept();
     let mut seen = vec![];
-    eventually("statistics, three times", || {
+    wait_for("statistics, three times", || {
         peer.send(DEFAULT.frame(&stamped(&pictures(1)[0], now() - SECOND)));
         viewer.next(1);
         seen.extend(announced.try_iter());
@@ -165,8 +166,8 @@ fn statistics_are_announced() {
 
 #[test]
 fn statistics_are_not_announced_unasked() {
-    let server = Sender::new();
-    let mut viewer = Viewer::new(&format!("host=127.0.0.1 port={}", server.port()));
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::new(&format!("host=127.0.0.1 port={}", server.port()));
     let announced = notifications(&viewer);
     viewer.pipeline.play();
     let mut peer = server.accept();
@@ -181,7 +182,7 @@ fn statistics_are_not_announced_unasked() {
 /// `gst-launch-1.0 -v` prints what is announced: the delay, live.
 #[test]
 fn statistics_on_the_command_line() {
-    let server = Sender::new();
+    let server = RawServer::new();
     let mut command = Command::new("gst-launch-1.0");
     command.args(["-v", "b64jpegclientsrc", "stats-interval=1000000"]);
     command.arg(format!("uri=b64jpeg://localhost:{}", server.port()));

@@ -7,13 +7,13 @@ use std::process::Command;
 use gst::prelude::*;
 
 use super::{
-    viewer::{Viewer, expect_parts},
+    fixture::{ClientFixture, expect_parts},
     wire::{DEFAULT, framing, pictures},
 };
 use crate::common::{
     self,
     process::{Program, with_plugin},
-    sender::{Port, Sender},
+    raw_server::{RawServer, ReservedPort},
 };
 
 fn handler(uri: &str) -> Result<gst::Element, String> {
@@ -173,8 +173,8 @@ fn a_password_is_not_repeated() {
 /// Not while it plays.
 #[test]
 fn another_address_while_it_plays() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
     viewer.expect_frames(pictures(2));
@@ -191,16 +191,16 @@ fn another_address_while_it_plays() {
 #[test]
 fn addresses_lead_to_servers() {
     for (host, port) in [
-        ("127.0.0.1", Port::new()),
-        ("[::1]", Port::v6()),
-        ("localhost", Port::v6()),
+        ("127.0.0.1", ReservedPort::new()),
+        ("[::1]", ReservedPort::v6()),
+        ("localhost", ReservedPort::v6()),
     ] {
         let server = port.listen();
         let uri = format!(
             "b64jpeg://{host}:{}?header=le64&payload=jpeg&reconnect=false",
             port.number()
         );
-        let mut viewer = Viewer::playing(&format!("uri={uri}"));
+        let mut viewer = ClientFixture::playing(&format!("uri={uri}"));
         let mut peer = server.accept();
         peer.send(framing("le64", "jpeg").stream(pictures(3)));
         peer.close();
@@ -219,7 +219,7 @@ fn launch(args: &[&str]) -> (bool, String) {
 #[test]
 fn addresses_on_the_command_line() {
     for first in ["", "b64jpegclientsrc uri="] {
-        let server = Sender::new();
+        let server = RawServer::new();
         let uri = format!(
             "{first}b64jpeg://localhost:{}?reconnect=false",
             server.port()

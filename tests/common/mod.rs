@@ -3,18 +3,38 @@
 //! What the integration tests share.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-pub mod alone;
 pub mod certificates;
-pub mod door;
-pub mod film;
-pub mod guard;
+pub mod element_fixture;
+pub mod isolation;
+pub mod numbered_pictures;
 pub mod peer;
 pub mod pipeline;
 pub mod process;
+pub mod raw_server;
 pub mod relay;
-pub mod sender;
+pub mod server_fixture;
 pub mod viewer;
+pub mod wait;
 pub mod wire;
+
+/// Former names, until every test uses the new ones.
+#[allow(unused_imports, reason = "each test binary uses its own part")]
+mod former_names {
+    pub mod alone {
+        pub use super::super::isolation::{
+            in_own_process as alone, process_status as status, raise_file_limit as allow_files,
+        };
+    }
+    pub mod sender {
+        pub use super::super::{raw_server::ReservedPort as Port, wait::wait_for as eventually};
+    }
+    pub mod guard {
+        pub use super::super::wait::{HangGuard as Guard, wait_until};
+    }
+    pub use super::numbered_pictures as film;
+}
+#[allow(unused_imports, reason = "each test binary uses its own part")]
+pub use former_names::*;
 
 use std::{env, fs, path::PathBuf, sync::Once};
 

@@ -6,7 +6,7 @@ use super::{
     scenario::{Pieces, Scenario, text},
     wire::{ALL, DEFAULT, Framing, Random, assert_same, bytes, framing, pictures},
 };
-use crate::common::alone::status;
+use crate::common::isolation::process_status;
 
 const MIB: usize = 1 << 20;
 
@@ -679,7 +679,7 @@ fn a_framing_that_was_given_wrong() {
 /// Peak memory of this process, in bytes. Other tests run beside this one, so the
 /// margins below are wide.
 fn memory() -> usize {
-    status("VmRSS") << 10
+    process_status("VmRSS") << 10
 }
 
 #[test]

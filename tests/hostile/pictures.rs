@@ -8,7 +8,7 @@ use super::{
     receivers::{Kind, Receiver},
     wire::{ALL, bytes, now, pictures, stamped, told},
 };
-use crate::common::{door::Door, process::PATIENCE, viewer::Viewer};
+use crate::common::{element_fixture::ElementFixture, process::PATIENCE, viewer::Viewer};
 
 const DAY: u64 = 24 * 3600 * 1_000_000_000;
 /// 1999-12-31 23:59:59.
@@ -66,14 +66,14 @@ fn hostile_stamp_is_counted_and_ignored_by_every_receiver() {
             let time = now();
             let after = receiver.pass(&stamped(next(), time));
             assert_eq!(told(&after), Some(time), "{what}");
-            receiver.door.expect_stats(&[
+            receiver.fixture.expect_stats(&[
                 ("capture-times-ignored", ignored),
                 ("frames", receiver.before + 3 * ignored),
                 ("errors", 0),
             ]);
         }
         // None of them is in the delays.
-        let stats = receiver.door.stats();
+        let stats = receiver.fixture.stats();
         for name in ["delay-last", "delay-median", "delay-p99"] {
             let delay: i64 = stats.get(name).expect("a delay");
             assert!((0..PATIENCE.as_nanos() as i64).contains(&delay), "{stats}");
@@ -88,7 +88,7 @@ fn check_stamps_pictures_with_hostile_stamps_anew() {
     for (jpeg, stamp) in pictures(250).iter().zip(hostile_stamps()) {
         let hostile = with_comment(jpeg, &[STAMP, &stamp].concat());
         receiver.send(&hostile);
-        let output = receiver.door.next(1).remove(0).buffer;
+        let output = receiver.fixture.next(1).remove(0).buffer;
         let time = told(&output).expect("a time");
         assert!((start..=now()).contains(&time), "{time}");
         assert_eq!(bytes(&output), stamped(&hostile, time));
@@ -127,16 +127,16 @@ fn hostile_metas() -> [u64; 5] {
 
 /// A pipeline into which the test pushes buffers.
 #[track_caller]
-fn sender(elements: &str) -> Door {
+fn sender(elements: &str) -> ElementFixture {
     let line = format!("appsrc name=feed is-live=true format=time caps=image/jpeg ! {elements}");
-    let door = Door::launch(&line, "none");
-    door.pipeline.play();
-    door
+    let fixture = ElementFixture::launch(&line, "none");
+    fixture.pipeline.play();
+    fixture
 }
 
 #[track_caller]
-fn push(door: &Door, buffer: gst::Buffer) {
-    let feed = door.pipeline.element::<gst_app::AppSrc>("feed");
+fn push(fixture: &ElementFixture, buffer: gst::Buffer) {
+    let feed = fixture.pipeline.element::<gst_app::AppSrc>("feed");
     feed.push_buffer(buffer).expect("it plays");
 }
 
@@ -145,12 +145,14 @@ fn hostile_meta_is_not_written_into_pictures() {
     let start = now();
     let sink = "fakesink name=sink sync=false";
     for element in ["b64jpegpay header=none payload=jpeg", "jpegcheck"] {
-        let mut door = sender(&format!("{element} name=door capture-time=true ! {sink}"));
+        let mut fixture = sender(&format!(
+            "{element} name=element capture-time=true ! {sink}"
+        ));
         for (jpeg, hostile) in pictures(5).iter().zip(hostile_metas()) {
             let time = now() - DAY;
             for (metas, expected) in [(&[hostile][..], None), (&[hostile, time], Some(time))] {
-                push(&door, with_metas(jpeg, metas));
-                let output = door.next(1).remove(0).buffer;
+                push(&fixture, with_metas(jpeg, metas));
+                let output = fixture.next(1).remove(0).buffer;
                 let stamp = stamp_of(&bytes(&output));
                 match expected {
                     Some(time) => assert_eq!(stamp, time, "{element} {hostile}"),
@@ -164,15 +166,15 @@ fn hostile_meta_is_not_written_into_pictures() {
 #[test]
 fn hostile_meta_is_not_sent_to_tcp_clients() {
     let start = now();
-    let door =
-        sender("b64jpegserversink name=door port=0 sync=false async=false capture-time=true");
-    let port = door.element.property::<i32>("current-port") as u16;
+    let fixture =
+        sender("b64jpegserversink name=element port=0 sync=false async=false capture-time=true");
+    let port = fixture.element.property::<i32>("current-port") as u16;
     let mut viewer = Viewer::connect((std::net::Ipv4Addr::LOCALHOST, port).into());
-    crate::common::sender::eventually("the client is there", || {
-        (door.element.property::<u32>("clients") == 1).then_some(())
+    crate::common::wait::wait_for("the client is there", || {
+        (fixture.element.property::<u32>("clients") == 1).then_some(())
     });
     for (jpeg, hostile) in pictures(5).iter().zip(hostile_metas()) {
-        push(&door, with_metas(jpeg, &[hostile]));
+        push(&fixture, with_metas(jpeg, &[hostile]));
         let stamp = stamp_of(&viewer.next().expect("a picture"));
         assert!((start..=now()).contains(&stamp), "{hostile}: {stamp}");
     }
@@ -207,8 +209,8 @@ fn snapshot_time(port: i32) -> u64 {
 #[test]
 fn hostile_time_is_not_told_on_the_web() {
     let start = now();
-    let door = sender("socketioserversink name=door port=0 sync=false async=false");
-    let port = door.element.property::<i32>("current-port");
+    let fixture = sender("socketioserversink name=element port=0 sync=false async=false");
+    let port = fixture.element.property::<i32>("current-port");
     let mut jpegs = pictures(250).iter();
     let mut next = || jpegs.next().expect("there are enough").as_slice();
     let metas = hostile_metas();
@@ -220,9 +222,9 @@ fn hostile_time_is_not_told_on_the_web() {
         with_metas(&jpeg, &[])
     });
     for (number, buffer) in std::iter::zip(1.., metas.into_iter().chain(stamps)) {
-        push(&door, buffer);
-        crate::common::sender::eventually("it is shown", || {
-            (door.stat("frames") == number).then_some(())
+        push(&fixture, buffer);
+        crate::common::wait::wait_for("it is shown", || {
+            (fixture.stat("frames") == number).then_some(())
         });
         let time = snapshot_time(port);
         assert!((start - 1_000..=now()).contains(&time), "{number}: {time}");
@@ -241,15 +243,17 @@ fn start_of_a_picture_alone_is_dropped_and_the_next_one_passes() {
             receiver.pass(&jpegs[1]);
             let place = format!("Frame 1 at byte {}: ", framing.frame(&jpegs[0]).len());
             receiver
-                .door
+                .fixture
                 .expect_warning(&[&place, "no picture", "3 bytes"]);
-            receiver.door.expect_stats(&[("errors", 1), ("frames", 2)]);
+            receiver
+                .fixture
+                .expect_stats(&[("errors", 1), ("frames", 2)]);
         }
     }
     let mut check = Receiver::new(Kind::Check, "");
     check.send(start);
     check.pass(&jpegs[0]);
     check
-        .door
+        .fixture
         .expect_warning(&["Picture 0", "no picture", "3 bytes"]);
 }

@@ -31,7 +31,9 @@ fn expect_warning(receiver: &mut Receiver, kind: Kind, number: u64, numbers: &[&
         Kind::Depay | Kind::ClientSrc => format!("Frame {number} at byte "),
         _ => format!("icture {}", receiver.before + number),
     };
-    let warning = receiver.door.expect_warning(&[&place, "raise max-pixels"]);
+    let warning = receiver
+        .fixture
+        .expect_warning(&[&place, "raise max-pixels"]);
     for number in numbers {
         assert!(warning.contains(number), "no {number} in {warning}");
     }
@@ -60,7 +62,7 @@ fn huge_picture_is_dropped_and_the_next_one_passes() {
         receiver.pass(small);
         let frames = receiver.before + 3;
         receiver
-            .door
+            .fixture
             .expect_stats(&[("frames", frames), ("errors", 2)]);
     }
 }
@@ -93,16 +95,18 @@ fn huge_picture_is_dropped_in_every_framing() {
             receiver.send(&huge);
             receiver.send(&jpegs[2]);
             receiver
-                .door
+                .fixture
                 .expect_frames(&[jpegs[0].clone(), jpegs[2].clone()]);
             let len = framing.frame(&huge).len();
             let offset = len + framing.frame(&jpegs[0]).len();
             for (frame, offset) in [(0, 0), (1, offset)] {
                 let place = format!("Frame {frame} at byte {offset}: ");
-                receiver.door.expect_warning(&[&place, "30000 x 30000"]);
+                receiver.fixture.expect_warning(&[&place, "30000 x 30000"]);
             }
             // The frame was whole: there was nothing to search for.
-            receiver.door.expect_stats(&[("errors", 2), ("resyncs", 0)]);
+            receiver
+                .fixture
+                .expect_stats(&[("errors", 2), ("resyncs", 0)]);
         }
     }
 }
@@ -122,18 +126,20 @@ fn huge_pictures_end_the_stream_by_max_errors_only() {
             receiver.pass(jpeg);
             for _ in 0..2 {
                 receiver.send(&huge);
-                receiver.door.expect_warning(&["raise max-pixels"]);
+                receiver.fixture.expect_warning(&["raise max-pixels"]);
             }
         }
         receiver.send(&huge);
         receiver
-            .door
+            .fixture
             .expect_error(&["30000 x 30000", "max-errors=2"]);
         if kind == Kind::Depay {
             // What the source makes of it.
-            receiver.door.expect_error(&["Internal data stream error"]);
+            receiver
+                .fixture
+                .expect_error(&["Internal data stream error"]);
         }
-        receiver.door.stop();
+        receiver.fixture.stop();
     }
 }
 

@@ -16,8 +16,8 @@ use gst::prelude::*;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::common::{
-    alone::{alone, status},
-    door::{Door, expect_parts},
+    element_fixture::{ElementFixture, expect_parts},
+    isolation::{in_own_process, process_status},
     process::PATIENCE,
 };
 
@@ -123,36 +123,36 @@ fn fragment(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn src(url: &str, properties: &str) -> Door {
+fn src(url: &str, properties: &str) -> ElementFixture {
     launch(&format!(
-        "socketioclientsrc name=door url={url} {EAGER} {properties}
+        "socketioclientsrc name=element url={url} {EAGER} {properties}
          ! fakesink name=sink sync=false"
     ))
 }
 
-fn sink(url: &str, properties: &str) -> Door {
+fn sink(url: &str, properties: &str) -> ElementFixture {
     launch(&format!(
         "appsrc name=feed format=time caps=image/jpeg is-live=true
-         ! socketioclientsink name=door url={url} {EAGER} {properties}"
+         ! socketioclientsink name=element url={url} {EAGER} {properties}"
     ))
 }
 
-fn launch(line: &str) -> Door {
-    let door = Door::launch(line, "socketio-connection");
+fn launch(line: &str) -> ElementFixture {
+    let fixture = ElementFixture::launch(line, "socketio-connection");
     // What does not start says why on the bus.
-    let _ = door.pipeline.0.set_state(gst::State::Playing);
-    door
+    let _ = fixture.pipeline.0.set_state(gst::State::Playing);
+    fixture
 }
 
 /// Begins to measure the peak of the resident memory anew; returns it, in KiB.
-fn reset_peak() -> usize {
+fn reset_peak_memory() -> usize {
     fs::write("/proc/self/clear_refs", "5").expect("Linux");
-    status("VmHWM")
+    process_status("VmHWM")
 }
 
 #[track_caller]
 fn expect_growth(before: usize, max_mib: usize) {
-    let growth = status("VmHWM").saturating_sub(before) / 1024;
+    let growth = process_status("VmHWM").saturating_sub(before) / 1024;
     println!("peak RSS grew by {growth} MiB");
     assert!(growth <= max_mib, "{growth} MiB");
 }
@@ -161,27 +161,27 @@ fn expect_growth(before: usize, max_mib: usize) {
 /// in peace. Returns the cause of the loss.
 #[track_caller]
 fn survive(
-    launch: fn(&str, &str) -> Door,
+    launch: fn(&str, &str) -> ElementFixture,
     properties: &str,
-    prepare: impl FnOnce(&Door),
+    prepare: impl FnOnce(&ElementFixture),
     attack: impl FnOnce(&mut Wire) + Send + 'static,
     max_growth_mib: usize,
-) -> (Door, String) {
+) -> (ElementFixture, String) {
     let relay = Relay::new();
     let url = relay.url();
-    let mut door = launch(&url, properties);
-    prepare(&door);
+    let mut fixture = launch(&url, properties);
+    prepare(&fixture);
     // What the test itself needs for a flood is not counted.
-    let before = reset_peak();
+    let before = reset_peak_memory();
     let attacker = thread::spawn(move || {
         let mut first = relay.welcome();
         attack(&mut first);
         let second = relay.welcome();
         (relay, first, second)
     });
-    door.expect_states(&["connecting", "connected"]);
+    fixture.expect_states(&["connecting", "connected"]);
     let lost = loop {
-        let connection = door.next_connection();
+        let connection = fixture.next_connection();
         match connection.get::<&str>("state") {
             Ok("streaming") => {}
             state => {
@@ -191,33 +191,33 @@ fn survive(
             }
         }
     };
-    let lost = lost.unwrap_or_else(|| panic!("not lost: {:#?}", door.log));
-    door.expect_state("connected");
+    let lost = lost.unwrap_or_else(|| panic!("not lost: {:#?}", fixture.log));
+    fixture.expect_state("connected");
     let relay = attacker.join().expect("the attack ends");
     expect_growth(before, max_growth_mib);
-    door.stop();
+    fixture.stop();
     drop(relay);
-    (door, lost.get("cause").expect("a cause"))
+    (fixture, lost.get("cause").expect("a cause"))
 }
 
 #[test]
 fn pings_of_a_megabyte_end_the_connection() {
-    alone(|| {
+    in_own_process(|| {
         for launch in [src, sink] {
             let ping = frame(TEXT, format!("2{}", "x".repeat(1 << 20)));
             let attack = move |wire: &mut Wire| {
                 assert!(!(0..100).all(|_| wire.offer(&ping)), "the client stayed");
             };
-            let (mut door, cause) = survive(launch, "", |_| {}, attack, 32);
+            let (mut fixture, cause) = survive(launch, "", |_| {}, attack, 32);
             expect_parts(&cause, &["ping", "1048576 bytes", "limit of 125"]);
-            door.expect_warning(&["is lost", "limit of 125", "trying again"]);
+            fixture.expect_warning(&["is lost", "limit of 125", "trying again"]);
         }
     });
 }
 
 #[test]
 fn small_pings_while_nothing_is_read_are_bounded() {
-    alone(|| {
+    in_own_process(|| {
         for launch in [src, sink] {
             for ping in [
                 frame(TEXT, format!("2{}", "x".repeat(125))),
@@ -237,7 +237,7 @@ fn small_pings_while_nothing_is_read_are_bounded() {
 
 #[test]
 fn answers_while_nothing_is_read_are_bounded() {
-    alone(|| {
+    in_own_process(|| {
         for (event, warned) in [
             (r#"421["stream","/9j/2Q=="]"#, false),
             (r#"4218446744073709551615["stream",1]"#, true),
@@ -247,25 +247,25 @@ fn answers_while_nothing_is_read_are_bounded() {
                 assert!(!wire.flood(&event), "the client stayed");
             };
             // No picture is taken, so that answers wait for that, too.
-            let block = |door: &Door| {
-                let sink: gst::Element = door.pipeline.element("sink");
+            let block = |fixture: &ElementFixture| {
+                let sink: gst::Element = fixture.pipeline.element("sink");
                 let pad = sink.static_pad("sink").expect("a pad");
                 let kinds = gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER;
                 pad.add_probe(kinds, |_, _| gst::PadProbeReturn::Ok);
             };
-            let (mut door, cause) = survive(src, "timeout=4000000000", block, attack, 12);
+            let (mut fixture, cause) = survive(src, "timeout=4000000000", block, attack, 12);
             assert!(cause.contains("took nothing"), "{cause}");
             if warned {
-                door.expect_warning(&["no picture as its first argument"]);
+                fixture.expect_warning(&["no picture as its first argument"]);
             }
-            door.pictures.clear();
+            fixture.pictures.clear();
         }
     });
 }
 
 #[test]
 fn message_that_never_ends_is_bounded() {
-    alone(|| {
+    in_own_process(|| {
         // By fragments, by one frame, and by attachments.
         let part = "x".repeat(1 << 18);
         let fragments = [
@@ -286,9 +286,9 @@ fn message_that_never_ends_is_bounded() {
                 // Waits until the client is gone.
                 let _ = wire.0.read_to_end(&mut Vec::new());
             };
-            let (mut door, cause) = survive(src, "max-frame-size=1000000", |_| {}, attack, 32);
+            let (mut fixture, cause) = survive(src, "max-frame-size=1000000", |_| {}, attack, 32);
             assert!(cause.contains("over the limit of 1000000"), "{cause}");
-            door.expect_warning(&["max-frame-size", "trying again"]);
+            fixture.expect_warning(&["max-frame-size", "trying again"]);
         }
     });
 }
@@ -296,7 +296,7 @@ fn message_that_never_ends_is_bounded() {
 /// The relay chooses how long its texts are; messages show the beginning only.
 #[test]
 fn long_texts_are_shown_in_part() {
-    alone(|| {
+    in_own_process(|| {
         let long = "word\u{1f}".repeat(2 << 20);
         let json = long.replace('\u{1f}', " ");
         for (message, state) in [
@@ -305,8 +305,8 @@ fn long_texts_are_shown_in_part() {
             (format!(r#"42["stream",{{"{json}":1}}]"#), "connected"),
         ] {
             let relay = Relay::new();
-            let mut door = src(&relay.url(), "camera=front max-frame-size=100000000");
-            let before = reset_peak();
+            let mut fixture = src(&relay.url(), "camera=front max-frame-size=100000000");
+            let before = reset_peak_memory();
             let mut wire = match state {
                 "refused" => relay.upgrade(),
                 _ => relay.welcome(),
@@ -315,14 +315,14 @@ fn long_texts_are_shown_in_part() {
                 wire.offer(&frame(TEXT, OPEN));
             }
             assert!(wire.offer(&frame(TEXT, message)));
-            door.expect_states(&["connecting", state]);
+            fixture.expect_states(&["connecting", state]);
             let text = match state {
-                "refused" => door.expect_error(&["does not let us in", "word word"]),
-                _ => door.expect_warning(&["word word", "…"]),
+                "refused" => fixture.expect_error(&["does not let us in", "word word"]),
+                _ => fixture.expect_warning(&["word word", "…"]),
             };
             assert!(text.len() < 1000, "{} bytes", text.len());
             expect_growth(before, 96);
-            door.stop();
+            fixture.stop();
         }
     });
 }
@@ -331,18 +331,18 @@ fn long_texts_are_shown_in_part() {
 #[test]
 fn second_open_packet_is_refused() {
     let relay = Relay::new();
-    let mut door = src(&relay.url(), "");
+    let mut fixture = src(&relay.url(), "");
     let mut wire = relay.upgrade();
     wire.offer(&frame(TEXT, OPEN).repeat(2));
-    door.expect_state("connecting");
-    door.expect_error(&["something else than Socket.IO", "second open packet"]);
-    door.stop();
+    fixture.expect_state("connecting");
+    fixture.expect_error(&["something else than Socket.IO", "second open packet"]);
+    fixture.stop();
 }
 
 /// What an HTTP server can do instead of giving a websocket.
 #[test]
 fn http_answer_without_end_is_named() {
-    alone(|| {
+    in_own_process(|| {
         for (head, tail, part) in [
             (
                 "HTTP/1.1 101 Switching Protocols\r\n",
@@ -369,8 +369,8 @@ fn http_answer_without_end_is_named() {
         ] {
             for launch in [src, sink] {
                 let relay = Relay::new();
-                let mut door = launch(&relay.url(), "");
-                let before = reset_peak();
+                let mut fixture = launch(&relay.url(), "");
+                let before = reset_peak_memory();
                 let attacker = thread::spawn(move || {
                     // The second is asked in another way what kind of server it is.
                     for stream in relay.0.incoming().take(2) {
@@ -384,11 +384,11 @@ fn http_answer_without_end_is_named() {
                         }
                     }
                 });
-                door.expect_state("connecting");
-                door.expect_error(&[part]);
+                fixture.expect_state("connecting");
+                fixture.expect_error(&[part]);
                 attacker.join().expect("the attack ends");
                 expect_growth(before, 32);
-                door.stop();
+                fixture.stop();
             }
         }
     });

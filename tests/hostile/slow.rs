@@ -5,8 +5,8 @@
 use std::{slice::from_ref, thread, time::Duration};
 
 use crate::common::{
-    door::{Door, expect_parts},
-    sender::{Peer, Sender},
+    element_fixture::{ElementFixture, expect_parts},
+    raw_server::{RawConnection, RawServer},
     wire::{DEFAULT, pictures},
 };
 
@@ -16,13 +16,13 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// A client of `b64jpegclientsrc` at this server.
 #[track_caller]
-fn client(sender: &Sender) -> (Door, Peer) {
+fn client(sender: &RawServer) -> (ElementFixture, RawConnection) {
     let line = format!(
-        "b64jpegclientsrc name=door host=127.0.0.1 port={} {TIMEOUT} \
+        "b64jpegclientsrc name=element host=127.0.0.1 port={} {TIMEOUT} \
          ! fakesink name=sink sync=false",
         sender.port()
     );
-    let client = Door::launch(&line, "b64jpeg-connection");
+    let client = ElementFixture::launch(&line, "b64jpeg-connection");
     client.pipeline.play();
     let peer = sender.accept();
     (client, peer)
@@ -32,7 +32,7 @@ fn client(sender: &Sender) -> (Door, Peer) {
 /// are left.
 #[track_caller]
 fn drip<'a>(
-    client: &mut Door,
+    client: &mut ElementFixture,
     mut bytes: &'a [u8],
     mut send: impl FnMut(&[u8]),
 ) -> (String, &'a [u8]) {
@@ -50,7 +50,7 @@ fn drip<'a>(
 
 #[test]
 fn tcp_server_that_drips_is_reported_once_per_slow_picture() {
-    let sender = Sender::new();
+    let sender = RawServer::new();
     let (mut client, mut peer) = client(&sender);
     let [first, second, third] = pictures(3) else {
         unreachable!("there are three");
@@ -164,10 +164,10 @@ mod web {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let line = format!(
-            "socketioclientsrc name=door url=http://127.0.0.1:{port} {TIMEOUT} \
+            "socketioclientsrc name=element url=http://127.0.0.1:{port} {TIMEOUT} \
              ! fakesink name=sink sync=false"
         );
-        let mut client = Door::launch(&line, "socketio-connection");
+        let mut client = ElementFixture::launch(&line, "socketio-connection");
         client.pipeline.play();
         let mut server = Server::accept(&listener, SILENCE);
         client.expect_states(&["connecting", "connected"]);

@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use super::scene::{Server, watch};
+use crate::common::server_fixture::{ServerFixture, watch};
 use crate::common::{
-    alone::{alone, status},
-    guard::wait_until,
+    isolation::{in_own_process, process_status},
     process::PATIENCE,
+    wait::wait_until,
 };
 
 /// Pictures that the healthy client has to get, each of so many bytes.
@@ -29,7 +29,7 @@ fn connect(address: SocketAddr) -> TcpStream {
 /// Serves pictures while `attack` is under way: a healthy client gets every one. Returns
 /// by how many kB this process, attackers and all, has grown.
 fn growth_under(attack: impl FnOnce(SocketAddr) -> Vec<TcpStream>) -> usize {
-    let server = Server::feed("").play();
+    let server = ServerFixture::feed("").play();
     let healthy = watch(server.viewer());
     let mut numbers = 0..;
     let mut serve = |frames: usize| {
@@ -39,10 +39,10 @@ fn growth_under(attack: impl FnOnce(SocketAddr) -> Vec<TcpStream>) -> usize {
         }
     };
     serve(FRAMES);
-    let before = status("VmRSS");
+    let before = process_status("VmRSS");
     let attackers = attack(server.address());
     serve(FRAMES);
-    let growth = status("VmRSS").saturating_sub(before);
+    let growth = process_status("VmRSS").saturating_sub(before);
     println!(
         "TCP, {} connections at the end: {growth} kB more memory",
         attackers.len()
@@ -61,7 +61,7 @@ fn growth_under(attack: impl FnOnce(SocketAddr) -> Vec<TcpStream>) -> usize {
 #[test]
 fn server_400_connections_from_one_address_cost_little() {
     const CONNECTIONS: usize = 400;
-    alone(|| {
+    in_own_process(|| {
         let growth = growth_under(|address| (0..CONNECTIONS).map(|_| connect(address)).collect());
         assert!(growth < 10_000, "{growth} kB");
     });
@@ -71,7 +71,7 @@ fn server_400_connections_from_one_address_cost_little() {
 #[test]
 fn server_connections_that_come_and_go_leave_nothing() {
     const ROUNDS: usize = 2000;
-    alone(|| {
+    in_own_process(|| {
         let growth = growth_under(|address| {
             for _ in 0..ROUNDS {
                 drop(connect(address));
@@ -87,7 +87,7 @@ fn server_connections_that_come_and_go_leave_nothing() {
 fn server_connections_above_the_limit_are_closed() {
     const LIMIT: usize = 10;
     const CONNECTIONS: usize = 200;
-    let server = Server::feed(&format!("max-clients={LIMIT}")).play();
+    let server = ServerFixture::feed(&format!("max-clients={LIMIT}")).play();
     let healthy = watch(server.viewer());
     let mut attackers: Vec<_> = (0..CONNECTIONS)
         .map(|_| connect(server.address()))
@@ -121,7 +121,7 @@ fn server_connections_above_the_limit_are_closed() {
 fn server_64_megabytes_from_clients_are_thrown_away() {
     const CLIENTS: usize = 8;
     const BYTES: usize = 8 << 20;
-    alone(|| {
+    in_own_process(|| {
         let growth = growth_under(|address| {
             let threads: Vec<_> = (0..CLIENTS)
                 .map(|client| {

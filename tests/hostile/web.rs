@@ -18,9 +18,9 @@ use socket2::{Domain, Socket, Type};
 
 use crate::{
     common::{
-        alone::{allow_files, alone, reset_peak, status},
-        guard::wait_until,
+        isolation::{in_own_process, process_status, raise_file_limit, reset_peak_memory},
         process::PATIENCE,
+        wait::wait_until,
     },
     scene::{Answer, Server, Session, UPGRADE, request},
 };
@@ -155,8 +155,8 @@ struct Outcome<T> {
 fn attack<T>(name: &str, server: &Server, token: &str, attack: impl FnOnce() -> T) -> Outcome<T> {
     let mut viewer = server.watch(&format!("/stream.mjpg?token={token}"));
     let (over, seen) = (AtomicBool::new(false), AtomicBool::new(false));
-    let before = status("VmRSS");
-    reset_peak();
+    let before = process_status("VmRSS");
+    reset_peak_memory();
     thread::scope(|scope| {
         scope.spawn(|| {
             for number in 0.. {
@@ -186,7 +186,7 @@ fn attack<T>(name: &str, server: &Server, token: &str, attack: impl FnOnce() -> 
         let answered = asked.elapsed();
         over.store(true, Ordering::Relaxed);
         let gap = watching.join().expect("it sees pictures to the end");
-        let memory = status("VmHWM").saturating_sub(before) / 1000;
+        let memory = process_status("VmHWM").saturating_sub(before) / 1000;
         println!(
             "{name}: {memory} MB more memory, no new picture for {} ms at most, an answer after {} ms",
             gap.as_millis(),
@@ -199,8 +199,8 @@ fn attack<T>(name: &str, server: &Server, token: &str, attack: impl FnOnce() -> 
 /// A packet that announces thousands of attachments, and then attachments without an end.
 #[test]
 fn attachments_without_token_cost_no_memory() {
-    alone(|| {
-        allow_files(2000);
+    in_own_process(|| {
+        raise_file_limit(2000);
         let server = Server::start("token=geheim");
         let outcome = attack("attachments", &server, "geheim", || {
             let mut streams = websockets(300, 4, server.address());
@@ -218,7 +218,7 @@ fn attachments_without_token_cost_no_memory() {
 /// Requests for a namespace with a token that is wrong, thousands on each connection.
 #[test]
 fn connects_without_token_cost_no_memory() {
-    alone(|| {
+    in_own_process(|| {
         let server = Server::start("token=geheim");
         let outcome = attack("connects", &server, "geheim", || {
             let mut streams = websockets(8, 2, server.address());
@@ -237,7 +237,7 @@ fn connects_without_token_cost_no_memory() {
 /// The same with the right token: a session watches once, however often it asks.
 #[test]
 fn connects_with_token_make_one_viewer() {
-    alone(|| {
+    in_own_process(|| {
         let server = Server::start("token=geheim");
         let outcome = attack("connects with the token", &server, "geheim", || {
             let mut streams = websockets(8, 2, server.address());
@@ -256,7 +256,7 @@ fn connects_with_token_make_one_viewer() {
 /// A viewer who is let in and asks for the time, and nothing else, as fast as it can.
 #[test]
 fn events_of_one_viewer_leave_the_others_alone() {
-    alone(|| {
+    in_own_process(|| {
         let server = Server::start("token=geheim");
         let outcome = attack("events", &server, "geheim", || {
             let stream = connect_from(attacker(0), server.address());
@@ -276,7 +276,7 @@ fn events_of_one_viewer_leave_the_others_alone() {
 /// Pings of the websocket, whose answers nobody reads.
 #[test]
 fn pings_whose_pongs_nobody_reads_cost_no_memory() {
-    alone(|| {
+    in_own_process(|| {
         let server = Server::start("token=geheim");
         let outcome = attack("pings", &server, "geheim", || {
             let mut streams = websockets(16, 2, server.address());
@@ -289,7 +289,7 @@ fn pings_whose_pongs_nobody_reads_cost_no_memory() {
 /// Requests over HTTP on open connections, each before the answer to the one before.
 #[test]
 fn requests_without_token_leave_the_others_alone() {
-    alone(|| {
+    in_own_process(|| {
         let server = Server::start("token=geheim");
         let outcome = attack("requests", &server, "geheim", || {
             let connect = |number: usize| connect_from(attacker(number % 2), server.address());
@@ -324,7 +324,7 @@ fn shares_since(start: Instant) -> RangeInclusive<usize> {
 /// else who polls out.
 #[test]
 fn polling_sessions_of_one_address_keep_no_other_out() {
-    alone(|| {
+    in_own_process(|| {
         let server = Server::start("");
         let start = Instant::now();
         let outcome = attack("sessions", &server, "", || {
@@ -357,8 +357,8 @@ fn sessions_of_viewers_who_left_are_forgotten() {
 
 #[test]
 fn connections_of_one_address_are_a_share_of_all() {
-    alone(|| {
-        allow_files(3000);
+    in_own_process(|| {
+        raise_file_limit(3000);
         let server = Server::start("");
         server.show(0);
         let connections: Vec<_> = (0..1100)
@@ -378,8 +378,8 @@ fn connections_of_one_address_are_a_share_of_all() {
 /// One address may be everybody's: that of a proxy.
 #[test]
 fn share_of_an_address_can_be_lifted() {
-    alone(|| {
-        allow_files(3000);
+    in_own_process(|| {
+        raise_file_limit(3000);
         let server = Server::start("max-connections-per-address=0");
         let connections: Vec<_> = (0..600)
             .map(|_| connect_from(attacker(0), server.address()))
@@ -416,7 +416,7 @@ fn packets_of_one_request_are_limited() {
 /// Each piece of a body used to keep the buffer that it was read into.
 #[test]
 fn body_in_single_bytes_costs_no_memory() {
-    alone(|| {
+    in_own_process(|| {
         let server = Server::start("token=geheim");
         let open = |number| open_session(attacker(number), &server);
         let session = |open: Answer| {
@@ -446,7 +446,7 @@ fn body_in_single_bytes_costs_no_memory() {
 /// Engine.IO keeps what it knows of a websocket for a while after it is gone.
 #[test]
 fn websockets_that_come_and_go_have_a_share() {
-    alone(|| {
+    in_own_process(|| {
         let server = Server::start("");
         let start = Instant::now();
         let outcome = attack("websockets that come and go", &server, "", || {

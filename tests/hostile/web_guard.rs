@@ -8,7 +8,7 @@ use gst::prelude::*;
 
 use super::web::{attacker, connect_from};
 use crate::{
-    common::guard::wait_until,
+    common::wait::wait_until,
     scene::{Answer, Server, Session, request},
 };
 

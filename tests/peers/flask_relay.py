@@ -7,14 +7,14 @@ Says where it is "Running on", and "client QUERY" for each client it takes.
 from flask import Flask, request
 from flask_socketio import ConnectionRefusedError, SocketIO, emit
 
-import relaying
+import socketio_server
 
 
 def main():
-    parser = relaying.arguments(__doc__)
+    parser = socketio_server.arguments(__doc__)
     parser.add_argument("--no-websocket", action="store_true", help="long polling only")
     args = parser.parse_args()
-    options = relaying.options(args)
+    options = socketio_server.options(args)
     if args.no_websocket:
         options["transports"] = ["polling"]
 
@@ -23,9 +23,9 @@ def main():
 
     @socketio.on("connect", namespace=args.namespace)
     def connect(auth):
-        if not relaying.is_welcome(args, auth):
+        if not socketio_server.is_welcome(args, auth):
             raise ConnectionRefusedError("wrong token")
-        relaying.report(request.query_string.decode())
+        socketio_server.report(request.query_string.decode())
 
     @socketio.on(args.event, namespace=args.namespace)
     def stream(data):

@@ -7,18 +7,18 @@ Says where it is "running on", and "client QUERY" for each client it takes.
 import socketio
 import uvicorn
 
-import relaying
+import socketio_server
 
 
 def main():
-    args = relaying.arguments(__doc__).parse_args()
-    sio = socketio.AsyncServer(async_mode="asgi", **relaying.options(args))
+    args = socketio_server.arguments(__doc__).parse_args()
+    sio = socketio.AsyncServer(async_mode="asgi", **socketio_server.options(args))
 
     @sio.on("connect", namespace=args.namespace)
     async def connect(sid, environ, auth=None):
-        if not relaying.is_welcome(args, auth):
+        if not socketio_server.is_welcome(args, auth):
             raise socketio.exceptions.ConnectionRefusedError("wrong token")
-        relaying.report(environ["QUERY_STRING"])
+        socketio_server.report(environ["QUERY_STRING"])
 
     @sio.on(args.event, namespace=args.namespace)
     async def stream(sid, data):

@@ -13,7 +13,7 @@ import json
 import sys
 import time
 
-import watching
+import socketio_client
 from sender import jpegs
 
 FORMS = {
@@ -26,7 +26,7 @@ FORMS = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    watching.add_arguments(parser)
+    socketio_client.add_arguments(parser)
     parser.add_argument("--form", choices=FORMS, action="append", help="of several, each has its turn")
     parser.add_argument("--camera", action="append", default=[], help="one of several, sent in a dict")
     parser.add_argument("--fps", type=float, default=30)
@@ -42,13 +42,13 @@ def main():
         print("sent", *camera, hashlib.sha256(jpeg).hexdigest(), flush=True)
         return FORMS[form](jpeg)
 
-    client = watching.client(args)
+    client = socketio_client.client(args)
 
     @client.on("connect", namespace=args.namespace)
     def connect():
         print("connected", flush=True)
 
-    watching.connect(client, args)
+    socketio_client.connect(client, args)
     for line in sys.stdin:
         client.emit(args.event, json.loads(line), namespace=args.namespace)
     for form in forms:

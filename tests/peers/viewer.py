@@ -14,7 +14,7 @@ import traceback
 import cv2
 import numpy
 
-import watching
+import socketio_client
 
 
 def show(picture, *camera):
@@ -27,9 +27,9 @@ def show(picture, *camera):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    watching.add_arguments(parser)
+    socketio_client.add_arguments(parser)
     args = parser.parse_args()
-    client = watching.client(args)
+    client = socketio_client.client(args)
 
     @client.on("connect", namespace=args.namespace)
     def connect():
@@ -48,7 +48,7 @@ def main():
             traceback.print_exc()
             os._exit(1)
 
-    watching.connect(client, args)
+    socketio_client.connect(client, args)
     client.wait()
 
 

@@ -9,9 +9,10 @@ use super::{
     video::{frames, fresh, record, size},
 };
 use crate::common::{
-    alone::apart,
+    isolation::in_own_namespaces,
     process::PATIENCE,
-    sender::{Sender, eventually},
+    raw_server::RawServer,
+    wait::wait_for,
     wire::{DEFAULT, encode},
 };
 
@@ -33,7 +34,7 @@ fn number_before(word: &str, text: &str) -> usize {
 
 #[test]
 fn recording_on_a_full_disk_keeps_whole_frames() {
-    apart(&["--mount"], SMALL_DISK, PATIENCE, || {
+    in_own_namespaces(&["--mount"], SMALL_DISK, PATIENCE, || {
         let pictures = encode(8, 640, 360);
         let stream = DEFAULT.stream(&pictures).repeat(DISK / (8 * 100_000) * 3);
         assert!(stream.len() > 2 * DISK, "{}", stream.len());
@@ -41,7 +42,7 @@ fn recording_on_a_full_disk_keeps_whole_frames() {
         // Some of the disk may be in use; then nothing fits at all.
         for used in [0, 2 << 20, DISK] {
             fs::write("/mnt/other", vec![1; used]).expect("it fits");
-            let server = Sender::new().serve(stream.clone());
+            let server = RawServer::new().serve(stream.clone());
             let address = format!("127.0.0.1:{}", server.port);
             let path = "/mnt/full disk.b64jpeg";
             let (status, output) = script("record", &[&address, path]).start().wait();
@@ -72,12 +73,12 @@ fn recording_on_a_full_disk_keeps_whole_frames() {
 fn recording_of_a_killed_pipeline_keeps_whole_frames() {
     let pictures = encode(8, 640, 360);
     for signal in ["KILL", "SEGV"] {
-        let server = Sender::new();
+        let server = RawServer::new();
         let address = format!("127.0.0.1:{}", server.port());
         let path = fresh(&format!("until {signal}.b64jpeg"));
         let recorder = script("record", &[&address, &path]).start();
         server.accept().send(DEFAULT.stream(&pictures));
-        eventually("a recording", || (size(&path) > 0).then_some(()));
+        wait_for("a recording", || (size(&path) > 0).then_some(()));
         recorder.signal_pipeline(signal);
         let (status, output) = recorder.wait();
         assert_eq!(status.code(), Some(1), "{output}");

@@ -12,8 +12,9 @@ use super::{
 };
 use crate::common::{
     pipeline::{Pipeline, make_file, scratch},
-    sender::{Port, eventually},
+    raw_server::ReservedPort,
     viewer::Viewer,
+    wait::wait_for,
 };
 
 /// The usual program that reads lengths and pictures: it gets all of them and ends well,
@@ -143,7 +144,7 @@ fn a_recording_replays_byte_for_byte() {
         .iter()
         .map(|frame| 4 + frame.len() as u64)
         .sum::<u64>();
-    eventually("two rounds", || (size(&path) > 2 * round).then_some(()));
+    wait_for("two rounds", || (size(&path) > 2 * round).then_some(()));
     recorder.signal("INT");
     recorder.finish();
     endless.signal("TERM");
@@ -178,7 +179,7 @@ fn colours_are_what_jpeg_means() {
 /// The server is killed under its viewers and started again, twice.
 #[test]
 fn a_server_that_is_not_there_is_awaited() {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let port = port.number().to_string();
     let address = format!("127.0.0.1:{port}");
     let path = fresh("with gaps.b64jpeg");
@@ -190,7 +191,7 @@ fn a_server_that_is_not_there_is_awaited() {
         let server = script("serve", &["--port", &port, "test"]).start();
         watcher.expect("frames/s");
         let before = size(&path);
-        eventually("a recording", || (size(&path) > before).then_some(()));
+        wait_for("a recording", || (size(&path) > before).then_some(()));
         server.kill_pipeline();
         let (status, output) = server.wait();
         assert_eq!(status.code(), Some(1), "{output}");

@@ -14,8 +14,9 @@ use crate::common::{
     certificates::Authority,
     pipeline::{make_file, scratch},
     process::PATIENCE,
+    raw_server::ReservedPort,
     relay::{Kind, Relay},
-    sender::{Port, eventually},
+    wait::wait_for,
 };
 
 /// What a server answers: the status, and the body.
@@ -33,7 +34,7 @@ fn get(url: &str, options: &[&str]) -> (u16, Vec<u8>) {
 /// The newest picture, once there is one.
 #[track_caller]
 fn snapshot(url: &str) -> Vec<u8> {
-    let jpeg = eventually("a picture", || match get(url, &[]) {
+    let jpeg = wait_for("a picture", || match get(url, &[]) {
         (503, _) => None,
         (status, jpeg) => {
             assert_eq!(status, 200, "{url}");
@@ -59,7 +60,7 @@ fn frames(address: &str, camera: &str) -> u64 {
 /// Expects another picture than this one.
 #[track_caller]
 fn expect_change(url: &str, old: &[u8]) {
-    eventually("another picture", || (snapshot(url) != old).then_some(()));
+    wait_for("another picture", || (snapshot(url) != old).then_some(()));
 }
 
 impl Running {
@@ -139,14 +140,14 @@ fn web_per_address_refuses_one_connection_more() {
     curl.kill().expect("it runs");
     curl.wait().expect("it ends");
     web.expect("left (0 viewers)");
-    eventually("there is room again", || (status() == 200).then_some(()));
+    wait_for("there is room again", || (status() == 200).then_some(()));
     assert!(web.interrupt().contains("Stopped."));
 }
 
 /// Where others can reach it, a token keeps them out, unless it is not wanted.
 #[test]
 fn a_token_for_others() {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let snapshot = format!("http://127.0.0.1:{}/snapshot.jpg", port.number());
     let start = |options: &[&str]| {
         let port = port.number().to_string();
@@ -181,7 +182,7 @@ fn a_token_for_others() {
 /// The one that ends leaves its last picture there.
 #[test]
 fn two_cameras_of_which_one_ends() {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let port = port.number().to_string();
     let args = ["--port", &port, &clip(), "door=test"];
     let mut web = script("web", &args).start();
@@ -189,7 +190,7 @@ fn two_cameras_of_which_one_ends() {
     let url = |camera: &str| format!("{address}/snapshot.jpg?camera={camera}");
     let door = snapshot(&url("door"));
     let name = r#"a 'clip' "ü" \ !"#;
-    eventually("the end of the clip", || {
+    wait_for("the end of the clip", || {
         (frames(&address, name) == FRAMES as u64).then_some(())
     });
     let clip = url("a%20%27clip%27%20%22%C3%BC%22%20%5C%20%21");
@@ -203,7 +204,7 @@ fn two_cameras_of_which_one_ends() {
 #[test]
 fn the_server_ends_with_its_files() {
     let clip = clip();
-    let port = Port::new();
+    let port = ReservedPort::new();
     let port = port.number().to_string();
     let output = script("web", &["--port", &port, &clip, &format!("again={clip}")])
         .start()
@@ -214,7 +215,7 @@ fn the_server_ends_with_its_files() {
 /// Files of different length, each at its own pace.
 #[test]
 fn files_begin_again() {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let port = port.number().to_string();
     let short = scratch("loop.avi");
     make_file("videotestsrc num-buffers=9 ! jpegenc ! avimux", &short);
@@ -224,7 +225,7 @@ fn files_begin_again() {
     let mut web = script("web", &args).start();
     let (address, _) = web.page();
     for (camera, round) in [("short", 9), ("long", FRAMES as u64)] {
-        eventually("the third round", || {
+        wait_for("the third round", || {
             (frames(&address, camera) > 2 * round).then_some(())
         });
     }
@@ -266,7 +267,7 @@ fn encrypted() {
 /// Each change at a relay is told once, at both ends.
 #[test]
 fn through_a_relay() {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let port = port.number().to_string();
     let url = format!("http://127.0.0.1:{port}");
     let form = ["--event", "camera", "--camera", "door"];
@@ -343,7 +344,7 @@ fn a_file_through_a_relay() {
 fn what_cannot_be_opened() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("an address").port().to_string();
-    let keeper = Port::new();
+    let keeper = ReservedPort::new();
     let nobody = format!("127.0.0.1:{}", keeper.number());
     let mut web = script("web", &["--port=0", "--token=t", "test"]).start();
     let (address, _) = web.page();
@@ -380,7 +381,7 @@ fn what_cannot_be_opened() {
 
 #[test]
 fn q_ends_it() {
-    let keeper = Port::new();
+    let keeper = ReservedPort::new();
     let nobody = format!("127.0.0.1:{}", keeper.number());
     let cases: [(&[&str], &str); 3] = [
         (&["web", "--port=0", "--loop", &clip()], "in a browser"),

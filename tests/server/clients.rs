@@ -10,12 +10,14 @@ use std::{
 
 use gst::{glib, prelude::*};
 
-use super::scene::{Server, assert_run, assert_whole, next, rest, wait_until, watch};
+use super::server_fixture::{
+    ServerFixture, assert_run, assert_whole, next, rest, wait_until, watch,
+};
 use crate::common::viewer::Viewer;
 
 #[test]
 fn one_too_many_is_closed_before_any_byte() {
-    let server = Server::feed("max-clients=2").play();
+    let server = ServerFixture::feed("max-clients=2").play();
     let mut first = server.viewer();
     let second = server.viewer();
     for refused in 1..=3 {
@@ -46,7 +48,7 @@ fn one_too_many_is_closed_before_any_byte() {
 /// As the Python server: one client after the other, each from where the film is.
 #[test]
 fn one_client_after_the_other() {
-    let server = Server::feed("max-clients=1").play();
+    let server = ServerFixture::feed("max-clients=1").play();
     for number in 0..20 {
         let mut viewer = server.viewer();
         server.push(number..number + 1);
@@ -60,7 +62,7 @@ fn one_client_after_the_other() {
 
 #[test]
 fn a_new_client_begins_with_the_next_frame() {
-    let server = Server::feed("").play();
+    let server = ServerFixture::feed("").play();
     let mut viewers = Vec::new();
     for number in 0..10 {
         viewers.push(server.viewer());
@@ -73,7 +75,7 @@ fn a_new_client_begins_with_the_next_frame() {
 }
 
 /// What was said of clients by signals, as `+address` and `-address reason`.
-fn signals(server: &Server) -> Arc<Mutex<Vec<String>>> {
+fn signals(server: &ServerFixture) -> Arc<Mutex<Vec<String>>> {
     let log = Arc::<Mutex<Vec<_>>>::default();
     let added = log.clone();
     server.sink.connect("client-added", false, move |values| {
@@ -91,7 +93,7 @@ fn signals(server: &Server) -> Arc<Mutex<Vec<String>>> {
 }
 
 /// The same by element messages, in one order.
-fn messages(server: &Server) -> Vec<String> {
+fn messages(server: &ServerFixture) -> Vec<String> {
     let [added, removed] =
         ["added", "removed"].map(|what| server.said(&format!("b64jpeg-client-{what}")));
     let field = |said: &gst::Structure, name| said.get::<String>(name).expect("a string");
@@ -108,7 +110,7 @@ fn messages(server: &Server) -> Vec<String> {
 
 #[test]
 fn everybody_is_named_when_they_come_and_go() {
-    let server = Server::feed("");
+    let server = ServerFixture::feed("");
     let said = signals(&server);
     let counts = Arc::<Mutex<Vec<u32>>>::default();
     let log = counts.clone();
@@ -161,7 +163,7 @@ fn everybody_is_named_when_they_come_and_go() {
 /// In a handler the server can be asked, and stopped by the application's own thread.
 #[test]
 fn signal_handlers_may_use_the_element() {
-    let server = Server::feed("");
+    let server = ServerFixture::feed("");
     let seen = Arc::<Mutex<Vec<(u32, u64)>>>::default();
     for signal in ["client-added", "client-removed"] {
         let log = seen.clone();
@@ -187,7 +189,7 @@ fn signal_handlers_may_use_the_element() {
 #[test]
 fn sixty_at_once() {
     const CLIENTS: usize = 60;
-    let server = Server::feed("");
+    let server = ServerFixture::feed("");
     let (release, released) = mpsc::channel::<()>();
     let released = Mutex::new(released);
     server.sink.connect("client-added", false, move |_| {
@@ -227,7 +229,7 @@ fn addresses() {
         cases.push(("::", both));
     }
     for (host, reachable) in cases {
-        let server = Server::feed(&format!("host={host}")).play();
+        let server = ServerFixture::feed(&format!("host={host}")).play();
         let mut names = Vec::new();
         for ip in reachable {
             let mut viewer = Viewer::connect(SocketAddr::new(ip, server.port()));
@@ -246,7 +248,7 @@ fn addresses() {
 #[test]
 fn localhost_is_all_of_its_addresses() {
     use std::net::ToSocketAddrs;
-    let server = Server::feed("host=localhost").play();
+    let server = ServerFixture::feed("host=localhost").play();
     let addresses = ("localhost", server.port())
         .to_socket_addrs()
         .expect("addresses");
@@ -257,7 +259,7 @@ fn localhost_is_all_of_its_addresses() {
 
 #[test]
 fn the_port_is_told_when_it_is_known() {
-    let server = Server::feed("");
+    let server = ServerFixture::feed("");
     let ports = Arc::<Mutex<Vec<i32>>>::default();
     let log = ports.clone();
     server
@@ -287,7 +289,7 @@ fn the_port_is_told_when_it_is_known() {
 /// Nothing of what clients send is of interest, however much it is.
 #[test]
 fn clients_that_talk_are_not_heard() {
-    let server = Server::feed("").play();
+    let server = ServerFixture::feed("").play();
     let greetings: [&[u8]; 4] = [
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -325,7 +327,7 @@ fn clients_that_talk_are_not_heard() {
 /// Nor does it cost a client anything that it says something when all has been sent.
 #[test]
 fn clients_may_talk_after_the_end() {
-    let server = Server::feed("").play();
+    let server = ServerFixture::feed("").play();
     let mut viewer = server.viewer();
     server.push(0..3);
     server.end_feed();
@@ -340,7 +342,7 @@ fn clients_may_talk_after_the_end() {
 /// a frame.
 #[test]
 fn clients_that_say_they_will_say_nothing() {
-    let server = Server::feed("").play();
+    let server = ServerFixture::feed("").play();
     let between = server.viewer();
     between.fall_silent();
     server.wait_for_clients(0);
@@ -368,7 +370,7 @@ fn clients_that_say_they_will_say_nothing() {
 /// GObject's own check of what is connected to.
 #[test]
 fn signals_are_as_documented() {
-    let server = Server::feed("");
+    let server = ServerFixture::feed("");
     let type_ = server.sink.type_();
     for (name, strings) in [("client-added", 1), ("client-removed", 2)] {
         let signal = glib::subclass::SignalId::lookup(name, type_).expect(name);

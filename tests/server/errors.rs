@@ -10,7 +10,7 @@ use std::{
 
 use gst::prelude::*;
 
-use super::scene::{Server, next};
+use super::server_fixture::{ServerFixture, next};
 use crate::common::{
     process::{Program, with_plugin},
     viewer::Viewer,
@@ -18,7 +18,7 @@ use crate::common::{
 
 /// Expects that a server does not start, and says so once with all of `parts`.
 #[track_caller]
-fn expect_refusal(server: &Server, parts: &[&str]) {
+fn expect_refusal(server: &ServerFixture, parts: &[&str]) {
     let sink = &server.pipeline.0;
     assert!(sink.set_state(gst::State::Playing).is_err());
     let errors = server.pipeline.messages();
@@ -33,7 +33,7 @@ fn expect_refusal(server: &Server, parts: &[&str]) {
 
 /// Whatever was wrong can be put right.
 #[track_caller]
-fn expect_recovery(server: &Server, property: &str, value: &str) {
+fn expect_recovery(server: &ServerFixture, property: &str, value: &str) {
     server.sink.set_property_from_str(property, value);
     server.pipeline.play();
     let mut viewer = server.viewer();
@@ -47,14 +47,14 @@ fn a_port_in_use() {
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let port = other.local_addr().expect("bound").port().to_string();
     for host in ["127.0.0.1", "localhost", "0.0.0.0"] {
-        let server = Server::feed(&format!("host={host} port={port}"));
+        let server = ServerFixture::feed(&format!("host={host} port={port}"));
         expect_refusal(&server, &[host, &port, "in use"]);
         expect_recovery(&server, "port", "0");
     }
     // One of our own is no other.
-    let first = Server::feed("").play();
+    let first = ServerFixture::feed("").play();
     let port = first.port().to_string();
-    let second = Server::feed(&format!("port={port}"));
+    let second = ServerFixture::feed(&format!("port={port}"));
     expect_refusal(&second, &["127.0.0.1", &port, "in use"]);
     drop(first.viewer());
     drop(first);
@@ -64,10 +64,10 @@ fn a_port_in_use() {
 /// An IPv6 address may have brackets, as in URIs; what is said has them once.
 #[test]
 fn brackets() {
-    let first = Server::feed("host=[::1]").play();
+    let first = ServerFixture::feed("host=[::1]").play();
     let port = first.port();
     for host in ["::1", "[::1]"] {
-        let second = Server::feed(&format!("host={host} port={port}"));
+        let second = ServerFixture::feed(&format!("host={host} port={port}"));
         expect_refusal(&second, &[&format!(" [::1]:{port}"), "in use"]);
     }
     drop(Viewer::connect((Ipv6Addr::LOCALHOST, port).into()));
@@ -77,7 +77,7 @@ fn brackets() {
 fn an_address_of_another_machine() {
     // From the block that is set aside for examples.
     for host in ["198.51.100.1", "2001:db8::1"] {
-        let server = Server::feed(&format!("host={host} port=4711"));
+        let server = ServerFixture::feed(&format!("host={host} port=4711"));
         expect_refusal(&server, &[host, "4711"]);
         server.sink.set_property("port", 0);
         expect_recovery(&server, "host", "127.0.0.1");
@@ -86,7 +86,7 @@ fn an_address_of_another_machine() {
 
 #[test]
 fn a_name_that_nobody_knows() {
-    let server = Server::feed("host=no-such-host.invalid port=4711");
+    let server = ServerFixture::feed("host=no-such-host.invalid port=4711");
     expect_refusal(&server, &["no-such-host.invalid", "4711"]);
     server.sink.set_property("port", 0);
     expect_recovery(&server, "host", "127.0.0.1");
@@ -102,7 +102,7 @@ fn names_that_are_none() {
         "a\nb",
         "256.1.1.1",
     ] {
-        let server = Server::feed("");
+        let server = ServerFixture::feed("");
         server.sink.set_property("host", host);
         expect_refusal(&server, &[]);
         expect_recovery(&server, "host", "127.0.0.1");

@@ -7,27 +7,27 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use b64jpeg_wire::jpeg::JpegInfo;
 
 use super::{
-    film::{SMALL, film, picture},
-    scene::{Server, buffer, next, read, rest},
+    numbered_pictures::{SMALL, picture, recording},
+    server_fixture::{ServerFixture, buffer, next, read, rest},
 };
 use crate::common::{FRAMINGS, pipeline::Pipeline, viewer::Viewer};
 
 #[test]
 fn every_framing_is_what_the_payloader_writes() {
     const FRAMES: usize = 30;
-    let film = film(FRAMES, SMALL);
+    let recording = recording(FRAMES, SMALL);
     for (header, payload) in FRAMINGS {
         let options = format!("header={header} payload={payload}");
         let pay = Pipeline::launch(&format!(
             "{} ! b64jpegpay name=pay {options} ! fakesink",
-            read(&film)
+            read(&recording)
         ));
         let frames = pay.collect("pay", "src");
         pay.play();
         pay.wait_for_clean_end();
 
         let options = format!("{options} wait-for-client=true max-clients=1");
-        let server = Server::launch(&read(&film), &options).play();
+        let server = ServerFixture::launch(&read(&recording), &options).play();
         let bytes = Viewer::connect(server.address()).bytes_until_closed();
         server.wait_for_clean_end();
         assert!(bytes == frames.take().concat(), "{header} {payload}");
@@ -36,7 +36,7 @@ fn every_framing_is_what_the_payloader_writes() {
         assert_eq!(server.stat("bytes-out"), bytes.len() as u64);
         assert_eq!(server.stat("bytes-in"), (FRAMES * SMALL) as u64);
     }
-    std::fs::remove_file(film).expect("our file");
+    std::fs::remove_file(recording).expect("our file");
 }
 
 /// The picture without the comment that stands behind its start, and the time in it.
@@ -57,7 +57,7 @@ fn now() -> u64 {
 
 #[test]
 fn stamped_pictures_are_the_same_pictures() {
-    let server = Server::feed("capture-time=true").play();
+    let server = ServerFixture::feed("capture-time=true").play();
     let mut viewer = server.viewer();
     for number in 0..10 {
         let before = now();
@@ -87,7 +87,7 @@ fn stamped_pictures_are_the_same_pictures() {
 
 #[test]
 fn without_it_nothing_is_stamped() {
-    let server = Server::feed("").play();
+    let server = ServerFixture::feed("").play();
     let mut viewer = server.viewer();
     server.push(0..1);
     let jpeg = viewer.next().expect("a picture");
@@ -97,7 +97,7 @@ fn without_it_nothing_is_stamped() {
 
 #[test]
 fn what_is_no_jpeg_is_dropped() {
-    let server = Server::feed("").play();
+    let server = ServerFixture::feed("").play();
     let mut viewer = server.viewer();
     let feed: gst_app::AppSrc = server.pipeline.element("feed");
     let bad: [&[u8]; 4] = [b"", b"\x89PNG\r\n\x1a\n", b"no picture", b"\xff\xd8"];
@@ -126,7 +126,7 @@ fn what_is_no_jpeg_is_dropped() {
 /// A first client is not shown what is no picture; it does not end the wait either.
 #[test]
 fn what_is_no_jpeg_while_it_waits() {
-    let server = Server::feed("wait-for-client=true").play();
+    let server = ServerFixture::feed("wait-for-client=true").play();
     let feed: gst_app::AppSrc = server.pipeline.element("feed");
     feed.push_buffer(buffer(0, b"no picture".to_vec()))
         .expect("it plays");
@@ -138,7 +138,7 @@ fn what_is_no_jpeg_while_it_waits() {
 
 #[test]
 fn a_picture_in_several_pieces_of_memory() {
-    let server = Server::feed("").play();
+    let server = ServerFixture::feed("").play();
     let mut viewer = server.viewer();
     let jpeg = picture(0, 50_000);
     let mut whole = buffer(0, vec![]);
@@ -157,7 +157,7 @@ fn a_picture_in_several_pieces_of_memory() {
 #[test]
 fn pictures_of_every_size() {
     const SIZES: [usize; 7] = [400, 65_536, 401, 1_000_000, 402, 10_000_000, 403];
-    let server = Server::feed("").play();
+    let server = ServerFixture::feed("").play();
     let mut viewers = [server.viewer(), server.small_viewer()];
     for (number, size) in SIZES.into_iter().enumerate() {
         server.push_sized(number, size);

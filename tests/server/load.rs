@@ -4,9 +4,9 @@
 
 use std::{fs, process::Command, thread};
 
-use super::scene::{Server, Watcher, next, port_in, rest, watch};
+use super::server_fixture::{ServerFixture, Watcher, next, port_in, rest, watch};
 use crate::common::{
-    alone::{alone, status},
+    isolation::{in_own_process, process_status},
     process::{Program, with_plugin},
     viewer::Viewer,
 };
@@ -21,8 +21,8 @@ fn files() -> usize {
 fn memory_does_not_grow_with_slow_clients() {
     const BIG: usize = 90_000;
     const FRAMES: usize = 1500;
-    alone(|| {
-        let server = Server::feed("").play();
+    in_own_process(|| {
+        let server = ServerFixture::feed("").play();
         let _stalled = server.small_viewer();
         let mut slow = server.small_viewer();
         let healthy: Vec<Watcher> = (0..6).map(|_| watch(server.viewer())).collect();
@@ -37,10 +37,10 @@ fn memory_does_not_grow_with_slow_clients() {
                 seen.push(next(&mut slow));
             }
             if number == FRAMES / 4 {
-                early = status("VmRSS");
+                early = process_status("VmRSS");
             }
         }
-        let late = status("VmRSS");
+        let late = process_status("VmRSS");
         assert!(late < early + 20_000, "{early} kB, then {late} kB");
         assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
         assert_eq!(server.clients(), 8);
@@ -57,20 +57,20 @@ fn memory_does_not_grow_with_slow_clients() {
 fn two_hundred_starts_leak_nothing() {
     const ROUNDS: usize = 200;
     const WARM: usize = 20;
-    alone(|| {
+    in_own_process(|| {
         // One that is used again and again; others that are new each time.
-        let old = Server::feed("");
+        let old = ServerFixture::feed("");
         let (mut fds, mut threads) = (0, 0);
         for round in 0..ROUNDS {
             if round == WARM {
-                (fds, threads) = (files(), status("Threads"));
+                (fds, threads) = (files(), process_status("Threads"));
             }
             let new;
             let options = ["wait-for-client=true", ""][round / 2 % 2];
             let server = match round % 2 {
                 0 => &old,
                 _ => {
-                    new = Server::feed(options);
+                    new = ServerFixture::feed(options);
                     &new
                 }
             };
@@ -95,7 +95,7 @@ fn two_hundred_starts_leak_nothing() {
         }
         old.set_state(gst::State::Null);
         // GLib keeps a few threads for later.
-        let (now, then) = (status("Threads"), threads);
+        let (now, then) = (process_status("Threads"), threads);
         assert!(now <= then + 10, "{then} threads, then {now}");
         let (now, then) = (files(), fds);
         assert!(now <= then + 10, "{then} descriptors, then {now}");
@@ -105,8 +105,8 @@ fn two_hundred_starts_leak_nothing() {
 /// Descriptors are returned while it runs as well.
 #[test]
 fn a_thousand_visitors_leave_nothing() {
-    alone(|| {
-        let server = Server::feed("max-clients=3").play();
+    in_own_process(|| {
+        let server = ServerFixture::feed("max-clients=3").play();
         let staying = watch(server.viewer());
         let mut before = 0;
         for round in 0..1000 {

@@ -4,7 +4,9 @@
 
 use gst::prelude::*;
 
-use super::scene::{Server, Watcher, assert_run, assert_whole, next, rest, wait_until, watch};
+use super::server_fixture::{
+    ServerFixture, Watcher, assert_run, assert_whole, next, rest, wait_until, watch,
+};
 use crate::common::viewer::Viewer;
 
 /// Pictures of which a few fill what the kernel keeps.
@@ -25,12 +27,12 @@ fn queued(peer: &gst::Structure) -> u64 {
 
 /// Waits until the film waits for its client.
 #[track_caller]
-fn wait_for_back_pressure(server: &Server) {
+fn wait_for_back_pressure(server: &ServerFixture) {
     wait_for_queue(server, 2);
 }
 
 #[track_caller]
-fn wait_for_queue(server: &Server, frames: u64) {
+fn wait_for_queue(server: &ServerFixture, frames: u64) {
     wait_until("the queue is full", || {
         server.peers().iter().any(|peer| queued(peer) >= frames)
     });
@@ -39,7 +41,7 @@ fn wait_for_queue(server: &Server, frames: u64) {
 #[test]
 fn the_only_client_gets_every_frame_however_slow_it_is() {
     const FRAMES: usize = 200;
-    let server = Server::film(FRAMES, BIG, LOSSLESS);
+    let server = ServerFixture::recording(FRAMES, BIG, LOSSLESS);
     let arrived = server.arrivals();
     let server = server.play();
     let mut viewer = server.small_viewer();
@@ -62,7 +64,7 @@ fn nothing_is_dropped_for_the_only_client() {
     const FRAMES: usize = 3000;
     for queue in [2, 25] {
         let options = format!("wait-for-client=true max-clients=1 queue-frames={queue}");
-        let server = Server::film(FRAMES, 1000, &options).play();
+        let server = ServerFixture::recording(FRAMES, 1000, &options).play();
         let viewer = server.small_viewer();
         wait_for_back_pressure(&server);
         assert_whole(&rest(viewer), FRAMES);
@@ -74,7 +76,7 @@ fn nothing_is_dropped_for_the_only_client() {
 fn the_limits_may_change_while_the_film_waits() {
     const FRAMES: usize = 300;
     let options = "wait-for-client=true max-clients=1 queue-frames=20";
-    let server = Server::film(FRAMES, BIG, options).play();
+    let server = ServerFixture::recording(FRAMES, BIG, options).play();
     let mut viewer = server.small_viewer();
     wait_for_queue(&server, 20);
     // With less room the film waits for longer, and still nothing is dropped.
@@ -102,7 +104,7 @@ fn the_limits_may_change_while_the_film_waits() {
 #[test]
 fn stopping_ends_the_back_pressure() {
     for state in [gst::State::Null, gst::State::Ready] {
-        let server = Server::film(200, BIG, LOSSLESS).play();
+        let server = ServerFixture::recording(200, BIG, LOSSLESS).play();
         let viewer = server.small_viewer();
         wait_for_back_pressure(&server);
         let watcher = watch(viewer);
@@ -112,7 +114,7 @@ fn stopping_ends_the_back_pressure() {
         server.expect_silence();
     }
     // Nor does it take a client that reads.
-    let server = Server::film(200, BIG, LOSSLESS).play();
+    let server = ServerFixture::recording(200, BIG, LOSSLESS).play();
     let stalled = server.small_viewer();
     wait_for_back_pressure(&server);
     server.set_state(gst::State::Null);
@@ -123,7 +125,7 @@ fn stopping_ends_the_back_pressure() {
 #[test]
 fn whoever_is_waited_for_may_leave() {
     for leave in [drop, Viewer::vanish] {
-        let server = Server::film(200, BIG, LOSSLESS).play();
+        let server = ServerFixture::recording(200, BIG, LOSSLESS).play();
         let stalled = server.small_viewer();
         wait_for_back_pressure(&server);
         leave(stalled);
@@ -134,7 +136,7 @@ fn whoever_is_waited_for_may_leave() {
 
 #[test]
 fn the_end_ends_the_back_pressure() {
-    let server = Server::film(200, BIG, LOSSLESS).play();
+    let server = ServerFixture::recording(200, BIG, LOSSLESS).play();
     let viewer = server.small_viewer();
     wait_for_back_pressure(&server);
     server.send_eos();
@@ -146,7 +148,7 @@ fn the_end_ends_the_back_pressure() {
 
 #[test]
 fn a_seek_ends_the_back_pressure() {
-    let server = Server::film(200, BIG, LOSSLESS).play();
+    let server = ServerFixture::recording(200, BIG, LOSSLESS).play();
     let viewer = server.small_viewer();
     wait_for_back_pressure(&server);
     server.seek(150);
@@ -161,7 +163,7 @@ fn a_seek_ends_the_back_pressure() {
 
 #[test]
 fn the_pause_holds_the_only_client() {
-    let server = Server::film(300, BIG, LOSSLESS).play();
+    let server = ServerFixture::recording(300, BIG, LOSSLESS).play();
     let mut viewer = server.viewer();
     for number in 0..10 {
         assert_eq!(next(&mut viewer), number);
@@ -186,7 +188,7 @@ fn the_pause_holds_the_only_client() {
 
 /// A client sleeps while 200 frames go by. When too many wait for it, `left` are left.
 #[track_caller]
-fn sleep_and_wake(server: Server, left: u64) {
+fn sleep_and_wake(server: ServerFixture, left: u64) {
     const FRAMES: usize = 200;
     const QUEUE: usize = 5;
     server.sink.set_property("queue-frames", QUEUE as u32);
@@ -245,18 +247,18 @@ fn sleep_and_wake(server: Server, left: u64) {
 
 #[test]
 fn a_sleeper_wakes_to_the_newest_of_a_file() {
-    sleep_and_wake(Server::feed(""), 5);
+    sleep_and_wake(ServerFixture::feed(""), 5);
 }
 
 #[test]
 fn a_sleeper_wakes_to_the_newest_of_a_camera() {
-    sleep_and_wake(Server::live(""), 1);
+    sleep_and_wake(ServerFixture::live(""), 1);
 }
 
 /// With other clients there is nobody for whom the film could wait.
 #[test]
 fn one_who_sleeps_does_not_hold_the_others() {
-    let server = Server::feed("queue-frames=1").play();
+    let server = ServerFixture::feed("queue-frames=1").play();
     let sleepers: Vec<Viewer> = (0..3).map(|_| server.small_viewer()).collect();
     let watchers: Vec<Watcher> = (0..3).map(|_| watch(server.viewer())).collect();
     for number in 0..100 {
@@ -274,7 +276,7 @@ fn one_who_sleeps_does_not_hold_the_others() {
 /// A camera does not wait, not even for its only client.
 #[test]
 fn a_live_source_waits_for_nobody() {
-    let server = Server::live("max-clients=1 queue-frames=3");
+    let server = ServerFixture::live("max-clients=1 queue-frames=3");
     let arrived = server.arrivals();
     let server = server.play();
     let viewer = server.small_viewer();

@@ -5,8 +5,8 @@
 use gst::{glib, prelude::*};
 
 use super::{
-    film::SMALL,
-    scene::{Server, next, rest, wait_until},
+    numbered_pictures::SMALL,
+    server_fixture::{ServerFixture, next, rest, wait_until},
 };
 
 /// Bytes of a small picture's frame.
@@ -14,7 +14,7 @@ const FRAME: u64 = 4 + (SMALL as u64).div_ceil(3) * 4;
 
 #[test]
 fn every_field() {
-    let server = Server::feed("").play();
+    let server = ServerFixture::feed("").play();
     let mut viewer = server.viewer();
     server.push(0..10);
     (0..10).for_each(|number| assert_eq!(next(&mut viewer), number));
@@ -64,7 +64,7 @@ fn every_field() {
 
 #[test]
 fn each_client_is_counted_by_itself() {
-    let server = Server::feed("").play();
+    let server = ServerFixture::feed("").play();
     let mut viewers = Vec::new();
     for number in 0..4 {
         viewers.push(server.viewer());
@@ -97,7 +97,7 @@ fn each_client_is_counted_by_itself() {
 /// It can be asked at any time, in every state, from any thread.
 #[test]
 fn it_can_be_asked_at_any_time() {
-    let server = Server::film(200, SMALL, "wait-for-client=true max-clients=1");
+    let server = ServerFixture::recording(200, SMALL, "wait-for-client=true max-clients=1");
     assert_eq!(server.stat("frames"), 0);
     let sink = server.sink.clone();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
@@ -122,7 +122,7 @@ fn it_can_be_asked_at_any_time() {
 /// As `gst-launch-1.0 -v` shows properties: nothing that cannot be printed.
 #[test]
 fn it_can_be_printed() {
-    let server = Server::feed("").play();
+    let server = ServerFixture::feed("").play();
     let _viewer = server.viewer();
     let value = glib::Value::from(server.stats());
     let text = value.serialize().expect("it can be printed");

@@ -5,14 +5,14 @@
 use std::{process::Command, time::Duration};
 
 use super::{
-    cast::{PATIENCE, edge, open, origin},
+    fixture::Camera,
     net::{Machine, network},
-    scene::Camera,
+    participants::{PATIENCE, edge, open, origin},
 };
 use crate::common::{
-    guard::wait_until,
     pipeline::{make_file, scratch},
     process::Program,
+    wait::wait_until,
 };
 
 /// How long the newest picture of a camera is, once the page's server has one.

@@ -17,10 +17,10 @@ use std::{
 };
 
 use super::{
+    fixture::{Camera, Seen, Viewer},
     net::{Line, Machine, Role, network},
-    scene::{Camera, Seen, Viewer},
 };
-use crate::common::{guard::wait_until, process::with_plugin};
+use crate::common::{process::with_plugin, wait::wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(180);
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{self, alone, process::Program};
+use crate::common::{self, isolation, process::Program};
 
 /// Runs the rest of a test where [`Machine`]s can be made. Whatever it starts ends with it.
 ///
@@ -39,9 +39,9 @@ pub fn network(patience: Duration, rest: impl FnOnce()) {
     ];
     // Scripts would build it, which takes longer than any test.
     if !zenoh_dir().join("bin/zenohd").exists() {
-        return alone::skip(&rest, "no Zenoh here: pipelines/setup.sh --zenoh --router");
+        return isolation::skip_test(&rest, "no Zenoh here: pipelines/setup.sh --zenoh --router");
     }
-    alone::apart(&parts, BRIDGES, patience, rest);
+    isolation::in_own_namespaces(&parts, BRIDGES, patience, rest);
 }
 
 /// Where scripts look for Zenoh's plugin and router.

@@ -5,11 +5,11 @@
 use std::fs;
 
 use super::{
-    cast::{
+    net::{Machine, Role, network},
+    participants::{
         KEY, PATIENCE, Watching, camera, certify, edge, endpoint, open, origin, prepare_publishers,
         publisher, tls,
     },
-    net::{Machine, Role, network},
 };
 use crate::common::{certificates::Authority, peer::ZENOH, pipeline::scratch};
 

@@ -35,7 +35,7 @@ impl Picture {
 
 /// What comes out of an element, and what it posts.
 #[derive(Debug)]
-pub enum Said {
+pub enum Observation {
     Picture(Box<Picture>),
     /// An event other than a picture, by name.
     Event(&'static str),
@@ -48,13 +48,13 @@ pub enum Said {
     End,
 }
 
-/// A pipeline with an element that connects, whose name is `door`.
+/// A pipeline with an element that connects, whose name is `fixture`.
 ///
 /// Warnings, errors, pictures and ends that nobody expected fail the test.
-pub struct Door {
+pub struct ElementFixture {
     pub pipeline: Pipeline,
     pub element: gst::Element,
-    said: mpsc::Receiver<Said>,
+    said: mpsc::Receiver<Observation>,
     pub pictures: VecDeque<Picture>,
     pub connections: VecDeque<gst::Structure>,
     pub warnings: VecDeque<String>,
@@ -66,12 +66,12 @@ pub struct Door {
     pub log: Vec<String>,
 }
 
-impl Door {
+impl ElementFixture {
     /// Builds a pipeline, whose element tells about its connection in `messages` of a name.
     #[track_caller]
     pub fn launch(line: &str, messages: &'static str) -> Self {
         let pipeline = Pipeline::launch(line);
-        let element = pipeline.element::<gst::Element>("door");
+        let element = pipeline.element::<gst::Element>("fixture");
         let (sender, said) = mpsc::channel();
         listen(&pipeline, &element, messages, sender);
         Self {
@@ -111,40 +111,40 @@ impl Door {
         self
     }
 
-    fn take(&mut self, said: Said) {
+    fn take(&mut self, said: Observation) {
         let word = match &said {
-            Said::Picture(_) => "picture".into(),
-            Said::Event(name) => (*name).into(),
-            Said::Connection(connection) => connection.get("state").expect("a state"),
-            Said::Info(text) => format!("info: {text}"),
-            Said::Warning(text) => format!("warning: {text}"),
-            Said::Error(text) => format!("error: {text}"),
-            Said::End => "end".into(),
+            Observation::Picture(_) => "picture".into(),
+            Observation::Event(name) => (*name).into(),
+            Observation::Connection(connection) => connection.get("state").expect("a state"),
+            Observation::Info(text) => format!("info: {text}"),
+            Observation::Warning(text) => format!("warning: {text}"),
+            Observation::Error(text) => format!("error: {text}"),
+            Observation::End => "end".into(),
         };
         self.log.push(word);
         match said {
-            Said::Picture(picture) => self.pictures.push_back(*picture),
-            Said::Event(_) => {}
-            Said::Connection(connection) => self.connections.push_back(connection),
-            Said::Info(text) => self.infos.push(text),
-            Said::Warning(text) => self.warnings.push_back(text),
+            Observation::Picture(picture) => self.pictures.push_back(*picture),
+            Observation::Event(_) => {}
+            Observation::Connection(connection) => self.connections.push_back(connection),
+            Observation::Info(text) => self.infos.push(text),
+            Observation::Warning(text) => self.warnings.push_back(text),
             // What GstBaseSrc adds when a source does not start.
-            Said::Error(text) if self.failed && text.contains("Failed to start") => {}
-            Said::Error(text) => {
+            Observation::Error(text) if self.failed && text.contains("Failed to start") => {}
+            Observation::Error(text) => {
                 self.failed = true;
                 self.errors.push_back(text);
             }
             // Files are to be whole, also when a stream ends with an error.
-            Said::End if self.failed => {}
-            Said::End => self.ends += 1,
+            Observation::End if self.failed => {}
+            Observation::End => self.ends += 1,
         }
     }
 
     /// The next `n` pictures.
     #[track_caller]
     pub fn next(&mut self, n: usize) -> Vec<Picture> {
-        self.wait(&format!("{n} pictures"), |door| {
-            (door.pictures.len() >= n).then(|| door.pictures.drain(..n).collect())
+        self.wait(&format!("{n} pictures"), |fixture| {
+            (fixture.pictures.len() >= n).then(|| fixture.pictures.drain(..n).collect())
         })
     }
 
@@ -160,7 +160,7 @@ impl Door {
     /// The next change of the connection.
     #[track_caller]
     pub fn next_connection(&mut self) -> gst::Structure {
-        self.wait("connection", |door| door.connections.pop_front())
+        self.wait("connection", |fixture| fixture.connections.pop_front())
     }
 
     /// Expects the next change of the connection to be this one.
@@ -183,7 +183,7 @@ impl Door {
     /// Expects a warning that contains all of `parts`.
     #[track_caller]
     pub fn expect_warning(&mut self, parts: &[&str]) -> String {
-        let warning = self.wait("warning", |door| door.warnings.pop_front());
+        let warning = self.wait("warning", |fixture| fixture.warnings.pop_front());
         expect_parts(&warning, parts);
         warning
     }
@@ -191,7 +191,7 @@ impl Door {
     /// Expects an error that contains all of `parts`.
     #[track_caller]
     pub fn expect_error(&mut self, parts: &[&str]) -> String {
-        let error = self.wait("error", |door| door.errors.pop_front());
+        let error = self.wait("error", |fixture| fixture.errors.pop_front());
         expect_parts(&error, parts);
         error
     }
@@ -199,7 +199,9 @@ impl Door {
     /// Expects the end of the pipeline.
     #[track_caller]
     pub fn expect_end(&mut self) -> &mut Self {
-        self.wait("end", |door| (door.ends > 0).then(|| door.ends = 0));
+        self.wait("end", |fixture| {
+            (fixture.ends > 0).then(|| fixture.ends = 0)
+        });
         self
     }
 
@@ -273,7 +275,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for ElementFixture {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.stop();
@@ -287,21 +289,23 @@ fn listen(
     pipeline: &Pipeline,
     element: &gst::Element,
     messages: &'static str,
-    sender: mpsc::Sender<Said>,
+    sender: mpsc::Sender<Observation>,
 ) {
     let said = sender.clone();
     if let Some(pad) = element.static_pad("src") {
         let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
         pad.add_probe(kinds, move |pad, info| {
             let _ = said.send(match &info.data {
-                Some(gst::PadProbeData::Buffer(buffer)) => Said::Picture(Box::new(Picture {
-                    buffer: buffer.clone(),
-                    caps: pad.current_caps(),
-                    segment: pad
-                        .sticky_event::<gst::event::Segment>(0)
-                        .map(|event| event.segment().clone()),
-                })),
-                Some(gst::PadProbeData::Event(event)) => Said::Event(event.type_().name()),
+                Some(gst::PadProbeData::Buffer(buffer)) => {
+                    Observation::Picture(Box::new(Picture {
+                        buffer: buffer.clone(),
+                        caps: pad.current_caps(),
+                        segment: pad
+                            .sticky_event::<gst::event::Segment>(0)
+                            .map(|event| event.segment().clone()),
+                    }))
+                }
+                Some(gst::PadProbeData::Event(event)) => Observation::Event(event.type_().name()),
                 _ => return gst::PadProbeReturn::Ok,
             });
             gst::PadProbeReturn::Ok
@@ -313,16 +317,16 @@ fn listen(
     bus.set_sync_handler(move |_, message| {
         let all = |message| text(message).unwrap_or_default();
         let said_now = match message.view() {
-            gst::MessageView::Info(info) => Some(Said::Info(info.error().to_string())),
-            gst::MessageView::Warning(_) => Some(Said::Warning(all(message))),
-            gst::MessageView::Error(_) => Some(Said::Error(all(message))),
-            gst::MessageView::Eos(_) => Some(Said::End),
+            gst::MessageView::Info(info) => Some(Observation::Info(info.error().to_string())),
+            gst::MessageView::Warning(_) => Some(Observation::Warning(all(message))),
+            gst::MessageView::Error(_) => Some(Observation::Error(all(message))),
+            gst::MessageView::Eos(_) => Some(Observation::End),
             gst::MessageView::Element(_) => message
                 .structure()
                 .filter(|s| s.name() == messages)
                 .map(|s| {
                     assert_eq!(message.src(), Some(element.upcast_ref()));
-                    Said::Connection(s.to_owned())
+                    Observation::Connection(s.to_owned())
                 }),
             _ => None,
         };

@@ -7,12 +7,12 @@ use std::{thread, time::Duration};
 use gst::prelude::*;
 
 use super::{
-    viewer::{Viewer, expect_parts},
+    fixture::{ClientFixture, expect_parts},
     wire::{DEFAULT, Random, pictures},
 };
 use crate::common::{
-    alone::{alone, status},
-    sender::Sender,
+    isolation::{in_own_process, process_status},
+    raw_server::RawServer,
 };
 
 const EAGER: &str = "reconnect-delay=1000000 reconnect-delay-max=2000000";
@@ -55,8 +55,9 @@ fn foreign_protocols() {
     ] {
         for reconnect in [false, true] {
             for closes in [false, true] {
-                let server = Sender::new();
-                let mut viewer = Viewer::of(&server, &format!("{EAGER} reconnect={reconnect}"));
+                let server = RawServer::new();
+                let mut viewer =
+                    ClientFixture::of(&server, &format!("{EAGER} reconnect={reconnect}"));
                 let mut peer = server.accept();
                 // Enough to be sure.
                 peer.offer([&bytes[..], &[b'\n'; 100]].concat());
@@ -79,8 +80,8 @@ fn foreign_protocols() {
 /// After good frames it is a server that was replaced, perhaps for a moment.
 #[test]
 fn another_service_for_a_while() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, EAGER);
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, EAGER);
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(3)));
     peer.close();
@@ -100,14 +101,17 @@ fn another_service_for_a_while() {
 /// Bad frames are reported where they are, and cost nothing else.
 #[test]
 fn bad_frames() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "");
     let mut peer = server.accept();
     let bad = DEFAULT.wrap(b"/9j/4AA!/9k=");
     let good = DEFAULT.stream(pictures(2));
     peer.send([&good[..], &bad, &DEFAULT.stream(&pictures(5)[2..])].concat());
     let got = viewer.expect_frames(pictures(5));
-    let disconts: Vec<_> = got.iter().map(super::viewer::Picture::is_discont).collect();
+    let disconts: Vec<_> = got
+        .iter()
+        .map(super::fixture::Picture::is_discont)
+        .collect();
     assert_eq!(disconts, [true, false, true, false, false]);
     viewer.expect_warning(&[
         &format!("Frame 2 at byte {}: ", good.len()),
@@ -124,8 +128,8 @@ fn bad_frames() {
 
 #[test]
 fn frames_over_the_limit() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "max-frame-size=100000");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "max-frame-size=100000");
     let mut peer = server.accept();
     let first = DEFAULT.stream(pictures(2));
     let long = DEFAULT.wrap(&[b"/9j/".to_vec(), vec![b'A'; 100_000]].concat());
@@ -148,8 +152,8 @@ fn frames_over_the_limit() {
 #[test]
 fn too_many_bad_frames() {
     for reconnect in [false, true] {
-        let server = Sender::new();
-        let mut viewer = Viewer::of(
+        let server = RawServer::new();
+        let mut viewer = ClientFixture::of(
             &server,
             &format!("{EAGER} max-errors=3 reconnect={reconnect}"),
         );
@@ -179,8 +183,8 @@ fn too_many_bad_frames() {
 
 #[test]
 fn any_number_of_bad_frames() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "max-errors=-1");
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, "max-errors=-1");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
     peer.send(DEFAULT.wrap(b"/9j/4AA!/9k=").repeat(100));
@@ -197,8 +201,8 @@ fn any_number_of_bad_frames() {
 fn noise() {
     let mut random = Random::new(42);
     for _ in 0..10 {
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, "reconnect=false");
+        let server = RawServer::new();
+        let mut viewer = ClientFixture::of(&server, "reconnect=false");
         let mut peer = server.accept();
         let len = 1 + random.below(20_000);
         let mut noise = random.bytes(len);
@@ -217,8 +221,8 @@ fn noise() {
 #[test]
 fn framings_that_are_none() {
     for (header, payload) in [("lines", "jpeg"), ("none", "base64")] {
-        let server = Sender::new();
-        let mut viewer = Viewer::new(&format!(
+        let server = RawServer::new();
+        let mut viewer = ClientFixture::new(&format!(
             "host=127.0.0.1 port={} header={header} payload={payload}",
             server.port()
         ));
@@ -232,13 +236,13 @@ fn framings_that_are_none() {
 
 /// Memory of this process, in bytes.
 fn memory() -> usize {
-    status("VmRSS") << 10
+    process_status("VmRSS") << 10
 }
 
 /// Peak of what one client takes while it is fed 100 MiB of one byte behind `start`.
 fn fed(properties: &str, start: &[u8], fill: u8) -> usize {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, &format!("{EAGER} max-errors=-1 {properties}"));
+    let server = RawServer::new();
+    let mut viewer = ClientFixture::of(&server, &format!("{EAGER} max-errors=-1 {properties}"));
     let mut peer = server.accept();
     peer.send(start);
     let piece = vec![fill; MIB];
@@ -258,7 +262,7 @@ fn fed(properties: &str, start: &[u8], fill: u8) -> usize {
 
 #[test]
 fn memory_is_bounded() {
-    alone(|| {
+    in_own_process(|| {
         pictures(1);
         fed("", b"", b'x');
         let before = memory();
@@ -288,12 +292,12 @@ fn memory_is_bounded() {
 
 #[test]
 fn a_declared_length_is_not_allocated() {
-    alone(|| {
-        let server = Sender::new();
+    in_own_process(|| {
+        let server = RawServer::new();
         let mut all = vec![];
         let before = memory();
         for _ in 0..20 {
-            let mut viewer = Viewer::of(&server, "max-frame-size=1073741824");
+            let mut viewer = ClientFixture::of(&server, "max-frame-size=1073741824");
             let mut peer = server.accept();
             viewer.expect_states(&["connecting", "connected"]);
             peer.send(b"\x3f\xff\xff\xff/9j/4AAQSkZJRgABAQAAAQABAAD");

@@ -4,25 +4,26 @@
 
 use std::{fs, io::Write, process::Command};
 
-use super::scene::{Streamer, pictures};
+use super::fixture::{Streamer, pictures};
 use crate::common::{
     certificates::{Authority, Certified},
-    door::Door,
+    element_fixture::ElementFixture,
     pipeline::scratch,
     process::Program,
+    raw_server::{RawServer, ReservedPort},
     relay::{Kind, Relay},
-    sender::{Port, Sender, eventually},
+    wait::wait_for,
     wire::{DEFAULT, pictures as small_pictures},
 };
 
 /// Expects that neither of our elements starts at a URL, and that both say why.
 #[track_caller]
 fn expect_errors(url: &str, properties: &str, parts: &[&str]) {
-    for door in [Door::camera, Door::screen] {
-        let mut door = door(url, properties);
-        door.expect_error(parts);
-        door.expect_state("connecting");
-        door.stop();
+    for fixture in [ElementFixture::sink_to, ElementFixture::source_from] {
+        let mut fixture = fixture(url, properties);
+        fixture.expect_error(parts);
+        fixture.expect_state("connecting");
+        fixture.stop();
     }
 }
 
@@ -47,18 +48,18 @@ fn no_relay_at_all() {
 
 #[test]
 fn what_says_nothing() {
-    let server = Sender::new();
+    let server = RawServer::new();
     let url = format!("http://127.0.0.1:{}", server.port());
-    for door in [Door::camera, Door::screen] {
-        let mut door = door(&url, "timeout=200000000");
-        door.expect_states(&["connecting", "waiting"]);
-        door.expect_warning(&[
+    for fixture in [ElementFixture::sink_to, ElementFixture::source_from] {
+        let mut fixture = fixture(&url, "timeout=200000000");
+        fixture.expect_states(&["connecting", "waiting"]);
+        fixture.expect_warning(&[
             &url,
             "no answer for 0.2 s",
             "does not speak HTTP",
             "trying again",
         ]);
-        door.stop();
+        fixture.stop();
     }
 }
 
@@ -69,7 +70,7 @@ fn another_protocol() {
         (&DEFAULT.stream(small_pictures(2)), "b64jpegclientsrc"),
         (b"\x15\x03\x03\0\x02\x02\x46", "https://"),
     ] {
-        let server = Sender::new().serve(bytes.repeat(10));
+        let server = RawServer::new().serve(bytes.repeat(10));
         let url = format!("http://127.0.0.1:{}", server.port);
         expect_errors(&url, "", &[&url, part]);
     }
@@ -106,10 +107,13 @@ fn the_wrong_path_on_node() {
     let relay = Relay::start(Kind::Node, &[]);
     let url = format!("{}/video", relay.url);
     // It takes its time to say nothing.
-    for mut door in [Door::camera(&url, ""), Door::screen(&url, "")] {
-        door.expect_states(&["connecting", "waiting"]);
-        door.expect_warning(&["instead of opening a websocket at /video/", "trying again"]);
-        door.stop();
+    for mut fixture in [
+        ElementFixture::sink_to(&url, ""),
+        ElementFixture::source_from(&url, ""),
+    ] {
+        fixture.expect_states(&["connecting", "waiting"]);
+        fixture.expect_warning(&["instead of opening a websocket at /video/", "trying again"]);
+        fixture.stop();
     }
 }
 
@@ -145,31 +149,31 @@ fn the_wrong_token() {
 /// Whoever was let in before may be let in again.
 #[test]
 fn a_token_for_a_while() {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let number = port.number().to_string();
     let url = format!("http://127.0.0.1:{number}");
-    for door in [Door::camera, Door::screen] {
+    for fixture in [ElementFixture::sink_to, ElementFixture::source_from] {
         let relay = Relay::start(Kind::Node, &["--port", &number]);
-        let mut door = door(&url, "");
-        door.expect_states(&["connecting", "connected"]);
+        let mut fixture = fixture(&url, "");
+        fixture.expect_states(&["connecting", "connected"]);
         drop(relay);
-        door.expect_states(&["lost", "waiting"]);
-        door.expect_warning(&[&number, "trying again"]);
+        fixture.expect_states(&["lost", "waiting"]);
+        fixture.expect_warning(&[&number, "trying again"]);
         let relay = Relay::start(Kind::Node, &["--port", &number, "--auth", "secret"]);
-        let refused = door.expect_state("refused");
+        let refused = fixture.expect_state("refused");
         assert!(
             refused
                 .get::<&str>("cause")
                 .unwrap()
                 .contains("wrong token")
         );
-        door.expect_warning(&["wrong token", "trying again"]);
+        fixture.expect_warning(&["wrong token", "trying again"]);
         drop(relay);
-        door.expect_state("waiting");
-        door.expect_warning(&[&number, "trying again"]);
+        fixture.expect_state("waiting");
+        fixture.expect_warning(&[&number, "trying again"]);
         let _relay = Relay::start(Kind::Node, &["--port", &number]);
-        door.expect_state("connected");
-        door.stop();
+        fixture.expect_state("connected");
+        fixture.stop();
     }
 }
 
@@ -207,9 +211,9 @@ fn a_certificate_that_vouches_for_itself() {
     let ca = format!("ca-file={}", certified.certificate);
     let relay = with_tls(&certified);
     expect_errors(&relay.url, "", &["does not know", "ca-file"]);
-    for door in [Door::camera, Door::screen] {
-        let mut door = door(&relay.url, &ca);
-        door.expect_states(&["connecting", "connected"]);
+    for fixture in [ElementFixture::sink_to, ElementFixture::source_from] {
+        let mut fixture = fixture(&relay.url, &ca);
+        fixture.expect_states(&["connecting", "connected"]);
     }
     // It has to be a good one all the same.
     let url = relay.url.replace("127.0.0.1", "localhost");
@@ -250,10 +254,10 @@ fn properties_that_make_no_sense() {
             &["`ca-file`", "/nowhere.pem"],
         ),
     ] {
-        for door in [Door::camera, Door::screen] {
-            let mut door = door(url, properties);
-            door.expect_error(parts);
-            door.stop();
+        for fixture in [ElementFixture::sink_to, ElementFixture::source_from] {
+            let mut fixture = fixture(url, properties);
+            fixture.expect_error(parts);
+            fixture.stop();
         }
     }
 }
@@ -263,7 +267,7 @@ fn properties_that_make_no_sense() {
 fn what_is_no_picture() {
     const OTHER: &str = "no picture as its first argument";
     let relay = Relay::start(Kind::Node, &[]);
-    let mut screen = Door::screen(&relay.url, "");
+    let mut screen = ElementFixture::source_from(&relay.url, "");
     screen.expect_states(&["connecting", "connected"]);
     let (streamer, mut words) = Streamer::after_words(&relay.url, &[]);
     let events = [
@@ -285,7 +289,7 @@ fn what_is_no_picture() {
         if let Some(part) = part {
             screen.expect_warning(&[part]);
         }
-        eventually("it is counted", || {
+        wait_for("it is counted", || {
             (screen.stat("errors") == number).then_some(())
         });
     }
@@ -300,7 +304,7 @@ fn what_is_no_picture() {
 #[test]
 fn too_much_that_is_no_picture() {
     let relay = Relay::start(Kind::Node, &[]);
-    let mut screen = Door::screen(&relay.url, "max-errors=3");
+    let mut screen = ElementFixture::source_from(&relay.url, "max-errors=3");
     screen.expect_states(&["connecting", "connected"]);
     let (_streamer, mut words) = Streamer::after_words(&relay.url, &[]);
     for number in 0..3 {
@@ -322,7 +326,7 @@ fn another_camera() {
         ),
         (r#""/9j/""#, "a picture without the name of a camera"),
     ] {
-        let mut screen = Door::screen(&relay.url, "camera=front");
+        let mut screen = ElementFixture::source_from(&relay.url, "camera=front");
         screen.expect_states(&["connecting", "connected"]);
         let args = ["--camera", "front", "--camera", "back"];
         let (streamer, mut words) = Streamer::after_words(&relay.url, &args);
@@ -340,14 +344,14 @@ fn another_camera() {
 #[test]
 fn messages_over_the_limit() {
     let relay = Relay::start(Kind::Node, &["--max-http-buffer-size", "10000000"]);
-    let mut screen = Door::screen(&relay.url, "max-frame-size=100000");
+    let mut screen = ElementFixture::source_from(&relay.url, "max-frame-size=100000");
     screen.expect_states(&["connecting", "connected"]);
-    let mut camera = Door::camera(&relay.url, "");
+    let mut camera = ElementFixture::sink_to(&relay.url, "");
     camera.expect_states(&["connecting", "connected"]);
     let (small, large) = (&small_pictures(1)[0], &pictures(1)[0]);
     for round in 1..=3 {
         camera.push(large);
-        eventually("it is counted", || {
+        wait_for("it is counted", || {
             (screen.stat("errors") == round).then_some(())
         });
         if round == 1 {

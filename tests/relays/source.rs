@@ -6,11 +6,12 @@ use std::{thread, time::Duration};
 
 use gst::prelude::*;
 
-use super::scene::{Place, Streamer};
+use super::fixture::{RelayLocation, Streamer};
 use crate::common::{
-    door::Door,
+    element_fixture::ElementFixture,
+    raw_server::ReservedPort,
     relay::{Kind, Relay},
-    sender::{Port, eventually},
+    wait::wait_for,
 };
 
 at_each_relay! {
@@ -25,7 +26,7 @@ at_each_relay! {
 /// Expects pictures of the streamer's clip, all that it sends but those that were dropped
 /// and counted.
 #[track_caller]
-fn expect_stream(mut screen: Door, camera: &str, streamer: Streamer) {
+fn expect_stream(mut screen: ElementFixture, camera: &str, streamer: Streamer) {
     let pictures = screen.next(20);
     for picture in &pictures {
         assert_eq!(picture.size(), (640, 360));
@@ -37,8 +38,8 @@ fn expect_stream(mut screen: Door, camera: &str, streamer: Streamer) {
 }
 
 #[track_caller]
-fn watch(url: &str, properties: &str) -> Door {
-    let mut screen = Door::screen(url, properties);
+fn watch(url: &str, properties: &str) -> ElementFixture {
+    let mut screen = ElementFixture::source_from(url, properties);
     screen.expect_states(&["connecting", "connected"]);
     screen
 }
@@ -69,7 +70,7 @@ fn several_cameras(kind: Kind) {
 }
 
 fn nothing_as_it_is_by_default(kind: Kind) {
-    let place = Place::apart(&format!("back-{kind:?}"));
+    let place = RelayLocation::non_default(&format!("back-{kind:?}"));
     let mut relay = place.start(kind);
     let screen = watch(&place.url(&relay), place.properties());
     assert_eq!(relay.expect_client(), "room=7");
@@ -79,10 +80,10 @@ fn nothing_as_it_is_by_default(kind: Kind) {
 
 /// Nobody there at first, and then again.
 fn a_relay_that_is_restarted(kind: Kind) {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let number = port.number().to_string();
     let url = format!("http://127.0.0.1:{number}");
-    let mut screen = Door::screen(&url, "");
+    let mut screen = ElementFixture::source_from(&url, "");
     screen.expect_states(&["connecting", "waiting"]);
     screen.expect_warning(&[&number, "efused", "trying again"]);
     for round in 1..=3 {
@@ -112,7 +113,7 @@ fn the_newest_picture(kind: Kind) {
     let block = gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER;
     let block = pad.add_probe(block, |_, _| gst::PadProbeReturn::Ok);
     let streamer = Streamer::start(&relay.url, &[]);
-    eventually("pictures are dropped", || {
+    wait_for("pictures are dropped", || {
         (screen.stat("dropped") >= 10).then_some(())
     });
     pad.remove_probe(block.expect("a probe"));

@@ -13,11 +13,11 @@ use std::{
 use super::process::PATIENCE;
 
 /// Ends the run if a test hangs, wherever it does so.
-pub struct Guard {
+pub struct HangGuard {
     _released: mpsc::Sender<()>,
 }
 
-impl Guard {
+impl HangGuard {
     pub fn new() -> Self {
         let (sender, released) = mpsc::channel::<()>();
         let test = thread::current().name().map(String::from);
@@ -33,11 +33,21 @@ impl Guard {
     }
 }
 
+/// Polls until `look` finds something, and returns it. Panics with `what` after [`PATIENCE`].
 #[track_caller]
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "timed out waiting for: {what}");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Polls until `done` returns true. Panics with `what` after [`PATIENCE`].
+#[track_caller]
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    wait_for(what, || done().then_some(()));
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::common::{
     pipeline::{make_file, scratch},
-    sender::Port,
+    raw_server::ReservedPort,
 };
 
 const SCRIPTS: [&str; 12] = [
@@ -77,7 +77,7 @@ fn every_failure_is_one_sentence() {
     );
     let clip = clip();
     // Nobody listens on this one, on the other somebody does.
-    let keeper = Port::new();
+    let keeper = ReservedPort::new();
     let closed = format!("127.0.0.1:{}", keeper.number());
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("an address").port().to_string();
@@ -335,7 +335,7 @@ fn a_dry_run_prints_the_line_and_does_nothing() {
 fn the_printed_line_can_be_pasted() {
     let clip = clip();
     for fast in [false, true] {
-        let port = Port::new();
+        let port = ReservedPort::new();
         let port = port.number().to_string();
         let mut args = vec!["--dry-run", "--port", &port, &clip];
         if fast {

@@ -5,8 +5,10 @@
 use gst::prelude::*;
 
 use super::{
-    film::{SMALL, film, number},
-    scene::{Server, assert_run, assert_whole, next, read, rest, wait_until, watch},
+    numbered_pictures::{SMALL, number, recording},
+    server_fixture::{
+        ServerFixture, assert_run, assert_whole, next, read, rest, wait_until, watch,
+    },
 };
 use crate::common::viewer::Viewer;
 
@@ -14,7 +16,7 @@ const LOSSLESS: &str = "wait-for-client=true max-clients=1";
 
 #[test]
 fn again_and_again() {
-    let server = Server::film(50, SMALL, LOSSLESS);
+    let server = ServerFixture::recording(50, SMALL, LOSSLESS);
     for state in [gst::State::Ready, gst::State::Null, gst::State::Paused].repeat(4) {
         server.pipeline.play();
         // Waiting for the second time, it is as new.
@@ -35,7 +37,7 @@ fn again_and_again() {
 
 #[test]
 fn stopped_with_clients() {
-    let server = Server::feed("");
+    let server = ServerFixture::feed("");
     for state in [gst::State::Ready, gst::State::Null].repeat(5) {
         server.pipeline.play();
         let viewers = [server.viewer(), server.viewer()];
@@ -55,7 +57,7 @@ fn stopped_with_clients() {
 
 #[test]
 fn paused_and_played() {
-    let server = Server::film(300, 20_000, LOSSLESS).play();
+    let server = ServerFixture::recording(300, 20_000, LOSSLESS).play();
     let watcher = watch(server.viewer());
     for number in 0..60 {
         assert_eq!(watcher.next(), Some(number));
@@ -71,7 +73,8 @@ fn paused_and_played() {
 #[test]
 fn moved_while_it_plays() {
     const FRAMES: usize = 400;
-    let server = Server::film(FRAMES, 20_000, &format!("{LOSSLESS} queue-frames=2")).play();
+    let server =
+        ServerFixture::recording(FRAMES, 20_000, &format!("{LOSSLESS} queue-frames=2")).play();
     let mut viewer = server.viewer();
     let mut number = next(&mut viewer);
     assert_eq!(number, 0);
@@ -94,7 +97,7 @@ fn moved_while_it_plays() {
 /// The frame that a paused pipeline holds is sent when it plays, and once.
 #[test]
 fn the_first_frame_of_a_paused_pipeline() {
-    let server = Server::film(50, SMALL, "queue-frames=1000");
+    let server = ServerFixture::recording(50, SMALL, "queue-frames=1000");
     server.pipeline.settle(gst::State::Paused);
     let viewer = server.viewer();
     server.pipeline.play();
@@ -105,7 +108,7 @@ fn the_first_frame_of_a_paused_pipeline() {
 /// A film that has ended can be played again without a stop.
 #[test]
 fn moved_after_its_end() {
-    let server = Server::film(50, SMALL, "queue-frames=1000").play();
+    let server = ServerFixture::recording(50, SMALL, "queue-frames=1000").play();
     server.wait_for_clean_end();
     for place in [0, 20] {
         server.pipeline.settle(gst::State::Paused);
@@ -122,7 +125,7 @@ fn moved_after_its_end() {
 #[test]
 fn left_in_the_middle() {
     for leave in [drop, Viewer::vanish] {
-        let server = Server::film(300, 20_000, LOSSLESS).play();
+        let server = ServerFixture::recording(300, 20_000, LOSSLESS).play();
         let mut viewer = server.viewer();
         (0..10).for_each(|number| assert_eq!(next(&mut viewer), number));
         leave(viewer);
@@ -148,8 +151,8 @@ fn it_is_paced_by_default() {
 /// The other branch of a tee gets everything as well, and the wait holds both.
 #[test]
 fn beside_another_branch() {
-    let path = film(60, SMALL);
-    let server = Server::launch(
+    let path = recording(60, SMALL);
+    let server = ServerFixture::launch(
         &format!(
             "{} ! tee name=tee
              tee. ! queue ! fakesink name=other sync=false
@@ -173,7 +176,7 @@ fn beside_another_branch() {
 /// Clients that slept through everything do not stop the other branch.
 #[test]
 fn another_branch_is_not_held() {
-    let server = Server::launch(
+    let server = ServerFixture::launch(
         "appsrc name=feed format=time caps=image/jpeg ! tee name=tee
          tee. ! queue ! fakesink name=other sync=false
          tee. ! queue",
@@ -196,7 +199,7 @@ fn another_branch_is_not_held() {
 /// Two servers in one pipeline, each with its own clients.
 #[test]
 fn two_servers() {
-    let server = Server::launch(
+    let server = ServerFixture::launch(
         "appsrc name=feed format=time caps=image/jpeg ! tee name=tee
          tee. ! queue ! b64jpegserversink name=other port=0 payload=jpeg sync=false
          tee. ! queue",

@@ -10,22 +10,22 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::process::PATIENCE;
+use super::{process::PATIENCE, wait::wait_for};
 
 /// A port that stays ours, whether somebody listens on it or not.
 ///
-/// A socket that is bound and never listens keeps it: without a [`Sender`] it refuses.
-pub struct Port {
+/// A socket that is bound and never listens keeps it: without a [`RawServer`] it refuses.
+pub struct ReservedPort {
     keeper: Socket,
     address: SocketAddr,
 }
 
-impl Port {
+impl ReservedPort {
     pub fn new() -> Self {
         Self::on((Ipv4Addr::LOCALHOST, 0).into())
     }
@@ -47,18 +47,18 @@ impl Port {
     }
 
     /// Listens, for as long as the sender lives.
-    pub fn listen(&self) -> Sender {
+    pub fn listen(&self) -> RawServer {
         let socket = bound(self.address);
         socket.listen(128).expect("it listens");
-        Sender(socket.into())
+        RawServer(socket.into())
     }
 
     /// Listens, but is too busy to answer: the kernel drops whoever else knocks.
-    pub fn fill(self) -> Full {
+    pub fn fill(self) -> SaturatedPort {
         // One more than the backlog has room.
         self.keeper.listen(0).expect("it listens");
         let guest = TcpStream::connect(self.address).expect("there is room for one");
-        Full {
+        SaturatedPort {
             _guest: guest,
             port: self,
         }
@@ -74,23 +74,23 @@ fn bound(address: SocketAddr) -> Socket {
 }
 
 /// A port at which every connection hangs.
-pub struct Full {
+pub struct SaturatedPort {
     _guest: TcpStream,
-    port: Port,
+    port: ReservedPort,
 }
 
-impl Full {
+impl SaturatedPort {
     pub fn number(&self) -> u16 {
         self.port.number()
     }
 }
 
 /// A server on loopback.
-pub struct Sender(TcpListener);
+pub struct RawServer(TcpListener);
 
-impl Sender {
+impl RawServer {
     pub fn new() -> Self {
-        Port::new().listen()
+        ReservedPort::new().listen()
     }
 
     pub fn port(&self) -> u16 {
@@ -99,18 +99,18 @@ impl Sender {
 
     /// The next client.
     #[track_caller]
-    pub fn accept(&self) -> Peer {
-        let peer = eventually("a client comes", || self.accept_now());
-        Peer(peer)
+    pub fn accept(&self) -> RawConnection {
+        let peer = wait_for("a client comes", || self.accept_now());
+        RawConnection(peer)
     }
 
     /// A client, if one waits.
-    pub fn try_accept(&self) -> Option<Peer> {
-        self.accept_now().map(Peer)
+    pub fn try_accept(&self) -> Option<RawConnection> {
+        self.accept_now().map(RawConnection)
     }
 
     /// Sends the same to everybody who comes, and closes, until it is dropped.
-    pub fn serve(self, bytes: Vec<u8>) -> Serving {
+    pub fn serve(self, bytes: Vec<u8>) -> RunningServer {
         let port = self.port();
         let end = Arc::new(AtomicBool::new(false));
         let ended = end.clone();
@@ -124,7 +124,7 @@ impl Sender {
                 }
             }
         });
-        Serving {
+        RunningServer {
             port,
             end,
             thread: Some(thread),
@@ -149,13 +149,13 @@ impl Sender {
 }
 
 /// A server that needs no attention.
-pub struct Serving {
+pub struct RunningServer {
     pub port: u16,
     end: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl Drop for Serving {
+impl Drop for RunningServer {
     fn drop(&mut self) {
         self.end.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -165,9 +165,9 @@ impl Drop for Serving {
 }
 
 /// The server's end of one connection. Dropped, it closes cleanly.
-pub struct Peer(TcpStream);
+pub struct RawConnection(TcpStream);
 
-impl Peer {
+impl RawConnection {
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.0.write_all(bytes.as_ref()).expect("the client reads");
@@ -209,18 +209,5 @@ impl Peer {
         let peek = self.0.peek(&mut [0]);
         self.0.set_nonblocking(false).expect("an option");
         matches!(peek, Err(err) if err.kind() == ErrorKind::WouldBlock)
-    }
-}
-
-/// Waits until there is something; `what` is said if there never is.
-#[track_caller]
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}");
-        thread::sleep(Duration::from_millis(2));
     }
 }

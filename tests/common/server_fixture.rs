@@ -16,26 +16,26 @@ use std::{
 use gst::prelude::*;
 use gst_app::AppSrc;
 
-use super::film::{SMALL, film, number, picture};
-use crate::common::{guard::Guard, pipeline::Pipeline, process::PATIENCE, viewer::Viewer};
+use super::numbered_pictures::{SMALL, number, picture, recording};
+use crate::common::{pipeline::Pipeline, process::PATIENCE, viewer::Viewer, wait::HangGuard};
 
-pub use super::film::{FRAME_TIME, buffer};
-pub use crate::common::guard::wait_until;
+pub use super::numbered_pictures::{FRAME_TIME, buffer};
+pub use crate::common::wait::wait_until;
 
 /// A pipeline that ends with a `b64jpegserversink` on any free port, and shows each
 /// picture as soon as it comes, unless its options say otherwise.
-pub struct Server {
+pub struct ServerFixture {
     pub pipeline: Pipeline,
     pub sink: gst::Element,
     messages: Arc<Mutex<Vec<gst::Structure>>>,
-    film: Option<PathBuf>,
-    _guard: Guard,
+    recording: Option<PathBuf>,
+    _guard: HangGuard,
 }
 
-impl Server {
+impl ServerFixture {
     #[track_caller]
     pub fn launch(source: &str, options: &str) -> Self {
-        let guard = Guard::new();
+        let guard = HangGuard::new();
         let pipeline = Pipeline::launch(&format!(
             "{source} ! b64jpegserversink name=server port=0 sync=false {options}"
         ));
@@ -55,17 +55,17 @@ impl Server {
             sink: pipeline.element("server"),
             pipeline,
             messages,
-            film: None,
+            recording: None,
             _guard: guard,
         }
     }
 
     /// Serves a file.
     #[track_caller]
-    pub fn film(frames: usize, len: usize, options: &str) -> Self {
-        let path = film(frames, len);
+    pub fn recording(frames: usize, len: usize, options: &str) -> Self {
+        let path = recording(frames, len);
         let mut server = Self::launch(&read(&path), options);
-        server.film = Some(path);
+        server.recording = Some(path);
         server
     }
 
@@ -268,20 +268,20 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ServerFixture {
     fn drop(&mut self) {
         let _ = self.pipeline.0.set_state(gst::State::Null);
-        if let Some(film) = &self.film {
-            let _ = std::fs::remove_file(film);
+        if let Some(recording) = &self.recording {
+            let _ = std::fs::remove_file(recording);
         }
     }
 }
 
 /// A source that reads a film.
-pub fn read(film: &Path) -> String {
+pub fn read(recording: &Path) -> String {
     format!(
         "filesrc location={} ! b64jpegdepay framerate=25/1",
-        film.display()
+        recording.display()
     )
 }
 

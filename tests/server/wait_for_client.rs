@@ -7,8 +7,10 @@ use std::{process::Command, sync::mpsc};
 use gst::prelude::*;
 
 use super::{
-    film::{SMALL, film},
-    scene::{FRAME_TIME, Server, assert_run, assert_whole, next, read, rest, wait_until, watch},
+    numbered_pictures::{SMALL, recording},
+    server_fixture::{
+        FRAME_TIME, ServerFixture, assert_run, assert_whole, next, read, rest, wait_until, watch,
+    },
 };
 use crate::common::{
     pipeline::Pipeline,
@@ -21,7 +23,7 @@ const WAIT: &str = "wait-for-client=true queue-frames=1000";
 
 /// What can be asked of a pipeline while its server waits: it has not got to PLAYING.
 #[track_caller]
-fn assert_held(server: &Server) {
+fn assert_held(server: &ServerFixture) {
     let (change, current, pending) = server.pipeline.0.state(gst::ClockTime::ZERO);
     assert_eq!(change, Ok(gst::StateChangeSuccess::Async));
     assert!(current < gst::State::Playing, "{current:?}");
@@ -32,7 +34,7 @@ fn assert_held(server: &Server) {
 
 #[test]
 fn the_first_client_gets_every_frame() {
-    let server = Server::film(90, SMALL, WAIT).play();
+    let server = ServerFixture::recording(90, SMALL, WAIT).play();
     server.wait_for_waiting();
     assert_held(&server);
     let viewer = Viewer::connect(server.address());
@@ -51,7 +53,7 @@ fn the_first_client_gets_every_frame() {
 
 #[test]
 fn without_it_nobody_is_waited_for() {
-    let server = Server::film(90, SMALL, "").play();
+    let server = ServerFixture::recording(90, SMALL, "").play();
     server.wait_for_clean_end();
     assert!(server.said("b64jpeg-waiting").is_empty());
     assert_eq!(server.stat("frames"), 90);
@@ -60,7 +62,7 @@ fn without_it_nobody_is_waited_for() {
 #[test]
 fn two_clients_at_the_first_frame() {
     // The gate opens with the first one; there is no frame yet.
-    let server = Server::feed(WAIT).play();
+    let server = ServerFixture::feed(WAIT).play();
     let viewers = [server.viewer(), server.viewer()];
     server.push(0..20);
     server.end_feed();
@@ -72,7 +74,7 @@ fn two_clients_at_the_first_frame() {
 
 #[test]
 fn two_clients_at_a_file() {
-    let server = Server::film(90, SMALL, WAIT).play();
+    let server = ServerFixture::recording(90, SMALL, WAIT).play();
     server.wait_for_waiting();
     let viewers = [(); 2].map(|()| Viewer::connect(server.address()));
     let [first, second] = viewers.map(watch);
@@ -88,7 +90,7 @@ fn two_clients_at_a_file() {
 /// What a camera shows meanwhile is of no interest to anybody later.
 #[test]
 fn a_live_source_is_dropped() {
-    let server = Server::live(WAIT);
+    let server = ServerFixture::live(WAIT);
     let feed: gst::Element = server.pipeline.element("feed");
     let (sender, passed) = mpsc::channel();
     let pad = feed.static_pad("src").expect("a pad");
@@ -115,7 +117,7 @@ fn a_live_source_is_dropped() {
 
 #[test]
 fn a_client_that_leaves_at_once() {
-    let server = Server::feed(WAIT).play();
+    let server = ServerFixture::feed(WAIT).play();
     drop(server.viewer());
     server.wait_for_clients(0);
     let staying = server.viewer();
@@ -126,7 +128,7 @@ fn a_client_that_leaves_at_once() {
 
     // While a film begins: it goes on, or waits for the next.
     for _ in 0..20 {
-        let server = Server::film(90, SMALL, WAIT).play();
+        let server = ServerFixture::recording(90, SMALL, WAIT).play();
         server.wait_for_waiting();
         Viewer::connect(server.address()).vanish();
         let numbers = rest(Viewer::connect(server.address()));
@@ -138,7 +140,7 @@ fn a_client_that_leaves_at_once() {
 
 #[test]
 fn stopping_ends_the_wait() {
-    for source in [Server::live, Server::feed] {
+    for source in [ServerFixture::live, ServerFixture::feed] {
         for state in [gst::State::Null, gst::State::Ready] {
             let server = source(WAIT).play();
             server.push(0..3);
@@ -146,7 +148,7 @@ fn stopping_ends_the_wait() {
             server.expect_silence();
         }
     }
-    let server = Server::film(5, SMALL, WAIT);
+    let server = ServerFixture::recording(5, SMALL, WAIT);
     for state in [gst::State::Null, gst::State::Ready] {
         for _ in 0..20 {
             server.pipeline.play();
@@ -162,9 +164,9 @@ fn stopping_ends_the_wait() {
 #[test]
 fn the_end_ends_the_wait() {
     for server in [
-        Server::film(5, SMALL, WAIT),
-        Server::feed(WAIT),
-        Server::live(WAIT),
+        ServerFixture::recording(5, SMALL, WAIT),
+        ServerFixture::feed(WAIT),
+        ServerFixture::live(WAIT),
     ] {
         let server = server.play();
         if let Some(feed) = server.pipeline.0.by_name("feed") {
@@ -206,7 +208,7 @@ fn the_end_ends_the_wait_in_bins() {
 /// Asked for before it has begun to wait.
 #[test]
 fn an_early_end_ends_the_wait() {
-    let server = Server::launch("videotestsrc num-buffers=1000 ! jpegenc", WAIT);
+    let server = ServerFixture::launch("videotestsrc num-buffers=1000 ! jpegenc", WAIT);
     for _ in 0..50 {
         server.pipeline.play();
         server.send_eos();
@@ -218,7 +220,7 @@ fn an_early_end_ends_the_wait() {
 /// A file without a single picture ends although nobody came.
 #[test]
 fn there_is_nothing_to_wait_for() {
-    let server = Server::feed(WAIT).play();
+    let server = ServerFixture::feed(WAIT).play();
     server.end_feed();
     server.wait_for_clean_end();
 }
@@ -229,10 +231,10 @@ const PLAYING: &str = "element \"pipeline0\" (state-changed): GstMessageStateCha
 
 #[test]
 fn ctrl_c_ends_the_wait() {
-    let film = film(5, SMALL);
+    let recording = recording(5, SMALL);
     let live = "videotestsrc is-live=true ! jpegenc";
     // A live pipeline plays while the server waits, and has to (see above).
-    for (source, ready) in [(&*read(&film), "b64jpeg-waiting"), (live, PLAYING)] {
+    for (source, ready) in [(&*read(&recording), "b64jpeg-waiting"), (live, PLAYING)] {
         for eos in [&["-e"][..], &[]] {
             let mut launch = Command::new("gst-launch-1.0");
             launch.arg("-m").args(eos);
@@ -249,12 +251,12 @@ fn ctrl_c_ends_the_wait() {
             assert_eq!(output.contains("EOS received"), !eos.is_empty(), "{output}");
         }
     }
-    std::fs::remove_file(film).expect("our file");
+    std::fs::remove_file(recording).expect("our file");
 }
 
 #[test]
 fn pausing_does_not_end_the_wait() {
-    let server = Server::film(90, SMALL, WAIT).play();
+    let server = ServerFixture::recording(90, SMALL, WAIT).play();
     for _ in 0..3 {
         server.set_state(gst::State::Paused);
         server.set_state(gst::State::Playing);
@@ -273,7 +275,7 @@ fn pausing_does_not_end_the_wait() {
 /// sink shows one, and no other before it plays.
 #[test]
 fn a_client_that_comes_in_the_pause() {
-    let server = Server::film(90, SMALL, WAIT);
+    let server = ServerFixture::recording(90, SMALL, WAIT);
     server.set_state(gst::State::Paused);
     server.wait_for_waiting();
     let viewer = server.viewer();
@@ -286,7 +288,7 @@ fn a_client_that_comes_in_the_pause() {
 
 #[test]
 fn a_seek_moves_the_wait() {
-    let server = Server::film(90, SMALL, WAIT).play();
+    let server = ServerFixture::recording(90, SMALL, WAIT).play();
     server.wait_for_waiting();
     for number in [60, 10, 0, 30] {
         server.seek(number);
@@ -301,7 +303,7 @@ fn a_seek_moves_the_wait() {
 /// Every picture at its time, counted from when the first client came.
 #[track_caller]
 fn assert_pace(options: &str) {
-    let server = Server::film(
+    let server = ServerFixture::recording(
         20,
         SMALL,
         &format!("wait-for-client=true sync=true {options}"),
@@ -342,7 +344,7 @@ fn the_pace_is_right_although_the_clock_runs() {
 /// A server that joins a pipeline that plays already.
 #[test]
 fn a_server_that_comes_later() {
-    let server = Server::launch(
+    let server = ServerFixture::launch(
         "videotestsrc is-live=true ! tee name=tee ! fakesink async=false
          tee. ! queue ! jpegenc name=encoder",
         "wait-for-client=true",

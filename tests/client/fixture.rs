@@ -2,21 +2,21 @@
 
 //! A client in a pipeline with a sink that takes every picture at once.
 
-pub use crate::common::door::{Door as Viewer, Picture, expect_parts};
-use crate::common::sender::Sender;
+pub use crate::common::element_fixture::{ElementFixture as ClientFixture, Picture, expect_parts};
+use crate::common::raw_server::RawServer;
 
-impl Viewer {
+impl ClientFixture {
     /// A client with these properties.
     #[track_caller]
     pub fn new(properties: &str) -> Self {
         let line =
-            format!("b64jpegclientsrc name=door {properties} ! fakesink name=sink sync=false");
+            format!("b64jpegclientsrc name=element {properties} ! fakesink name=sink sync=false");
         Self::launch(&line, "b64jpeg-connection")
     }
 
     /// A client of this server, playing.
     #[track_caller]
-    pub fn of(server: &Sender, properties: &str) -> Self {
+    pub fn of(server: &RawServer, properties: &str) -> Self {
         Self::playing(&format!(
             "host=127.0.0.1 port={} {properties}",
             server.port()

@@ -57,10 +57,13 @@ pub fn number(jpeg: &[u8]) -> usize {
 }
 
 /// A file with so many pictures, as the Python programs would write it.
-pub fn film(frames: usize, len: usize) -> PathBuf {
-    static FILMS: AtomicU32 = AtomicU32::new(0);
-    let film = FILMS.fetch_add(1, Ordering::Relaxed);
-    let path = scratch(&format!("film-{}-{film}.b64jpeg", std::process::id()));
+pub fn recording(frames: usize, len: usize) -> PathBuf {
+    static RECORDINGS: AtomicU32 = AtomicU32::new(0);
+    let recording = RECORDINGS.fetch_add(1, Ordering::Relaxed);
+    let path = scratch(&format!(
+        "recording-{}-{recording}.b64jpeg",
+        std::process::id()
+    ));
     let mut bytes = Vec::new();
     for number in 0..frames {
         let text = BASE64_STANDARD.encode(picture(number, len));

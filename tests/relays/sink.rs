@@ -6,11 +6,12 @@ use std::{thread, time::Duration};
 
 use gst::prelude::*;
 
-use super::scene::{EAGER, Place, pictures};
+use super::fixture::{EAGER, RelayLocation, pictures};
 use crate::common::{
-    door::Door,
+    element_fixture::ElementFixture,
+    raw_server::ReservedPort,
     relay::{Kind, Relay, Watcher},
-    sender::{Port, eventually},
+    wait::wait_for,
     wire,
 };
 
@@ -27,7 +28,7 @@ at_each_relay! {
 
 /// Pushes pictures, each when the one before it has arrived everywhere.
 #[track_caller]
-fn show(camera: &Door, name: &str, jpegs: &[Vec<u8>], watchers: &mut [Watcher]) {
+fn show(camera: &ElementFixture, name: &str, jpegs: &[Vec<u8>], watchers: &mut [Watcher]) {
     for jpeg in jpegs {
         camera.push(jpeg);
         for watcher in &mut *watchers {
@@ -38,12 +39,12 @@ fn show(camera: &Door, name: &str, jpegs: &[Vec<u8>], watchers: &mut [Watcher]) 
 
 /// Pushes three pictures, and waits until so many of them were dropped.
 #[track_caller]
-fn push_and_drop(camera: &Door, dropped: u64) {
+fn push_and_drop(camera: &ElementFixture, dropped: u64) {
     let before = camera.stat("dropped");
     for jpeg in pictures(3) {
         camera.push(jpeg);
     }
-    eventually("they are dropped", || {
+    wait_for("they are dropped", || {
         (camera.stat("dropped") == before + dropped).then_some(())
     });
 }
@@ -54,7 +55,7 @@ fn pictures_arrive_as_they_are(kind: Kind) {
     for payload in ["base64", "binary"] {
         for name in ["", "front"] {
             let properties = format!("payload={payload} camera=\"{name}\"");
-            let mut camera = Door::camera(&relay.url, &properties);
+            let mut camera = ElementFixture::sink_to(&relay.url, &properties);
             camera.expect_states(&["connecting", "connected"]);
             let (last, jpegs) = pictures(5).split_last().expect("some");
             show(&camera, name, jpegs, &mut watchers);
@@ -71,11 +72,11 @@ fn pictures_arrive_as_they_are(kind: Kind) {
 }
 
 fn nothing_as_it_is_by_default(kind: Kind) {
-    let place = Place::apart(&format!("out-{kind:?}"));
+    let place = RelayLocation::non_default(&format!("out-{kind:?}"));
     let mut relay = place.start(kind);
     let https = place.url(&relay);
     for url in [https.clone(), https.replace("https:", "wss:")] {
-        let mut camera = Door::camera(&url, place.properties());
+        let mut camera = ElementFixture::sink_to(&url, place.properties());
         camera.expect_states(&["connecting", "connected"]);
         assert_eq!(relay.expect_client(), "room=7");
         let mut watchers = relay.watchers(&place.args());
@@ -88,16 +89,16 @@ fn nothing_as_it_is_by_default(kind: Kind) {
 
 /// Nobody there at first, and then again.
 fn a_relay_that_is_restarted(kind: Kind) {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let number = port.number().to_string();
-    let mut camera = Door::camera(&format!("http://127.0.0.1:{number}"), "");
+    let mut camera = ElementFixture::sink_to(&format!("http://127.0.0.1:{number}"), "");
     camera.expect_states(&["connecting", "waiting"]);
     camera.expect_warning(&[&number, "efused", "trying again"]);
     // The newest picture waits for the first connection.
     push_and_drop(&camera, 2);
     let relay = Relay::start(kind, &["--port", &number]);
     camera.expect_state("connected");
-    eventually("it is sent", || (camera.stat("frames") == 1).then_some(()));
+    wait_for("it is sent", || (camera.stat("frames") == 1).then_some(()));
     drop(relay);
     for round in 1..=2 {
         camera.expect_states(&["lost", "waiting"]);
@@ -118,13 +119,13 @@ fn a_relay_that_is_restarted(kind: Kind) {
 /// One that takes nothing more, and says nothing.
 fn a_relay_that_stalls(kind: Kind) {
     let relay = Relay::start(kind, &[]);
-    let mut camera = Door::camera(&relay.url, "timeout=300000000");
+    let mut camera = ElementFixture::sink_to(&relay.url, "timeout=300000000");
     camera.expect_states(&["connecting", "connected"]);
     relay.stall();
     let feed = camera.pipeline.element::<gst_app::AppSrc>("feed");
-    let lost = eventually("it is given up", || {
+    let lost = wait_for("it is given up", || {
         camera.push(&pictures(1)[0]);
-        eventually("the pipeline goes on", || {
+        wait_for("the pipeline goes on", || {
             (feed.current_level_buffers() == 0).then_some(())
         });
         camera.catch_up().connections.pop_front()
@@ -134,7 +135,7 @@ fn a_relay_that_stalls(kind: Kind) {
     assert!(camera.stat("dropped") > 0, "{}", camera.stats());
 
     relay.go_on();
-    let states = eventually("it is back", || {
+    let states = wait_for("it is back", || {
         let states = camera.catch_up().connections.iter();
         let states: Vec<_> = states
             .map(|c| c.get::<String>("state").expect("a state"))
@@ -152,7 +153,7 @@ fn a_relay_that_stalls(kind: Kind) {
 fn switched_off_and_on(kind: Kind) {
     let relay = Relay::start(kind, &[]);
     let mut watchers = relay.watchers(&[]);
-    let mut camera = Door::camera(&relay.url, "");
+    let mut camera = ElementFixture::sink_to(&relay.url, "");
     camera.expect_states(&["connecting", "connected"]);
     for _ in 0..3 {
         camera.element.set_property("enabled", false);
@@ -171,14 +172,14 @@ fn pictures_over_the_limit(kind: Kind) {
     let limit = (large.len() * 5 / 4).to_string();
     let relay = Relay::start(kind, &["--max-http-buffer-size", &limit]);
     let mut watchers = relay.watchers(&[]);
-    let mut camera = Door::camera(&relay.url, "");
+    let mut camera = ElementFixture::sink_to(&relay.url, "");
     camera.expect_states(&["connecting", "connected"]);
     for jpegs in small.chunks(2) {
         show(&camera, "", jpegs, &mut watchers);
         let before = camera.stat("dropped");
         camera.push(large);
         camera.push(large);
-        eventually("they are dropped", || {
+        wait_for("they are dropped", || {
             (camera.stat("dropped") == before + 2).then_some(())
         });
         let text = (large.len().div_ceil(3) * 4) as u64;
@@ -193,14 +194,14 @@ fn pictures_over_the_limit(kind: Kind) {
             "{warning}"
         );
     }
-    let mut camera = Door::camera(&relay.url, "payload=binary");
+    let mut camera = ElementFixture::sink_to(&relay.url, "payload=binary");
     camera.expect_states(&["connecting", "connected"]);
     show(&camera, "", pictures(3), &mut watchers);
 }
 
 fn pings_are_answered(kind: Kind) {
     let relay = Relay::start(kind, &["--ping-interval", "0.2"]);
-    let mut camera = Door::camera(&relay.url, "");
+    let mut camera = ElementFixture::sink_to(&relay.url, "");
     camera.expect_states(&["connecting", "connected"]);
     // Time to lose it; less would only hide a fault.
     thread::sleep(Duration::from_millis(2500));
@@ -212,14 +213,14 @@ fn pings_are_answered(kind: Kind) {
 /// All ours but the relay.
 fn from_end_to_end(kind: Kind) {
     let relay = Relay::start(kind, &[]);
-    let mut screen = Door::screen(&relay.url, "");
+    let mut screen = ElementFixture::source_from(&relay.url, "");
     screen.expect_states(&["connecting", "connected"]);
     let line = format!(
         "videotestsrc is-live=true pattern=ball ! video/x-raw,width=640,height=360,framerate=30/1
-         ! jpegenc name=encoder ! socketioclientsink name=door url={} {EAGER}",
+         ! jpegenc name=encoder ! socketioclientsink name=element url={} {EAGER}",
         relay.url
     );
-    let mut camera = Door::launch(&line, "socketio-connection");
+    let mut camera = ElementFixture::launch(&line, "socketio-connection");
     let sent = camera.pipeline.collect("encoder", "src");
     camera.pipeline.play();
     let got: Vec<_> = screen.next(45);

@@ -5,15 +5,15 @@
 use std::{fs, path::PathBuf, sync::LazyLock, time::Duration};
 
 use super::{
+    fixture::{Camera, Viewer},
     net::{Machine, Role},
-    scene::{Camera, Viewer},
 };
 use crate::common::{
     certificates::{Authority, Certified},
-    guard::wait_until,
     peer::{self, PEERS},
     pipeline::scratch,
     process::Program,
+    wait::wait_until,
     wire::encode,
 };
 

@@ -12,7 +12,7 @@ use gst::prelude::*;
 
 use crate::common::{
     certificates::Authority,
-    door::{Door, Picture},
+    element_fixture::{ElementFixture, Picture},
     peer::{peer, sum},
     pipeline::make_clip,
     process::Program,
@@ -29,22 +29,22 @@ pub fn pictures(n: usize) -> &'static [Vec<u8>] {
     &PICTURES[..n]
 }
 
-impl Door {
+impl ElementFixture {
     /// A camera: what the test pushes goes to a relay.
     #[track_caller]
-    pub fn camera(url: &str, properties: &str) -> Self {
+    pub fn sink_to(url: &str, properties: &str) -> Self {
         let line = format!(
             "appsrc name=feed format=time caps=image/jpeg is-live=true
-             ! socketioclientsink name=door url={url} {EAGER} {properties}"
+             ! socketioclientsink name=element url={url} {EAGER} {properties}"
         );
         Self::launch_at_relay(&line)
     }
 
     /// What comes from a relay.
     #[track_caller]
-    pub fn screen(url: &str, properties: &str) -> Self {
+    pub fn source_from(url: &str, properties: &str) -> Self {
         let line = format!(
-            "socketioclientsrc name=door url={url} {EAGER} {properties}
+            "socketioclientsrc name=element url={url} {EAGER} {properties}
              ! fakesink name=sink sync=false"
         );
         Self::launch_at_relay(&line)
@@ -52,25 +52,25 @@ impl Door {
 
     #[track_caller]
     pub fn launch_at_relay(line: &str) -> Self {
-        let door = Self::launch(line, "socketio-connection");
+        let fixture = Self::launch(line, "socketio-connection");
         // What does not start says why on the bus.
-        let _ = door.pipeline.0.set_state(gst::State::Playing);
-        door
+        let _ = fixture.pipeline.0.set_state(gst::State::Playing);
+        fixture
     }
 }
 
 /// Where on a relay the pictures are: what is to be said to the relay, to other programs
 /// and to our elements.
-pub struct Place {
+pub struct RelayLocation {
     relay: Vec<String>,
     others: Vec<String>,
     properties: String,
     url: String,
 }
 
-impl Place {
+impl RelayLocation {
     /// Nothing as it is by default: TLS and a token, a path, a query, a namespace, an event.
-    pub fn apart(name: &str) -> Self {
+    pub fn non_default(name: &str) -> Self {
         let authority = Authority::new(name);
         let certified = authority.certify("127.0.0.1");
         let ca = authority.file();

@@ -8,7 +8,7 @@ use super::{
     script::{Display, Running, processes, script},
     video::{clip, frames, fresh, size},
 };
-use crate::common::sender::{Port, eventually};
+use crate::common::{raw_server::ReservedPort, wait::wait_for};
 
 #[test]
 fn q_in_the_terminal_ends_it() {
@@ -17,7 +17,7 @@ fn q_in_the_terminal_ends_it() {
         .start();
     let mut server_keys = server.program.stdin().expect("a keyboard");
     let address = server.address();
-    let keeper = Port::new();
+    let keeper = ReservedPort::new();
     let nobody = format!("127.0.0.1:{}", keeper.number());
     let (some, none) = (fresh("until q.b64jpeg"), fresh("nothing.b64jpeg"));
     let clip = clip();
@@ -38,7 +38,7 @@ fn q_in_the_terminal_ends_it() {
             running.expect(reached);
             // Once there is something to end.
             if words.contains(&&*some) {
-                eventually("a frame", || (size(&some) > 0).then_some(()));
+                wait_for("a frame", || (size(&some) > 0).then_some(()));
             }
             let mut keyboard = running.program.stdin().expect("a keyboard");
             keyboard.write_all(keys).expect("it reads");
@@ -118,7 +118,7 @@ fn a_signal_ends_it_and_leaves_nothing() {
         fast.expect("watches (1 client)");
         let path = fresh(&format!("until {signal}.b64jpeg"));
         let recorder = script("record", &[&address, &path]).start();
-        eventually("a frame", || (size(&path) > 0).then_some(()));
+        wait_for("a frame", || (size(&path) > 0).then_some(()));
         let mut watcher = script("watch", &["--no-display", &address]).start();
         watcher.expect("frames/s");
         for running in [waiting, fast, recorder, watcher] {
@@ -176,7 +176,7 @@ fn a_killed_script_leaves_nothing() {
     server.address();
     server.signal("KILL");
     let mark = server.mark.clone();
-    eventually("the end of all", || {
+    wait_for("the end of all", || {
         processes(&mark).is_empty().then_some(())
     });
 }

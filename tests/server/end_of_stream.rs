@@ -7,9 +7,10 @@ use std::{fs, process::Command, thread, time::Duration};
 use gst::prelude::*;
 
 use super::{
-    film::{SMALL, film, number, picture},
-    scene::{
-        FRAME_TIME, Server, assert_run, assert_whole, next, port_in, read, rest, wait_until, watch,
+    numbered_pictures::{SMALL, number, picture, recording},
+    server_fixture::{
+        FRAME_TIME, ServerFixture, assert_run, assert_whole, next, port_in, read, rest, wait_until,
+        watch,
     },
 };
 use crate::common::{
@@ -24,7 +25,7 @@ const ENDLESS_QUEUE: &str = "wait-for-client=true queue-frames=1000000";
 
 #[test]
 fn whoever_reads_gets_what_waits_at_the_end() {
-    let server = Server::film(200, BIG, ENDLESS_QUEUE);
+    let server = ServerFixture::recording(200, BIG, ENDLESS_QUEUE);
     let end = server.end_arrives();
     let server = server.play();
     let mut viewers = [server.small_viewer(), server.small_viewer()];
@@ -43,7 +44,7 @@ fn whoever_reads_gets_what_waits_at_the_end() {
 /// Nobody is told of the end before everybody has everything.
 #[test]
 fn the_end_comes_behind_the_last_frame() {
-    let server = Server::film(50, BIG, ENDLESS_QUEUE);
+    let server = ServerFixture::recording(50, BIG, ENDLESS_QUEUE);
     let end = server.end_arrives();
     let server = server.play();
     let viewer = server.small_viewer();
@@ -60,7 +61,7 @@ fn the_end_comes_behind_the_last_frame() {
 /// An application that stops at the end has been told of everybody by then.
 #[test]
 fn the_end_comes_behind_the_last_word() {
-    let server = Server::feed("");
+    let server = ServerFixture::feed("");
     server.sink.connect("client-removed", false, |_| {
         // Were the end not to wait for this, it would be first.
         thread::sleep(Duration::from_millis(50));
@@ -81,7 +82,7 @@ fn the_end_comes_behind_the_last_word() {
 #[test]
 fn without_draining_what_waits_is_dropped() {
     let options = format!("{ENDLESS_QUEUE} drain-on-eos=false");
-    let server = Server::film(200, BIG, &options);
+    let server = ServerFixture::recording(200, BIG, &options);
     let end = server.end_arrives();
     let server = server.play();
     let viewer = server.small_viewer();
@@ -95,7 +96,7 @@ fn without_draining_what_waits_is_dropped() {
 
 /// Waits for the end, with a word about those who have not taken everything.
 #[track_caller]
-fn wait_for_late_end(server: &Server) {
+fn wait_for_late_end(server: &ServerFixture) {
     let (warnings, error) = server.pipeline.wait();
     assert_eq!(error, None);
     let [warning] = &warnings[..] else {
@@ -109,7 +110,7 @@ fn wait_for_late_end(server: &Server) {
 #[test]
 fn draining_has_its_time() {
     let options = format!("{ENDLESS_QUEUE} drain-timeout=300000000");
-    let server = Server::film(100, BIG, &options);
+    let server = ServerFixture::recording(100, BIG, &options);
     let end = server.end_arrives();
     let server = server.play();
     let stalled = server.small_viewer();
@@ -127,7 +128,7 @@ fn draining_has_its_time() {
 /// One that stalls does not keep the others from the end.
 #[test]
 fn draining_is_for_those_who_read() {
-    let server = Server::feed("queue-frames=1000 drain-timeout=500000000").play();
+    let server = ServerFixture::feed("queue-frames=1000 drain-timeout=500000000").play();
     let _stalled = server.small_viewer();
     let viewer = server.viewer();
     for number in 0..50 {
@@ -142,7 +143,7 @@ fn draining_is_for_those_who_read() {
 fn stopping_ends_the_draining() {
     let options = format!("{ENDLESS_QUEUE} drain-timeout=1000000000000000000");
     for state in [gst::State::Null, gst::State::Ready] {
-        let server = Server::film(100, BIG, &options);
+        let server = ServerFixture::recording(100, BIG, &options);
         let end = server.end_arrives();
         let server = server.play();
         let _stalled = server.small_viewer();
@@ -155,7 +156,8 @@ fn stopping_ends_the_draining() {
 #[test]
 fn an_end_in_the_middle() {
     for count in [1, 10, 100] {
-        let server = Server::film(1000, BIG, "wait-for-client=true max-clients=1").play();
+        let server =
+            ServerFixture::recording(1000, BIG, "wait-for-client=true max-clients=1").play();
         let mut viewer = server.viewer();
         for number in 0..count {
             assert_eq!(next(&mut viewer), number);
@@ -168,7 +170,7 @@ fn an_end_in_the_middle() {
         server.wait_for_clean_end();
     }
     // With nobody there, and with nothing there.
-    for source in [Server::feed, Server::live] {
+    for source in [ServerFixture::feed, ServerFixture::live] {
         let server = source("").play();
         server.send_eos();
         server.wait_for_clean_end();
@@ -184,7 +186,7 @@ fn no_frame_is_torn_by_a_stop() {
         "multifilesrc location={} loop=true caps=image/jpeg",
         path.display()
     );
-    let server = Server::launch(&source, "queue-frames=4");
+    let server = ServerFixture::launch(&source, "queue-frames=4");
     for round in 0..60 {
         server.pipeline.play();
         let mut first = server.small_viewer();
@@ -205,7 +207,7 @@ fn no_frame_is_torn_by_a_stop() {
 #[test]
 fn the_frame_under_way_is_finished() {
     for _ in 0..5 {
-        let server = Server::feed("").play();
+        let server = ServerFixture::feed("").play();
         let mut viewer = server.small_viewer();
         server.push_sized(0, 4_000_000);
         server.push_sized(1, BIG);
@@ -224,7 +226,7 @@ fn the_frame_under_way_is_finished() {
 fn a_loop_begins_again() {
     for options in ["max-clients=1", "queue-frames=1000000"] {
         let options = format!("wait-for-client=true loop=true {options}");
-        let server = Server::film(10, BIG, &options).play();
+        let server = ServerFixture::recording(10, BIG, &options).play();
         let mut viewer = server.viewer();
         for number in 0..105 {
             assert_eq!(next(&mut viewer), number % 10);
@@ -242,7 +244,7 @@ fn a_loop_begins_again() {
 #[test]
 fn a_loop_keeps_its_pace() {
     const FRAMES: usize = 23;
-    let server = Server::film(5, SMALL, "wait-for-client=true loop=true sync=true");
+    let server = ServerFixture::recording(5, SMALL, "wait-for-client=true loop=true sync=true");
     let clock = gst_check::TestClock::new();
     server.pipeline.0.use_clock(Some(&clock));
     let server = server.play();
@@ -270,7 +272,7 @@ fn a_loop_keeps_its_pace() {
 /// What cannot begin again says so, and ends.
 #[test]
 fn a_loop_of_what_cannot_begin_again() {
-    let server = Server::feed("loop=true").play();
+    let server = ServerFixture::feed("loop=true").play();
     let viewer = server.viewer();
     server.push(0..3);
     server.end_feed();
@@ -281,12 +283,12 @@ fn a_loop_of_what_cannot_begin_again() {
 
 #[test]
 fn gst_launch_ends_with_the_file() {
-    let film = film(100, BIG);
+    let recording = recording(100, BIG);
     for options in ["sync=false max-clients=1", "sync=true queue-frames=1000"] {
         let mut launch = Command::new("gst-launch-1.0");
         launch
             .arg("-m")
-            .args(read(&film).replace("25/1", "500/1").split_whitespace());
+            .args(read(&recording).replace("25/1", "500/1").split_whitespace());
         launch.args(["!", "b64jpegserversink", "port=0", "wait-for-client=true"]);
         launch.args(options.split_whitespace());
         let mut launch = Program::start(with_plugin(&mut launch));
@@ -298,13 +300,13 @@ fn gst_launch_ends_with_the_file() {
             assert!(output.contains(word), "{word}: {output}");
         }
     }
-    fs::remove_file(film).expect("our file");
+    fs::remove_file(recording).expect("our file");
 }
 
 /// When it has stopped, nobody listens.
 #[test]
 fn the_port_is_free_after_the_stop() {
-    let server = Server::feed("").play();
+    let server = ServerFixture::feed("").play();
     let address = server.address();
     let viewer = server.viewer();
     server.set_state(gst::State::Null);

@@ -16,14 +16,14 @@ const ALONE: &str = "B64JPEG_TEST_ALONE";
 
 /// Runs the rest of a test in a process where nothing else happens.
 #[track_caller]
-pub fn alone(rest: impl FnOnce()) {
+pub fn in_own_process(rest: impl FnOnce()) {
     again(&[], PATIENCE, rest);
 }
 
 /// As [`alone`], in a network in which nobody answers, neither the name server nor
 /// 192.0.2.1.
 #[track_caller]
-pub fn in_the_void(rest: impl FnOnce()) {
+pub fn in_unreachable_network(rest: impl FnOnce()) {
     const VOID: &str = r#"
         set -e
         ip link set lo up
@@ -39,25 +39,25 @@ pub fn in_the_void(rest: impl FnOnce()) {
         mount --bind /mnt/nsswitch.conf /etc/nsswitch.conf
         exec "$@"
     "#;
-    apart(&["--net", "--mount"], VOID, PATIENCE, rest);
+    in_own_namespaces(&["--net", "--mount"], VOID, PATIENCE, rest);
 }
 
 /// Runs the rest of a test as root of a machine apart, once a shell has done what makes
 /// it: the parts that `unshare` knows by these options are its own.
 #[track_caller]
-pub fn apart(parts: &[&str], script: &str, patience: Duration, rest: impl FnOnce()) {
+pub fn in_own_namespaces(parts: &[&str], script: &str, patience: Duration, rest: impl FnOnce()) {
     let line = [&["unshare", "--map-root-user"], parts, &["sh", "-c"]].concat();
     if env::var_os(ALONE).is_none() {
         let allowed = Command::new(line[0]).args(&line[1..]).arg("true").output();
         if !allowed.is_ok_and(|output| output.status.success()) {
-            return skip(&rest, "no network namespaces here");
+            return skip_test(&rest, "no network namespaces here");
         }
     }
     again(&[&line[..], &[script, "sh"]].concat(), patience, rest);
 }
 
 /// Says why a test that `rest` belongs to does nothing.
-pub fn skip(rest: &impl FnOnce(), why: &str) {
+pub fn skip_test(rest: &impl FnOnce(), why: &str) {
     // Past the test harness, which keeps what passing tests print.
     let _ = writeln!(stderr(), "skipped: {}: {why}", name_of(rest));
 }
@@ -88,7 +88,7 @@ fn name_of<T>(closure: &T) -> &'static str {
 
 /// A number that the kernel tells about this process.
 #[track_caller]
-pub fn status(name: &str) -> usize {
+pub fn process_status(name: &str) -> usize {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
@@ -97,13 +97,13 @@ pub fn status(name: &str) -> usize {
 
 /// Has `VmHWM`, the most memory that this process ever took, begin anew.
 #[track_caller]
-pub fn reset_peak() {
+pub fn reset_peak_memory() {
     fs::write("/proc/self/clear_refs", "5").expect("Linux");
 }
 
 /// Lets this process have so many files.
 #[track_caller]
-pub fn allow_files(count: usize) {
+pub fn raise_file_limit(count: usize) {
     let mut prlimit = Command::new("prlimit");
     prlimit.arg(format!("--pid={}", process::id()));
     let done = prlimit.arg(format!("--nofile={count}:")).status();
