@@ -24,7 +24,7 @@ use common::{
     pipeline::{Buffers, Pipeline, scratch},
     process::Program,
     raw_server::ReservedPort,
-    relay::watchers,
+    relay::viewers,
     wait::wait_for,
 };
 use gst::prelude::*;
@@ -319,17 +319,17 @@ fn a_token() {
 /// Has a viewer in Python, and one with the program that pages have, see every picture.
 #[track_caller]
 fn show(server: &ElementFixture, args: &[&str]) {
-    let mut watchers = watchers(&url(server, ""), args);
+    let mut viewers = viewers(&url(server, ""), args);
     let (first, rest) = SHADES.split_first().expect("some");
     server.push(first);
-    for watcher in &mut watchers {
+    for viewer in &mut viewers {
         // Whether there was another one before it or not.
-        watcher.0.expect_line(&sum(first));
+        viewer.0.expect_line(&sum(first));
     }
     for shade in rest {
         server.push(shade);
-        for watcher in &mut watchers {
-            watcher.expect("", shade);
+        for viewer in &mut viewers {
+            viewer.expect("", shade);
         }
     }
 }
@@ -387,15 +387,15 @@ fn two_cameras() {
     );
     server.pipeline.play();
     let other = server.pipeline.element::<gst_app::AppSrc>("other");
-    let mut watchers = watchers(&url(&server, ""), &[]);
+    let mut viewers = viewers(&url(&server, ""), &[]);
     for pair in SHADES.chunks_exact(2) {
         server.push(&pair[0]);
         let back = gst::Buffer::from_slice(&pair[1][..]);
         other.push_buffer(back).expect("it plays");
-        for watcher in &mut watchers {
+        for viewer in &mut viewers {
             let mut missing = vec![("front", sum(&pair[0])), ("back", sum(&pair[1]))];
             while !missing.is_empty() {
-                let line = watcher.0.expect_line("frame ");
+                let line = viewer.0.expect_line("frame ");
                 missing.retain(|(name, sum)| !(line.contains(name) && line.contains(sum)));
             }
         }

@@ -15,11 +15,11 @@ use std::{
 
 use base64::prelude::*;
 use common::{
-    FRAMINGS,
     peer::{PYTHON, peer, sum},
     pipeline::{Pipeline, make_clip, scratch},
     process::{PATIENCE, Program, with_plugin},
     psnr,
+    wire::{FRAMINGS, Framing, framing},
 };
 use gst::prelude::*;
 
@@ -61,9 +61,9 @@ fn is_the_clip(got: &Outcome) {
 
 #[test]
 fn opencv_to_us_in_every_framing() {
-    for (header, payload) in FRAMINGS
+    for Framing { header, payload } in FRAMINGS
         .into_iter()
-        .chain([("ascii16-zero", "base64"), ("ascii16-zero", "jpeg")])
+        .chain(["base64", "jpeg"].map(|payload| framing("ascii16-zero", payload)))
     {
         let args = ["--width", "160", "--header", header, "--payload", payload];
         let (sent, got) = from_opencv(&args, "b64jpegdepay");
@@ -87,7 +87,7 @@ fn us_to_opencv() {
 
 #[test]
 fn us_to_opencv_in_every_framing() {
-    for (header, payload) in FRAMINGS {
+    for Framing { header, payload } in FRAMINGS {
         let (sent, got) = to_opencv(160, header, payload);
         assert_eq!(sent.len(), FRAMES);
         let got: Vec<_> = got.into_iter().map(|frame| frame.sha256).collect();
@@ -162,7 +162,7 @@ fn a_script_to_our_client() {
 /// Both ends by themselves: a clean end, and nothing said but every frame.
 #[test]
 fn a_script_to_our_client_in_every_framing() {
-    for (header, payload) in FRAMINGS {
+    for Framing { header, payload } in FRAMINGS {
         let args = ["--width", "160", "--header", header, "--payload", payload];
         let mut sender = peer("sender.py");
         let (printed, got) = receive(sender.args(args).arg(&*CLIP), |port| {

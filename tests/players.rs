@@ -14,18 +14,20 @@ use std::{
 };
 
 use common::{
-    FRAMINGS,
     pipeline::{Buffers, Pipeline, make_file, scratch},
     process::{PATIENCE, Program, with_plugin},
     raw_server::{RawServer, ReservedPort, RunningServer},
+    wire::{FRAMINGS, Framing},
 };
 use gst::prelude::*;
 
 const FRAMES: usize = 100;
 
 /// The framings that can be recognised; JPEGs back to back begin like any JPEG.
-fn recognisable() -> impl Iterator<Item = (&'static str, &'static str)> {
-    FRAMINGS.into_iter().filter(|(header, _)| *header != "none")
+fn recognisable() -> impl Iterator<Item = Framing> {
+    FRAMINGS
+        .into_iter()
+        .filter(|framing| framing.header != "none")
 }
 
 /// Four seconds of a clip, written by our payloader, in a file whose name says nothing.
@@ -33,7 +35,7 @@ fn recording(header: &str, payload: &str) -> PathBuf {
     static RECORDINGS: Once = Once::new();
     let path = |header: &str, payload: &str| scratch(&format!("recording-{header}-{payload}"));
     RECORDINGS.call_once(|| {
-        for (header, payload) in FRAMINGS {
+        for Framing { header, payload } in FRAMINGS {
             let pay = format!("b64jpegpay header={header} payload={payload}");
             record(&pay, &path(header, payload));
         }
@@ -150,7 +152,7 @@ fn expect_all(what: &str, make: impl Fn() -> (Pipeline, gst::Element)) {
 
 #[test]
 fn every_framing_in_every_player() {
-    for (header, payload) in recognisable() {
+    for Framing { header, payload } in recognisable() {
         let path = recording(header, payload);
         let (file, uri) = (path.display(), uri(&path));
         for line in [
@@ -172,7 +174,7 @@ fn every_framing_in_every_player() {
 
 #[test]
 fn every_framing_in_playbin() {
-    for (header, payload) in recognisable() {
+    for Framing { header, payload } in recognisable() {
         let uri = uri(&recording(header, payload));
         for playbin in ["playbin", "playbin3"] {
             expect_all(&format!("{playbin} {uri}"), || player(playbin, &uri));
@@ -291,7 +293,7 @@ fn text_is_left_to_others() {
 /// What a `tcpserversink` sends, a live stream that nobody can seek in.
 #[test]
 fn a_live_stream_in_decodebin() {
-    for (header, payload) in recognisable() {
+    for Framing { header, payload } in recognisable() {
         let server = Pipeline::launch(&format!(
             "videotestsrc is-live=true ! video/x-raw,framerate=100/1,width=160,height=120 ! jpegenc
              ! b64jpegpay header={header} payload={payload}

@@ -21,7 +21,7 @@ mod relays {
                 $(
                     #[test]
                     fn $test() {
-                        super::$test(crate::common::relay::Kind::$kind);
+                        super::$test(crate::common::relay::RelayKind::$kind);
                     }
                 )*
             }

@@ -138,7 +138,7 @@ fn silence() {
         let whole = if len < two { 0 } else { 2 };
         viewer.expect_frames(&pictures(2)[..whole]);
         expect_failure(viewer, "127.0.0.1", server.port(), "0.2 s");
-        peer.expect_gone();
+        peer.expect_closed();
     }
 }
 

@@ -68,7 +68,7 @@ fn foreign_protocols() {
                 let port = server.port().to_string();
                 viewer.expect_error(&[name, advice, "127.0.0.1", &port]);
                 if let Some(peer) = peer {
-                    peer.expect_gone();
+                    peer.expect_closed();
                 }
                 viewer.stop();
                 assert!(server.try_accept().is_none(), "it does not try again");
@@ -89,7 +89,7 @@ fn another_service_for_a_while() {
     for _ in 0..5 {
         let mut peer = server.accept();
         peer.offer(b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\n\r\n");
-        peer.expect_gone();
+        peer.expect_closed();
     }
     server.accept().send(DEFAULT.stream(pictures(2)));
     let got = viewer.expect_frames(pictures(2));
@@ -168,7 +168,7 @@ fn too_many_bad_frames() {
         }
         let parts = ["Frame 2 at byte", "0x21", "max-errors=3"];
         if reconnect {
-            peer.expect_gone();
+            peer.expect_closed();
             server.accept().send(DEFAULT.stream(pictures(2)));
             viewer.expect_frames(pictures(2));
             viewer.expect_states(&["connecting", "connected", "streaming"]);
@@ -176,7 +176,7 @@ fn too_many_bad_frames() {
             expect_parts(lost.get("cause").expect("a cause"), &parts);
         } else {
             viewer.expect_error(&parts);
-            peer.expect_gone();
+            peer.expect_closed();
         }
     }
 }

@@ -8,7 +8,7 @@ use gst::prelude::*;
 
 use super::{
     fixture::ClientFixture,
-    wire::{ALL, DEFAULT, Random, encode, framing, odd_pictures, pictures},
+    wire::{DEFAULT, FRAMINGS, Random, encode, framing, odd_pictures, pictures},
 };
 use crate::common::raw_server::RawServer;
 
@@ -28,7 +28,7 @@ fn cut(stream: &[u8], longest: usize) -> Vec<&[u8]> {
 #[test]
 fn every_framing_in_pieces_of_every_size() {
     let jpegs = [&odd_pictures(), pictures(4)].concat();
-    for framing in ALL {
+    for framing in FRAMINGS {
         let stream = framing.stream(&jpegs);
         let told = format!("header={} payload={}", framing.header, framing.payload);
         for (longest, told) in [
@@ -70,7 +70,7 @@ fn every_framing_in_pieces_of_every_size() {
 /// A frame is there with its last byte, not with the first of the next one.
 #[test]
 fn frames_do_not_wait_for_the_next() {
-    for framing in ALL {
+    for framing in FRAMINGS {
         let server = RawServer::new();
         let mut viewer = ClientFixture::of(&server, "");
         let mut peer = server.accept();
@@ -249,5 +249,5 @@ fn queries_before_the_first_frame() {
     assert!(caps.can_intersect(&"image/jpeg,parsed=true".parse::<gst::Caps>().unwrap()));
     assert_eq!(viewer.stats().get("frames"), Ok(0_u64));
     drop(viewer);
-    peer.expect_gone();
+    peer.expect_closed();
 }

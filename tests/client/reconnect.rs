@@ -232,7 +232,7 @@ fn silence_is_a_loss() {
     peer.send(DEFAULT.stream(pictures(2)));
     viewer.expect_frames(pictures(2));
     let mut next = server.accept();
-    peer.expect_gone();
+    peer.expect_closed();
     next.send(DEFAULT.stream(pictures(3)));
     let got = viewer.expect_frames(pictures(3));
     assert!(got[0].is_discont());
@@ -251,7 +251,7 @@ fn a_silent_server_is_reported_once() {
     let mut viewer = ClientFixture::of(&server, &format!("{EAGER} timeout=50000000"));
     let silent: Vec<_> = (0..5).map(|_| server.accept()).collect();
     for peer in silent {
-        peer.expect_gone();
+        peer.expect_closed();
     }
     // It may have given up one that was not accepted yet.
     wait_for("frames", || {

@@ -200,7 +200,7 @@ fn a_sink_that_has_had_enough() {
     viewer.expect_end();
     viewer.stop();
     viewer.pictures.clear();
-    peer.expect_gone();
+    peer.expect_closed();
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn stopping_hangs_up() {
     peer.send(DEFAULT.stream(pictures(2)));
     viewer.expect_frames(pictures(2));
     viewer.stop();
-    peer.expect_gone();
+    peer.expect_closed();
 }
 
 /// What this process has open, and its threads.

@@ -8,7 +8,7 @@ use gst::prelude::*;
 
 use super::{
     fixture::ClientFixture,
-    wire::{ALL, DEFAULT, now, pictures, stamped, told},
+    wire::{DEFAULT, FRAMINGS, capture_time, now, pictures, stamped},
 };
 use crate::common::{
     process::{PATIENCE, Program, with_plugin},
@@ -25,7 +25,7 @@ fn told_delays(viewer: &ClientFixture) -> [Option<i64>; 3] {
 
 #[test]
 fn capture_times_come_with_the_pictures() {
-    for framing in ALL {
+    for framing in FRAMINGS {
         let server = RawServer::new();
         let mut viewer = ClientFixture::of(&server, "");
         let mut peer = server.accept();
@@ -44,7 +44,10 @@ fn capture_times_come_with_the_pictures() {
         peer.send(framing.stream(&jpegs));
         // They are stamped and not touched otherwise.
         let got = viewer.expect_frames(&jpegs);
-        let got: Vec<_> = got.iter().map(|picture| told(&picture.buffer)).collect();
+        let got: Vec<_> = got
+            .iter()
+            .map(|picture| capture_time(&picture.buffer))
+            .collect();
         assert_eq!(got, times.map(Some), "{framing:?}");
     }
 }
@@ -56,7 +59,10 @@ fn pictures_without_a_capture_time() {
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(3)));
     let got = viewer.expect_frames(pictures(3));
-    assert!(got.iter().all(|picture| told(&picture.buffer).is_none()));
+    assert!(
+        got.iter()
+            .all(|picture| capture_time(&picture.buffer).is_none())
+    );
     assert_eq!(told_delays(&viewer), [None; 3]);
 }
 
@@ -117,7 +123,7 @@ fn from_the_payloader() {
     let port = sink.property::<i32>("current-port");
     let mut viewer = ClientFixture::playing(&format!("host=127.0.0.1 port={port}"));
     for picture in viewer.next(10) {
-        let time = told(&picture.buffer).expect("a stamp");
+        let time = capture_time(&picture.buffer).expect("a stamp");
         assert!((begin..now()).contains(&time), "{begin}, {time}");
     }
     let [last, ..] = told_delays(&viewer);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! An element that connects, in a pipeline, and all that it says, in order.
+//! One element in a pipeline, with a record of its output and its messages, in order.
 
 use std::{collections::VecDeque, sync::mpsc};
 
@@ -12,7 +12,7 @@ use super::{
     wire::{assert_same, bytes},
 };
 
-/// A picture as it came.
+/// A buffer that left the element, with the caps and the segment it left with.
 #[derive(Debug, Clone)]
 pub struct Picture {
     pub buffer: gst::Buffer,
@@ -25,7 +25,7 @@ impl Picture {
         self.buffer.flags().contains(gst::BufferFlags::DISCONT)
     }
 
-    /// Width and height by the caps.
+    /// Width and height in the caps.
     pub fn size(&self) -> (i32, i32) {
         let caps = self.caps.as_ref().expect("caps");
         let caps = caps.structure(0).expect("one");
@@ -33,24 +33,25 @@ impl Picture {
     }
 }
 
-/// What comes out of an element, and what it posts.
+/// Something that the pipeline did: a buffer, an event or a bus message.
 #[derive(Debug)]
 pub enum Observation {
     Picture(Box<Picture>),
-    /// An event other than a picture, by name.
+    /// Downstream event on the source pad, by name.
     Event(&'static str),
-    /// Its element message: the state, and perhaps the cause.
+    /// Element message that reports the connection: its state, and the cause if there is one.
     Connection(gst::Structure),
     Info(String),
     Warning(String),
     Error(String),
-    /// The end of the whole pipeline.
+    /// EOS message of the whole pipeline.
     End,
 }
 
-/// A pipeline with an element that connects, whose name is `fixture`.
+/// A pipeline with an element under test, which the pipeline names `element`.
 ///
-/// Warnings, errors, pictures and ends that nobody expected fail the test.
+/// When the fixture is dropped, warnings, errors, pictures and EOS messages that the test has
+/// not asked for fail the test.
 pub struct ElementFixture {
     pub pipeline: Pipeline,
     pub element: gst::Element,
@@ -62,12 +63,13 @@ pub struct ElementFixture {
     errors: VecDeque<String>,
     failed: bool,
     ends: usize,
-    /// Everything so far, in few words.
+    /// Short form of every observation so far, for failure messages.
     pub log: Vec<String>,
 }
 
 impl ElementFixture {
-    /// Builds a pipeline, whose element tells about its connection in `messages` of a name.
+    /// Builds the pipeline; the element reports its connection in element messages named
+    /// `messages`.
     #[track_caller]
     pub fn launch(line: &str, messages: &'static str) -> Self {
         let pipeline = Pipeline::launch(line);
@@ -89,7 +91,7 @@ impl ElementFixture {
         }
     }
 
-    /// Waits until something is there.
+    /// Waits until `look` finds something.
     #[track_caller]
     fn wait<T>(&mut self, what: &str, look: impl Fn(&mut Self) -> Option<T>) -> T {
         loop {
@@ -98,12 +100,12 @@ impl ElementFixture {
             }
             match self.said.recv_timeout(PATIENCE) {
                 Ok(said) => self.take(said),
-                Err(_) => panic!("no {what}; there were {:#?}", self.log),
+                Err(_) => panic!("no {what}; observed: {:#?}", self.log),
             }
         }
     }
 
-    /// Takes what was said up to now.
+    /// Records everything observed up to now.
     pub fn catch_up(&mut self) -> &mut Self {
         while let Ok(said) = self.said.try_recv() {
             self.take(said);
@@ -128,19 +130,19 @@ impl ElementFixture {
             Observation::Connection(connection) => self.connections.push_back(connection),
             Observation::Info(text) => self.infos.push(text),
             Observation::Warning(text) => self.warnings.push_back(text),
-            // What GstBaseSrc adds when a source does not start.
+            // GstBaseSrc adds this error when a source does not start.
             Observation::Error(text) if self.failed && text.contains("Failed to start") => {}
             Observation::Error(text) => {
                 self.failed = true;
                 self.errors.push_back(text);
             }
-            // Files are to be whole, also when a stream ends with an error.
+            // EOS follows an error downstream, so that files are closed properly.
             Observation::End if self.failed => {}
             Observation::End => self.ends += 1,
         }
     }
 
-    /// The next `n` pictures.
+    /// Returns the next `n` pictures.
     #[track_caller]
     pub fn next(&mut self, n: usize) -> Vec<Picture> {
         self.wait(&format!("{n} pictures"), |fixture| {
@@ -148,22 +150,22 @@ impl ElementFixture {
         })
     }
 
-    /// Expects these pictures to be the next, bit for bit.
+    /// Expects the next pictures to equal these frames, byte for byte.
     #[track_caller]
     pub fn expect_frames(&mut self, frames: &[Vec<u8>]) -> Vec<Picture> {
         let pictures = self.next(frames.len());
         let got: Vec<_> = pictures.iter().map(|p| bytes(&p.buffer)).collect();
-        assert_same(&got, frames, "what came out");
+        assert_same(&got, frames, "the output");
         pictures
     }
 
-    /// The next change of the connection.
+    /// Returns the next connection message.
     #[track_caller]
     pub fn next_connection(&mut self) -> gst::Structure {
         self.wait("connection", |fixture| fixture.connections.pop_front())
     }
 
-    /// Expects the next change of the connection to be this one.
+    /// Expects the next connection message to report this state.
     #[track_caller]
     pub fn expect_state(&mut self, state: &str) -> gst::Structure {
         let connection = self.next_connection();
@@ -171,7 +173,7 @@ impl ElementFixture {
         connection
     }
 
-    /// Expects these changes of the connection.
+    /// Expects the next connection messages to report these states.
     #[track_caller]
     pub fn expect_states(&mut self, states: &[&str]) -> &mut Self {
         for state in states {
@@ -196,7 +198,7 @@ impl ElementFixture {
         error
     }
 
-    /// Expects the end of the pipeline.
+    /// Expects the EOS message of the pipeline.
     #[track_caller]
     pub fn expect_end(&mut self) -> &mut Self {
         self.wait("end", |fixture| {
@@ -209,7 +211,7 @@ impl ElementFixture {
         self.element.property("stats")
     }
 
-    /// Pushes a picture into the source `feed`.
+    /// Pushes a JPEG into the `appsrc` named `feed`.
     #[track_caller]
     pub fn push(&self, jpeg: &[u8]) {
         let feed = self.pipeline.element::<gst_app::AppSrc>("feed");
@@ -218,12 +220,12 @@ impl ElementFixture {
     }
 
     #[track_caller]
-    pub fn end_feed(&self) {
+    pub fn push_eos(&self) {
         let feed = self.pipeline.element::<gst_app::AppSrc>("feed");
         feed.end_of_stream().expect("it plays");
     }
 
-    /// A number in the statistics.
+    /// Returns a number from `stats`.
     #[track_caller]
     pub fn stat(&self, name: &str) -> u64 {
         let stats = self.stats();
@@ -232,7 +234,7 @@ impl ElementFixture {
             .unwrap_or_else(|err| panic!("{err}: {stats}"))
     }
 
-    /// Expects numbers in the statistics.
+    /// Expects these numbers in `stats`.
     #[track_caller]
     pub fn expect_stats(&self, numbers: &[(&str, u64)]) -> &Self {
         let stats = self.stats();
@@ -242,14 +244,14 @@ impl ElementFixture {
         self
     }
 
-    /// Presses a key in the window of this pipeline.
+    /// Sends a key press upstream, as the video window of this pipeline does.
     pub fn press(&self, key: &str) {
         let sink = self.pipeline.element::<gst::Element>("sink");
         let pad = sink.static_pad("sink").expect("a pad");
         pad.push_event(key_press(key));
     }
 
-    /// Stops, and forgets what was said about it.
+    /// Stops the pipeline and records what it posts while stopping.
     pub fn stop(&mut self) {
         self.pipeline
             .0
@@ -258,7 +260,7 @@ impl ElementFixture {
         self.catch_up();
     }
 
-    /// That is all, there is nothing more.
+    /// Expects that nothing is left that the test has not asked for.
     #[track_caller]
     pub fn expect_nothing(&mut self) {
         self.catch_up();
@@ -284,7 +286,7 @@ impl Drop for ElementFixture {
     }
 }
 
-/// Sends on whatever leaves the element and whatever is posted.
+/// Sends an observation for everything that leaves the element and for every bus message.
 fn listen(
     pipeline: &Pipeline,
     element: &gst::Element,

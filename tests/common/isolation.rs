@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Tests that need a process, or a network, of their own.
+//! Tests that need a process or a network of their own.
 
 use std::{
     any::type_name_of_val,
@@ -12,19 +12,18 @@ use std::{
 
 use super::process::{PATIENCE, Program};
 
-const ALONE: &str = "B64JPEG_TEST_ALONE";
+const OWN_PROCESS: &str = "B64JPEG_TEST_ALONE";
 
-/// Runs the rest of a test in a process where nothing else happens.
+/// Runs the rest of a test in a process in which no other test runs.
 #[track_caller]
 pub fn in_own_process(rest: impl FnOnce()) {
-    again(&[], PATIENCE, rest);
+    rerun_test(&[], PATIENCE, rest);
 }
 
-/// As [`alone`], in a network in which nobody answers, neither the name server nor
-/// 192.0.2.1.
+/// As [`in_own_process`], in a network in which neither the name server nor 192.0.2.1 answers.
 #[track_caller]
 pub fn in_unreachable_network(rest: impl FnOnce()) {
-    const VOID: &str = r#"
+    const UNREACHABLE_NETWORK: &str = r#"
         set -e
         ip link set lo up
         ip link add hole type veth peer name bottom
@@ -39,54 +38,59 @@ pub fn in_unreachable_network(rest: impl FnOnce()) {
         mount --bind /mnt/nsswitch.conf /etc/nsswitch.conf
         exec "$@"
     "#;
-    in_own_namespaces(&["--net", "--mount"], VOID, PATIENCE, rest);
+    in_own_namespaces(&["--net", "--mount"], UNREACHABLE_NETWORK, PATIENCE, rest);
 }
 
-/// Runs the rest of a test as root of a machine apart, once a shell has done what makes
-/// it: the parts that `unshare` knows by these options are its own.
+/// Runs the rest of a test as root in new namespaces, after the shell script `script` has set
+/// them up. `namespaces` are the options of `unshare` that name the namespaces.
 #[track_caller]
-pub fn in_own_namespaces(parts: &[&str], script: &str, patience: Duration, rest: impl FnOnce()) {
-    let line = [&["unshare", "--map-root-user"], parts, &["sh", "-c"]].concat();
-    if env::var_os(ALONE).is_none() {
+pub fn in_own_namespaces(
+    namespaces: &[&str],
+    script: &str,
+    patience: Duration,
+    rest: impl FnOnce(),
+) {
+    let line = [&["unshare", "--map-root-user"], namespaces, &["sh", "-c"]].concat();
+    if env::var_os(OWN_PROCESS).is_none() {
         let allowed = Command::new(line[0]).args(&line[1..]).arg("true").output();
         if !allowed.is_ok_and(|output| output.status.success()) {
             return skip_test(&rest, "no network namespaces here");
         }
     }
-    again(&[&line[..], &[script, "sh"]].concat(), patience, rest);
+    rerun_test(&[&line[..], &[script, "sh"]].concat(), patience, rest);
 }
 
-/// Says why a test that `rest` belongs to does nothing.
+/// Reports that the test to which `rest` belongs is skipped, and why.
 pub fn skip_test(rest: &impl FnOnce(), why: &str) {
-    // Past the test harness, which keeps what passing tests print.
-    let _ = writeln!(stderr(), "skipped: {}: {why}", name_of(rest));
+    // Directly to stderr, because the test harness hides the output of passing tests.
+    let _ = writeln!(stderr(), "skipped: {}: {why}", test_name(rest));
 }
 
-/// Runs the test that `rest` belongs to by way of a command.
+/// Runs the test to which `rest` belongs rerun_test, as a child of the command `wrapper`.
 #[track_caller]
-fn again(by_way_of: &[&str], patience: Duration, rest: impl FnOnce()) {
-    if env::var_os(ALONE).is_some() {
+fn rerun_test(wrapper: &[&str], patience: Duration, rest: impl FnOnce()) {
+    if env::var_os(OWN_PROCESS).is_some() {
         return rest();
     }
     let test = env::current_exe().expect("a test has a path");
     let test = test.to_str().expect("UTF-8");
-    let line = [by_way_of, &[test, name_of(&rest), "--exact", "--nocapture"]].concat();
+    let line = [wrapper, &[test, test_name(&rest), "--exact", "--nocapture"]].concat();
     let mut command = Command::new(line[0]);
-    let command = command.args(&line[1..]).env(ALONE, "");
+    let command = command.args(&line[1..]).env(OWN_PROCESS, "");
     let output = Program::start(command).finish_within(patience);
     assert!(output.contains("1 passed"), "{output}");
-    // For whoever asks for it with --nocapture, too.
+    // Visible with --nocapture.
     println!("{output}");
 }
 
-/// The name of the test that a closure is in.
-fn name_of<T>(closure: &T) -> &'static str {
-    // `client::client::states::the_test::{{closure}}`, which begins with the crate.
+/// Returns the name of the test that contains a closure.
+fn test_name<T>(closure: &T) -> &'static str {
+    // For example `client::client::states::the_test::{{closure}}`; the first part is the crate.
     let (_, name) = type_name_of_val(closure).split_once("::").expect("a path");
     name.split("::{{").next().expect("a name")
 }
 
-/// A number that the kernel tells about this process.
+/// Returns a number from `/proc/self/status`, for example `VmHWM` in KiB.
 #[track_caller]
 pub fn process_status(name: &str) -> usize {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
@@ -95,13 +99,13 @@ pub fn process_status(name: &str) -> usize {
     number.unwrap_or_else(|| panic!("no {name} in {status}"))
 }
 
-/// Has `VmHWM`, the most memory that this process ever took, begin anew.
+/// Resets `VmHWM`, the peak memory of this process, to its current memory.
 #[track_caller]
 pub fn reset_peak_memory() {
     fs::write("/proc/self/clear_refs", "5").expect("Linux");
 }
 
-/// Lets this process have so many files.
+/// Raises the limit of open files of this process.
 #[track_caller]
 pub fn raise_file_limit(count: usize) {
     let mut prlimit = Command::new("prlimit");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Pictures that say which they are.
+//! JPEGs that carry their own number, so that a test knows which frames arrived.
 
 use std::{
     fs,
@@ -15,20 +15,20 @@ use super::pipeline::scratch;
 const JPEG: &[u8] = include_bytes!("../vectors/grey.jpg");
 const SOI: usize = 2;
 
-/// Pictures come 25 times a second.
+/// Duration of a frame at 25 frames per second.
 pub const FRAME_TIME: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 
-/// The size of pictures whose size does not matter.
+/// Length in bytes for JPEGs whose length does not matter.
 pub const SMALL: usize = 1000;
 
-/// A JPEG of `len` bytes that any decoder decodes, with its number in a comment and
-/// filled up with others.
+/// A valid JPEG of exactly `len` bytes, with `number` in a comment segment and further comment
+/// segments as padding.
 pub fn picture(number: usize, len: usize) -> Vec<u8> {
     let (start, rest) = JPEG.split_at(SOI);
     let mut jpeg = start.to_vec();
     comment(&mut jpeg, format!("{number:08}").as_bytes());
     while let fill @ 1.. = (len - rest.len()).saturating_sub(jpeg.len()) {
-        // No shorter comment than one of 4 bytes can be the last one.
+        // A comment segment has at least 4 bytes, so leave enough for the last one.
         let fill = if fill > 60_000 { 50_000 } else { fill };
         comment(&mut jpeg, &vec![number as u8; fill - 4]);
     }
@@ -43,7 +43,7 @@ fn comment(jpeg: &mut Vec<u8>, text: &[u8]) {
     jpeg.extend_from_slice(text);
 }
 
-/// The number of a picture, which is bit for bit the one that was sent.
+/// Returns the number of a JPEG and asserts that the JPEG is the one [`picture`] made.
 #[track_caller]
 pub fn number(jpeg: &[u8]) -> usize {
     let digits = jpeg.get(SOI + 4..SOI + 12).expect("a picture");
@@ -56,7 +56,8 @@ pub fn number(jpeg: &[u8]) -> usize {
     number
 }
 
-/// A file with so many pictures, as the Python programs would write it.
+/// Writes a recording of `frames` numbered JPEGs in the default framing, as the Python
+/// scripts write it.
 pub fn recording(frames: usize, len: usize) -> PathBuf {
     static RECORDINGS: AtomicU32 = AtomicU32::new(0);
     let recording = RECORDINGS.fetch_add(1, Ordering::Relaxed);
@@ -74,10 +75,10 @@ pub fn recording(frames: usize, len: usize) -> PathBuf {
     path
 }
 
-/// A picture as a source gives it.
+/// A buffer with the timestamp and duration of this frame number.
 pub fn buffer(number: usize, jpeg: Vec<u8>) -> gst::Buffer {
     let mut buffer = gst::Buffer::from_slice(jpeg);
-    let fields = buffer.get_mut().expect("nobody else has it yet");
+    let fields = buffer.get_mut().expect("the only reference");
     fields.set_pts(FRAME_TIME * number as u64);
     fields.set_duration(FRAME_TIME);
     buffer

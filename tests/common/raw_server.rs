@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A server over plain TCP that does what a test tells it, byte by byte.
+//! TCP server that sends exactly the bytes that a test gives it.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -17,9 +17,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{process::PATIENCE, wait::wait_for};
 
-/// A port that stays ours, whether somebody listens on it or not.
+/// A loopback port that stays reserved for the test, whether a server listens on it or not.
 ///
-/// A socket that is bound and never listens keeps it: without a [`RawServer`] it refuses.
+/// A bound socket that never listens reserves it: connections are refused until
+/// [`ReservedPort::listen`] is called.
 pub struct ReservedPort {
     keeper: Socket,
     address: SocketAddr,
@@ -30,7 +31,7 @@ impl ReservedPort {
         Self::on((Ipv4Addr::LOCALHOST, 0).into())
     }
 
-    /// One that only `::1` has.
+    /// Reserves a port on `::1` only.
     pub fn v6() -> Self {
         Self::on((Ipv6Addr::LOCALHOST, 0).into())
     }
@@ -46,20 +47,20 @@ impl ReservedPort {
         self.address.port()
     }
 
-    /// Listens, for as long as the sender lives.
+    /// Listens until the returned server is dropped.
     pub fn listen(&self) -> RawServer {
         let socket = bound(self.address);
         socket.listen(128).expect("it listens");
         RawServer(socket.into())
     }
 
-    /// Listens, but is too busy to answer: the kernel drops whoever else knocks.
+    /// Listens with a full backlog: the kernel drops every further SYN, so connecting hangs.
     pub fn fill(self) -> SaturatedPort {
-        // One more than the backlog has room.
+        // Linux accepts one connection more than the backlog of 0.
         self.keeper.listen(0).expect("it listens");
-        let guest = TcpStream::connect(self.address).expect("there is room for one");
+        let pending = TcpStream::connect(self.address).expect("there is room for one");
         SaturatedPort {
-            _guest: guest,
+            _pending: pending,
             port: self,
         }
     }
@@ -73,9 +74,9 @@ fn bound(address: SocketAddr) -> Socket {
     socket
 }
 
-/// A port at which every connection hangs.
+/// A port on which every connection attempt hangs.
 pub struct SaturatedPort {
-    _guest: TcpStream,
+    _pending: TcpStream,
     port: ReservedPort,
 }
 
@@ -85,7 +86,7 @@ impl SaturatedPort {
     }
 }
 
-/// A server on loopback.
+/// A TCP server on the loopback interface.
 pub struct RawServer(TcpListener);
 
 impl RawServer {
@@ -97,19 +98,19 @@ impl RawServer {
         self.0.local_addr().expect("bound").port()
     }
 
-    /// The next client.
+    /// Accepts the next client.
     #[track_caller]
     pub fn accept(&self) -> RawConnection {
-        let peer = wait_for("a client comes", || self.accept_now());
+        let peer = wait_for("a client to connect", || self.accept_now());
         RawConnection(peer)
     }
 
-    /// A client, if one waits.
+    /// Accepts a client if one is waiting.
     pub fn try_accept(&self) -> Option<RawConnection> {
         self.accept_now().map(RawConnection)
     }
 
-    /// Sends the same to everybody who comes, and closes, until it is dropped.
+    /// Sends the same bytes to every client and closes the connection, until it is dropped.
     pub fn serve(self, bytes: Vec<u8>) -> RunningServer {
         let port = self.port();
         let end = Arc::new(AtomicBool::new(false));
@@ -136,7 +137,7 @@ impl RawServer {
         match self.0.accept() {
             Ok((peer, _)) => {
                 peer.set_nonblocking(false).expect("an option");
-                // Pieces are to arrive as they are sent.
+                // Each write becomes a segment of its own.
                 peer.set_nodelay(true).expect("an option");
                 peer.set_read_timeout(Some(PATIENCE)).expect("an option");
                 peer.set_write_timeout(Some(PATIENCE)).expect("an option");
@@ -148,7 +149,7 @@ impl RawServer {
     }
 }
 
-/// A server that needs no attention.
+/// A server that serves on a thread of its own.
 pub struct RunningServer {
     pub port: u16,
     end: Arc<AtomicBool>,
@@ -164,7 +165,7 @@ impl Drop for RunningServer {
     }
 }
 
-/// The server's end of one connection. Dropped, it closes cleanly.
+/// The server's end of one connection. Dropping it closes the connection cleanly.
 pub struct RawConnection(TcpStream);
 
 impl RawConnection {
@@ -174,36 +175,36 @@ impl RawConnection {
         self
     }
 
-    /// As `send`, but a client that hangs up is no failure; tells whether it stayed.
+    /// As `send`, but returns false if the client has closed the connection.
     pub fn offer(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.0.write_all(bytes.as_ref()).is_ok()
     }
 
-    /// Says that nothing more comes, and waits until the client has gone as well.
+    /// Closes the sending direction and waits until the client has closed the other.
     #[track_caller]
     pub fn close(self) {
         self.0.shutdown(Shutdown::Write).expect("it is open");
-        self.expect_gone();
+        self.expect_closed();
     }
 
-    /// Goes away without a word, as one that is killed with its buffers full.
+    /// Resets the connection, as the kernel does for a process killed with unread data.
     pub fn reset(self) {
         Socket::from(self.0)
             .set_linger(Some(Duration::ZERO))
             .expect("an option");
     }
 
-    /// Waits until the client has closed the connection; it has nothing to say before.
+    /// Waits until the client has closed the connection; the client must not send anything.
     #[track_caller]
-    pub fn expect_gone(mut self) {
+    pub fn expect_closed(mut self) {
         match self.0.read(&mut [0]) {
             Ok(0) => {}
             Err(err) if err.kind() == ErrorKind::ConnectionReset => {}
-            other => panic!("the client ought to be gone: {other:?}"),
+            other => panic!("the client did not close the connection: {other:?}"),
         }
     }
 
-    /// Whether the client is still there.
+    /// Whether the client still has the connection open.
     pub fn is_open(&self) -> bool {
         self.0.set_nonblocking(true).expect("an option");
         let peek = self.0.peek(&mut [0]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A server with its source, and those who watch it.
+//! A `b64jpegserversink` with its source, and the clients that read from it.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -22,8 +22,8 @@ use crate::common::{pipeline::Pipeline, process::PATIENCE, viewer::Viewer, wait:
 pub use super::numbered_pictures::{FRAME_TIME, buffer};
 pub use crate::common::wait::wait_until;
 
-/// A pipeline that ends with a `b64jpegserversink` on any free port, and shows each
-/// picture as soon as it comes, unless its options say otherwise.
+/// A pipeline that ends with a `b64jpegserversink` on any free port. It sends each frame as soon
+/// as it arrives, unless the options say otherwise.
 pub struct ServerFixture {
     pub pipeline: Pipeline,
     pub sink: gst::Element,
@@ -60,31 +60,31 @@ impl ServerFixture {
         }
     }
 
-    /// Serves a file.
+    /// Serves a recording.
     #[track_caller]
-    pub fn recording(frames: usize, len: usize, options: &str) -> Self {
+    pub fn with_recording(frames: usize, len: usize, options: &str) -> Self {
         let path = recording(frames, len);
-        let mut server = Self::launch(&read(&path), options);
+        let mut server = Self::launch(&recording_source(&path), options);
         server.recording = Some(path);
         server
     }
 
-    /// Serves what the test pushes, which is not live.
+    /// Serves the JPEGs that the test pushes, from a source that is not live.
     #[track_caller]
-    pub fn feed(options: &str) -> Self {
+    pub fn with_appsrc(options: &str) -> Self {
         Self::launch("appsrc name=feed format=time caps=image/jpeg", options)
     }
 
-    /// Serves what the test pushes, as a camera would.
+    /// Serves the JPEGs that the test pushes, from a live source.
     #[track_caller]
-    pub fn live(options: &str) -> Self {
+    pub fn with_live_appsrc(options: &str) -> Self {
         Self::launch(
             "appsrc name=feed format=time caps=image/jpeg is-live=true",
             options,
         )
     }
 
-    /// Starts it; from then on it has its port.
+    /// Starts the pipeline; from then on the server has a port.
     #[track_caller]
     pub fn play(self) -> Self {
         self.pipeline.play();
@@ -108,23 +108,23 @@ impl ServerFixture {
         (Ipv4Addr::LOCALHOST, self.port()).into()
     }
 
-    /// A client that the server has taken.
+    /// Connects a client and waits until the server has accepted it.
     #[track_caller]
     pub fn viewer(&self) -> Viewer {
-        self.admit(Viewer::connect)
+        self.connect_accepted(Viewer::connect)
     }
 
-    /// A client that the server has taken, for which the kernel keeps little.
+    /// As [`Self::viewer`], with a small receive buffer in the kernel.
     #[track_caller]
     pub fn small_viewer(&self) -> Viewer {
-        self.admit(Viewer::with_small_buffer)
+        self.connect_accepted(Viewer::with_small_buffer)
     }
 
     #[track_caller]
-    fn admit(&self, connect: impl FnOnce(SocketAddr) -> Viewer) -> Viewer {
+    fn connect_accepted(&self, connect: impl FnOnce(SocketAddr) -> Viewer) -> Viewer {
         let before = self.stat("clients-total");
         let viewer = connect(self.address());
-        wait_until("the client is taken", || {
+        wait_until("the server to accept the client", || {
             self.stat("clients-total") > before
         });
         viewer
@@ -134,7 +134,7 @@ impl ServerFixture {
         self.pipeline.element("feed")
     }
 
-    /// Feeds the small pictures of these numbers.
+    /// Pushes small JPEGs with these numbers.
     pub fn push(&self, numbers: Range<usize>) {
         for number in numbers {
             self.push_sized(number, SMALL);
@@ -146,16 +146,16 @@ impl ServerFixture {
         self.source().push_buffer(buffer).expect("it plays");
     }
 
-    pub fn end_feed(&self) {
+    pub fn push_eos(&self) {
         self.source().end_of_stream().expect("it plays");
     }
 
-    /// As Ctrl-C does with `gst-launch-1.0 -e`.
+    /// Sends EOS into the pipeline, as Ctrl-C does with `gst-launch-1.0 -e`.
     pub fn send_eos(&self) {
         assert!(self.pipeline.0.send_event(gst::event::Eos::new()));
     }
 
-    /// Goes on with the picture of this number.
+    /// Seeks to the frame with this number.
     #[track_caller]
     pub fn seek(&self, number: usize) {
         let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
@@ -168,7 +168,7 @@ impl ServerFixture {
         self.sink.property("stats")
     }
 
-    /// A count of the statistics, whatever its width.
+    /// Returns a number of any width from `stats`.
     #[track_caller]
     pub fn stat(&self, name: &str) -> u64 {
         let stats = self.stats();
@@ -184,7 +184,7 @@ impl ServerFixture {
         self.stats().get("waiting").expect("a boolean")
     }
 
-    /// What the statistics say of each client.
+    /// Returns the statistics of each client.
     pub fn peers(&self) -> Vec<gst::Structure> {
         let stats = self.stats();
         let peers = stats.get::<gst::Array>("peers").expect("an array");
@@ -200,17 +200,21 @@ impl ServerFixture {
 
     #[track_caller]
     pub fn wait_for_clients(&self, clients: u32) {
-        wait_until(&format!("{clients} clients"), || self.clients() == clients);
+        wait_until(&format!("the server to have {clients} clients"), || {
+            self.clients() == clients
+        });
     }
 
-    /// Waits until it waits for its first client.
+    /// Waits for the message that the server waits for its first client.
     #[track_caller]
-    pub fn wait_for_waiting(&self) {
-        wait_until("it waits", || !self.said("b64jpeg-waiting").is_empty());
+    pub fn wait_until_waiting(&self) {
+        wait_until("the server to wait for a client", || {
+            !self.element_messages("b64jpeg-waiting").is_empty()
+        });
     }
 
-    /// The names of all element messages from the start, and the end as `eos`.
-    pub fn all_said(&self) -> Vec<String> {
+    /// Names of all element messages so far, and `eos` for the EOS message.
+    pub fn message_names(&self) -> Vec<String> {
         let messages = self.messages.lock().unwrap();
         messages
             .iter()
@@ -218,8 +222,8 @@ impl ServerFixture {
             .collect()
     }
 
-    /// The element messages of a name, from the start.
-    pub fn said(&self, name: &str) -> Vec<gst::Structure> {
+    /// All element messages with this name so far.
+    pub fn element_messages(&self, name: &str) -> Vec<gst::Structure> {
         let messages = self.messages.lock().unwrap();
         messages
             .iter()
@@ -228,8 +232,8 @@ impl ServerFixture {
             .collect()
     }
 
-    /// How many buffers have come to the sink's pad, counted from now.
-    pub fn arrivals(&self) -> Arc<Mutex<usize>> {
+    /// Counts the buffers that reach the sink's pad from now on.
+    pub fn count_arrivals(&self) -> Arc<Mutex<usize>> {
         let count = Arc::<Mutex<usize>>::default();
         let arrivals = count.clone();
         let pad = self.sink.static_pad("sink").expect("a pad");
@@ -240,8 +244,8 @@ impl ServerFixture {
         count
     }
 
-    /// Tells when the end of the stream comes to the sink, before the sink knows.
-    pub fn end_arrives(&self) -> Receiver<()> {
+    /// Signals when EOS reaches the sink's pad, before the sink handles it.
+    pub fn notify_eos(&self) -> Receiver<()> {
         let (sender, receiver) = mpsc::channel();
         let pad = self.sink.static_pad("sink").expect("a pad");
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
@@ -261,9 +265,9 @@ impl ServerFixture {
         self.pipeline.wait_for_clean_end();
     }
 
-    /// Expects that nothing went wrong so far.
+    /// Expects that there was neither a warning nor an error so far.
     #[track_caller]
-    pub fn expect_silence(&self) {
+    pub fn expect_no_messages(&self) {
         assert_eq!(self.pipeline.messages(), [""; 0]);
     }
 }
@@ -277,61 +281,61 @@ impl Drop for ServerFixture {
     }
 }
 
-/// A source that reads a film.
-pub fn read(recording: &Path) -> String {
+/// Elements that read a recording.
+pub fn recording_source(recording: &Path) -> String {
     format!(
         "filesrc location={} ! b64jpegdepay framerate=25/1",
         recording.display()
     )
 }
 
-/// Where a server listens, of whose wait `gst-launch-1.0 -m` tells.
+/// Address in the `b64jpeg-waiting` message that `gst-launch-1.0 -m` prints.
 #[track_caller]
-pub fn port_in(line: &str) -> SocketAddr {
+pub fn parse_address(line: &str) -> SocketAddr {
     let (_, port) = line.split_once("port=(int)").expect("a port");
     let port = port.split([',', ';']).next().expect("a number");
     (Ipv4Addr::LOCALHOST, port.parse().expect("a number")).into()
 }
 
-/// The number of the next picture.
+/// Number of the next JPEG.
 #[track_caller]
-pub fn next(viewer: &mut Viewer) -> usize {
+pub fn next_number(viewer: &mut Viewer) -> usize {
     number(&viewer.next().expect("a picture"))
 }
 
-/// The numbers of all pictures until the server ends the stream.
+/// Numbers of all JPEGs until the server ends the stream.
 #[track_caller]
-pub fn rest(viewer: Viewer) -> Vec<usize> {
+pub fn remaining_numbers(viewer: Viewer) -> Vec<usize> {
     viewer.map(|jpeg| number(&jpeg)).collect()
 }
 
-/// Somebody who reads on a thread of their own.
-pub struct Watcher {
+/// A client that reads on a thread of its own.
+pub struct BackgroundReader {
     numbers: Receiver<usize>,
     thread: JoinHandle<()>,
 }
 
-pub fn watch(viewer: Viewer) -> Watcher {
+pub fn read_in_background(viewer: Viewer) -> BackgroundReader {
     let (sender, numbers) = mpsc::channel();
     let thread = thread::spawn(move || {
-        // Reads on when nobody asks any longer.
+        // Keep reading after the test has dropped the receiver.
         viewer.for_each(|jpeg| sender.send(number(&jpeg)).unwrap_or(()));
     });
-    Watcher { numbers, thread }
+    BackgroundReader { numbers, thread }
 }
 
-impl Watcher {
-    /// The number of the next picture, unless the stream ends.
+impl BackgroundReader {
+    /// Number of the next JPEG, or `None` at the end of the stream.
     #[track_caller]
     pub fn next(&self) -> Option<usize> {
         match self.numbers.recv_timeout(PATIENCE) {
             Ok(number) => Some(number),
             Err(RecvTimeoutError::Disconnected) => None,
-            Err(RecvTimeoutError::Timeout) => panic!("no picture comes"),
+            Err(RecvTimeoutError::Timeout) => panic!("timed out waiting for a picture"),
         }
     }
 
-    /// The numbers of what else comes until the end, if that is a good one.
+    /// Numbers of the remaining JPEGs; panics if the stream does not end cleanly.
     pub fn rest(self) -> Vec<usize> {
         let numbers = self.numbers.iter().collect();
         if let Err(panic) = self.thread.join() {
@@ -341,9 +345,9 @@ impl Watcher {
     }
 }
 
-/// Expects every picture of a film.
+/// Expects every frame of a recording, in order.
 #[track_caller]
-pub fn assert_whole(numbers: &[usize], frames: usize) {
+pub fn assert_complete(numbers: &[usize], frames: usize) {
     let wrong = (0..)
         .zip(numbers)
         .find(|(expected, number)| expected != *number);
@@ -354,9 +358,9 @@ pub fn assert_whole(numbers: &[usize], frames: usize) {
     );
 }
 
-/// Expects one number after the other.
+/// Expects consecutive numbers.
 #[track_caller]
-pub fn assert_run(numbers: &[usize]) {
+pub fn assert_consecutive(numbers: &[usize]) {
     let gap = numbers.windows(2).find(|pair| pair[1] != pair[0] + 1);
     assert_eq!(gap, None, "of {} pictures", numbers.len());
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Waits that end, whatever happens.
+//! Waits with a timeout.
 
 use std::{
     io::{self, Write},
@@ -12,7 +12,7 @@ use std::{
 
 use super::process::PATIENCE;
 
-/// Ends the run if a test hangs, wherever it does so.
+/// Aborts the test binary if a test hangs, wherever that is.
 pub struct HangGuard {
     _released: mpsc::Sender<()>,
 }
@@ -23,7 +23,7 @@ impl HangGuard {
         let test = thread::current().name().map(String::from);
         thread::spawn(move || {
             if released.recv_timeout(2 * PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                // Unlike eprintln!, this is not kept back until the test has ended.
+                // Unlike eprintln!, this is printed at once and not only when the test ends.
                 let test = test.as_deref().unwrap_or("a test");
                 let _ = writeln!(io::stderr(), "{test} hangs");
                 process::abort();
@@ -41,7 +41,7 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "timed out waiting for: {what}");
+        assert!(Instant::now() < deadline, "timed out waiting for {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }

@@ -12,7 +12,8 @@ use gst::prelude::*;
 use super::{
     scenario::{Output, Scenario},
     wire::{
-        assert_same, bytes, commented, decode, encode, now, odd_pictures, pictures, stamped, told,
+        assert_same, bytes, capture_time, commented, decode, encode, now, odd_pictures, pictures,
+        stamped,
     },
 };
 use crate::common::pipeline::{Pipeline, key_press};
@@ -73,7 +74,7 @@ fn pictures_pass_as_they_are() {
     let got = scenario.buffers();
     let same: Vec<_> = got.iter().map(|buffer| buffer.as_ptr()).collect();
     assert_eq!(same, addresses, "the very same buffers");
-    assert!(got.iter().all(|buffer| told(buffer).is_none()));
+    assert!(got.iter().all(|buffer| capture_time(buffer).is_none()));
     let got: Vec<_> = got.iter().map(|buffer| bytes(buffer)).collect();
     assert_same(&got, &jpegs, "pictures");
     scenario.expect_stats(&[
@@ -422,7 +423,11 @@ fn a_stamped_picture_is_the_same_picture() {
         let time = time.strip_prefix("b64jpeg capture-time-unix-ns=");
         let time: u64 = time.expect("a time").parse().expect("a number");
         assert!((before..=after).contains(&time));
-        assert_eq!(told(&buffer), Some(time), "whoever is next is told, too");
+        assert_eq!(
+            capture_time(&buffer),
+            Some(time),
+            "whoever is next is capture_time, too"
+        );
     }
 }
 
@@ -477,7 +482,7 @@ fn capture_time_is_not_when_it_comes() {
     let before = now();
     scenario.push(picture.clone());
     let after = now();
-    let time = told(&scenario.buffers()[0]).expect("a time");
+    let time = capture_time(&scenario.buffers()[0]).expect("a time");
     let age = s(3).nseconds();
     assert!((before - age..=after - age).contains(&time));
 
@@ -500,7 +505,7 @@ fn a_picture_that_is_sent_on() {
         .with("origin", "relay");
     scenario.feed(&jpeg);
     let output = scenario.buffers().remove(0);
-    assert_eq!(told(&output), Some(time));
+    assert_eq!(capture_time(&output), Some(time));
     let out = bytes(&output);
     assert_eq!(out, of("relay", &jpeg));
     assert_eq!(scenario.stats().get("origin"), Ok("hall"));
@@ -549,7 +554,7 @@ fn stamps_are_read() {
         .feed(of("hall", &stamped(jpeg, time)))
         .feed(of("hall", jpeg));
     let latest = now();
-    let times: Vec<_> = scenario.buffers().iter().map(|b| told(b)).collect();
+    let times: Vec<_> = scenario.buffers().iter().map(|b| capture_time(b)).collect();
     assert_eq!(times, [Some(time), Some(time), None]);
     let stats = scenario.stats();
     assert_eq!(stats.get("origin"), Ok("hall"));

@@ -7,7 +7,8 @@ use gst::prelude::*;
 use super::{
     scenario::{Output, Pieces, Scenario},
     wire::{
-        ALL, DEFAULT, Framing, assert_same, bytes, encode, framing, odd_pictures, pictures, stamped,
+        DEFAULT, FRAMINGS, Framing, assert_same, bytes, encode, framing, odd_pictures, pictures,
+        stamped,
     },
 };
 
@@ -23,7 +24,7 @@ fn timed(data: &[u8], pts: Option<gst::ClockTime>) -> gst::Buffer {
 }
 
 /// The three ways in which a depayloader learns of the framing.
-fn told(framing: Framing) -> [Scenario; 3] {
+fn capture_time(framing: Framing) -> [Scenario; 3] {
     let Framing { header, payload } = framing;
     [
         Scenario::depay(),
@@ -39,7 +40,7 @@ fn told(framing: Framing) -> [Scenario; 3] {
 #[test]
 fn every_framing_in_pieces_of_every_size() {
     let jpegs = [&odd_pictures(), pictures(4)].concat();
-    for framing in ALL {
+    for framing in FRAMINGS {
         let stream = framing.stream(&jpegs);
         for pieces in [
             Pieces::Whole,
@@ -47,7 +48,7 @@ fn every_framing_in_pieces_of_every_size() {
             Pieces::Of(1),
             Pieces::Random(700),
         ] {
-            for scenario in told(framing) {
+            for scenario in capture_time(framing) {
                 scenario
                     .pieces(pieces)
                     .feed(&stream)
@@ -74,7 +75,7 @@ fn every_framing_in_pieces_of_every_size() {
 /// A live frame is there with its last byte, not with the first of the next one.
 #[test]
 fn frames_do_not_wait_for_the_next() {
-    for framing in ALL {
+    for framing in FRAMINGS {
         let scenario = &mut Scenario::depay();
         for jpeg in pictures(3) {
             let frame = framing.frame(jpeg);
@@ -371,7 +372,7 @@ fn a_discontinuity_between_frames_is_passed_on() {
 
 #[test]
 fn a_discontinuity_inside_a_frame_tears_it() {
-    for framing in ALL {
+    for framing in FRAMINGS {
         let jpegs = pictures(6);
         let torn = framing.frame(&jpegs[2]);
         let scenario = &mut Scenario::depay();
@@ -449,7 +450,7 @@ fn a_gap_after_a_flush_comes_behind_the_segment() {
 
 #[test]
 fn after_a_flush_a_frame_begins() {
-    for framing in ALL {
+    for framing in FRAMINGS {
         let jpegs = pictures(8);
         let torn = framing.frame(&jpegs[3]);
         Scenario::depay()
@@ -465,7 +466,7 @@ fn after_a_flush_a_frame_begins() {
 
 #[test]
 fn after_a_flush_the_stream_goes_on_inside_a_frame() {
-    for framing in ALL {
+    for framing in FRAMINGS {
         let jpegs = pictures(8);
         let rest = framing.stream(&jpegs[3..]);
         Scenario::depay()

@@ -4,7 +4,7 @@
 
 use super::{
     scenario::{Pieces, Scenario, text},
-    wire::{ALL, DEFAULT, Framing, Random, assert_same, bytes, framing, pictures},
+    wire::{DEFAULT, FRAMINGS, Framing, Random, assert_same, bytes, framing, pictures},
 };
 use crate::common::isolation::process_status;
 
@@ -68,7 +68,7 @@ fn expect_good(scenario: &mut Scenario, jpegs: &[Vec<u8>], what: &str) {
 fn garbage_between_frames() {
     let jpegs = pictures(6);
     let mut random = Random::new(7);
-    for framing in ALL {
+    for framing in FRAMINGS {
         for len in [1, 10, 3000] {
             // Nothing that could begin a frame, as text that is still in a line of its own.
             let mut garbage: Vec<_> = random
@@ -100,7 +100,7 @@ fn garbage_between_frames() {
 fn binary_garbage_between_frames() {
     let jpegs = pictures(6);
     let mut random = Random::new(77);
-    for framing in ALL {
+    for framing in FRAMINGS {
         if framing.header == "lines" {
             continue; // Without a line end it is part of the next line.
         }
@@ -174,7 +174,7 @@ fn garbage_longer_than_a_frame_may_be_is_reported_again() {
 #[test]
 fn garbage_before_the_first_frame() {
     let jpegs = pictures(4);
-    for framing in ALL {
+    for framing in FRAMINGS {
         let garbage = b"hello, this is the camera of the garden\n";
         for (told, scenario) in [
             (false, Scenario::depay()),
@@ -363,7 +363,7 @@ fn foreign_protocols_end_the_stream_with_advice() {
 fn a_picture_that_is_none() {
     let jpegs = pictures(5);
     let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x10\0\0\0\x10".repeat(20);
-    for framing in ALL {
+    for framing in FRAMINGS {
         if framing.header == "none" {
             continue;
         }
@@ -392,7 +392,7 @@ fn a_picture_that_is_none() {
 #[test]
 fn text_that_is_not_base64() {
     let jpegs = pictures(5);
-    for framing in ALL {
+    for framing in FRAMINGS {
         if framing.payload != "base64" {
             continue;
         }
@@ -458,7 +458,7 @@ fn only_the_frame_after_a_bad_one_is_a_discontinuity() {
 #[test]
 fn a_frame_as_long_as_allowed_and_one_longer() {
     let jpegs = pictures(6);
-    for framing in ALL {
+    for framing in FRAMINGS {
         let longest = jpegs
             .iter()
             .map(|jpeg| framing.payload(jpeg).len())
@@ -505,7 +505,7 @@ fn a_frame_as_long_as_allowed_and_one_longer() {
 #[test]
 fn the_end_inside_a_frame() {
     let jpegs = pictures(3);
-    for framing in ALL {
+    for framing in FRAMINGS {
         let header = framing.frame(&[]).len() - usize::from(framing.header == "lines");
         let frame = framing.frame(&jpegs[2]);
         let offset = framing.stream(&jpegs[..2]).len();
@@ -634,7 +634,7 @@ fn a_good_frame_forgives_the_bad_ones() {
 #[test]
 fn one_fault_is_one_error() {
     let jpegs = pictures(6);
-    for framing in ALL {
+    for framing in FRAMINGS {
         if framing.header == "none" {
             continue;
         }
@@ -732,7 +732,7 @@ fn any_bytes() {
     let jpegs = pictures(8);
     for seed in 1..600 {
         let mut random = Random::new(seed);
-        let framing = ALL[random.below(ALL.len())];
+        let framing = FRAMINGS[random.below(FRAMINGS.len())];
         let mut stream = framing.stream(jpegs);
         for _ in 0..1 + random.below(20) {
             let at = random.below(stream.len() * 3 / 4);

@@ -7,7 +7,9 @@ use gst::prelude::*;
 
 use super::{
     scenario::{Output, Scenario},
-    wire::{ALL, DEFAULT, Framing, bytes, decode, encode, framing, now, odd_pictures, pictures},
+    wire::{
+        DEFAULT, FRAMINGS, Framing, bytes, decode, encode, framing, now, odd_pictures, pictures,
+    },
 };
 
 fn pay(framing: Framing) -> Scenario {
@@ -27,7 +29,7 @@ fn buffer(jpeg: &[u8]) -> gst::Buffer {
 #[test]
 fn every_framing() {
     let jpegs = [&odd_pictures(), pictures(5)].concat();
-    for framing in ALL {
+    for framing in FRAMINGS {
         let mut scenario = pay(framing);
         for jpeg in &jpegs {
             scenario.feed(jpeg).expect_frames(&[framing.frame(jpeg)]);
@@ -305,7 +307,7 @@ fn a_stopped_element_starts_anew() {
         .expect_warning(&["Picture 1 "])
         .expect_frames(&frames(DEFAULT, pictures(1)))
         .expect_stats(&[("frames", 1), ("dropped", 1)]);
-    for other in ALL.iter().cycle().take(30) {
+    for other in FRAMINGS.iter().cycle().take(30) {
         let element = scenario.element.clone();
         element.set_state(gst::State::Ready).unwrap();
         element.set_property_from_str("header", other.header);
@@ -447,7 +449,7 @@ fn a_known_capture_time_wins() {
 
 #[test]
 fn a_stamp_in_every_framing() {
-    for framing in ALL {
+    for framing in FRAMINGS {
         let sender = &mut pay(framing).with("capture-time", "true");
         for jpeg in pictures(3) {
             sender.feed(jpeg);

@@ -6,7 +6,7 @@ use std::{fs, io::Write, net::TcpListener, os::fd::AsRawFd, thread};
 
 use gst::prelude::*;
 
-use super::wire::{ALL, DEFAULT, Framing, assert_same, framing, pictures};
+use super::wire::{DEFAULT, FRAMINGS, Framing, assert_same, framing, pictures};
 use crate::common::pipeline::{Pipeline, key_press, scratch};
 
 fn press(pipeline: &Pipeline, sink: &str, key: &str) {
@@ -203,7 +203,7 @@ fn from_live_to_file_and_back() {
 /// another thread.
 #[test]
 fn every_framing_from_pay_to_depay() {
-    for Framing { header, payload } in ALL {
+    for Framing { header, payload } in FRAMINGS {
         let path = recording(&format!("through-{header}-{payload}"));
         let pipeline = Pipeline::launch(&format!(
             "filesrc location={path} ! b64jpegdepay ! b64jpegpay header={header} payload={payload}

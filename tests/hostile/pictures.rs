@@ -6,7 +6,7 @@ use gst::prelude::*;
 
 use super::{
     receivers::{Kind, Receiver},
-    wire::{ALL, bytes, now, pictures, stamped, told},
+    wire::{FRAMINGS, bytes, capture_time, now, pictures, stamped},
 };
 use crate::common::{element_fixture::ElementFixture, process::PATIENCE, viewer::Viewer};
 
@@ -60,12 +60,12 @@ fn hostile_stamp_is_counted_and_ignored_by_every_receiver() {
             let what = format!("{kind:?}: {}", stamp[..stamp.len().min(30)].escape_ascii());
             let time = now();
             let before = receiver.pass(&stamped(next(), time));
-            assert_eq!(told(&before), Some(time), "{what}");
+            assert_eq!(capture_time(&before), Some(time), "{what}");
             let hostile = with_comment(next(), &[STAMP, stamp].concat());
-            assert_eq!(told(&receiver.pass(&hostile)), None, "{what}");
+            assert_eq!(capture_time(&receiver.pass(&hostile)), None, "{what}");
             let time = now();
             let after = receiver.pass(&stamped(next(), time));
-            assert_eq!(told(&after), Some(time), "{what}");
+            assert_eq!(capture_time(&after), Some(time), "{what}");
             receiver.fixture.expect_stats(&[
                 ("capture-times-ignored", ignored),
                 ("frames", receiver.before + 3 * ignored),
@@ -89,7 +89,7 @@ fn check_stamps_pictures_with_hostile_stamps_anew() {
         let hostile = with_comment(jpeg, &[STAMP, &stamp].concat());
         receiver.send(&hostile);
         let output = receiver.fixture.next(1).remove(0).buffer;
-        let time = told(&output).expect("a time");
+        let time = capture_time(&output).expect("a time");
         assert!((start..=now()).contains(&time), "{time}");
         assert_eq!(bytes(&output), stamped(&hostile, time));
     }
@@ -235,7 +235,10 @@ fn hostile_time_is_not_told_on_the_web() {
 fn start_of_a_picture_alone_is_dropped_and_the_next_one_passes() {
     let start = b"\xff\xd8\xff";
     let jpegs = pictures(2);
-    for framing in ALL.into_iter().filter(|framing| framing.header != "none") {
+    for framing in FRAMINGS
+        .into_iter()
+        .filter(|framing| framing.header != "none")
+    {
         for kind in [Kind::Depay, Kind::ClientSrc] {
             let mut receiver = Receiver::of_framing(kind, framing, "");
             receiver.pass(&jpegs[0]);

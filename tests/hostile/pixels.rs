@@ -6,7 +6,7 @@ use gst::prelude::*;
 
 use super::{
     receivers::{Kind, Receiver},
-    wire::{ALL, encode, pictures},
+    wire::{FRAMINGS, encode, pictures},
 };
 
 /// Where the frame header of a picture stands.
@@ -86,7 +86,7 @@ fn pictures_pass_up_to_the_limit_that_is_set() {
 fn huge_picture_is_dropped_in_every_framing() {
     let jpegs = pictures(3);
     let huge = resized(&jpegs[1], 30_000, 30_000);
-    for framing in ALL {
+    for framing in FRAMINGS {
         for kind in [Kind::Depay, Kind::ClientSrc] {
             let mut receiver = Receiver::of_framing(kind, framing, "");
             // Also as the first frame, by which the framing is found out.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::server_fixture::{ServerFixture, watch};
+use crate::common::server_fixture::{ServerFixture, read_in_background};
 use crate::common::{
     isolation::{in_own_process, process_status},
     process::PATIENCE,
@@ -29,8 +29,8 @@ fn connect(address: SocketAddr) -> TcpStream {
 /// Serves pictures while `attack` is under way: a healthy client gets every one. Returns
 /// by how many kB this process, attackers and all, has grown.
 fn growth_under(attack: impl FnOnce(SocketAddr) -> Vec<TcpStream>) -> usize {
-    let server = ServerFixture::feed("").play();
-    let healthy = watch(server.viewer());
+    let server = ServerFixture::with_appsrc("").play();
+    let healthy = read_in_background(server.viewer());
     let mut numbers = 0..;
     let mut serve = |frames: usize| {
         for number in numbers.by_ref().take(frames) {
@@ -50,7 +50,7 @@ fn growth_under(attack: impl FnOnce(SocketAddr) -> Vec<TcpStream>) -> usize {
     drop(attackers);
     server.wait_for_clients(1);
     serve(FRAMES);
-    server.expect_silence();
+    server.expect_no_messages();
     server.set_state(gst::State::Null);
     assert_eq!(healthy.rest(), [0; 0]);
     growth
@@ -87,8 +87,8 @@ fn server_connections_that_come_and_go_leave_nothing() {
 fn server_connections_above_the_limit_are_closed() {
     const LIMIT: usize = 10;
     const CONNECTIONS: usize = 200;
-    let server = ServerFixture::feed(&format!("max-clients={LIMIT}")).play();
-    let healthy = watch(server.viewer());
+    let server = ServerFixture::with_appsrc(&format!("max-clients={LIMIT}")).play();
+    let healthy = read_in_background(server.viewer());
     let mut attackers: Vec<_> = (0..CONNECTIONS)
         .map(|_| connect(server.address()))
         .collect();
@@ -113,7 +113,7 @@ fn server_connections_above_the_limit_are_closed() {
         };
     }
     assert_eq!(closed, CONNECTIONS + 1 - LIMIT);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 /// What clients send is read and thrown away, whatever it is and however much.

@@ -15,7 +15,7 @@ use crate::common::{
     pipeline::{make_file, scratch},
     process::PATIENCE,
     raw_server::ReservedPort,
-    relay::{Kind, Relay},
+    relay::{Relay, RelayKind},
     wait::wait_for,
 };
 
@@ -277,7 +277,7 @@ fn through_a_relay() {
     sender.expect("is not there");
     watcher.expect("is not there");
     for round in 0..2 {
-        let relay = Relay::start(Kind::Flask, &["--port", &port, "--event", "camera"]);
+        let relay = Relay::start(RelayKind::Flask, &["--port", &port, "--event", "camera"]);
         sender.expect(if round == 0 {
             "Sending test to"
         } else {
@@ -302,7 +302,7 @@ fn through_a_relay() {
 #[test]
 fn a_file_through_a_relay() {
     let relay = Relay::start(
-        Kind::Node,
+        RelayKind::Node,
         &["--namespace", "/cameras", "--auth", "open sesame"],
     );
     let form = [

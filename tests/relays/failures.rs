@@ -11,7 +11,7 @@ use crate::common::{
     pipeline::scratch,
     process::Program,
     raw_server::{RawServer, ReservedPort},
-    relay::{Kind, Relay},
+    relay::{Relay, RelayKind},
     wait::wait_for,
     wire::{DEFAULT, pictures as small_pictures},
 };
@@ -78,7 +78,7 @@ fn another_protocol() {
 
 #[test]
 fn an_old_relay() {
-    let relay = Relay::start(Kind::Node, &["--old"]);
+    let relay = Relay::start(RelayKind::Node, &["--old"]);
     expect_errors(
         &relay.url,
         "",
@@ -88,13 +88,13 @@ fn an_old_relay() {
 
 #[test]
 fn a_relay_without_websockets() {
-    let relay = Relay::start(Kind::Flask, &["--no-websocket"]);
+    let relay = Relay::start(RelayKind::Flask, &["--no-websocket"]);
     expect_errors(&relay.url, "", &["without websockets", "(transports)"]);
 }
 
 #[test]
 fn the_wrong_path() {
-    for kind in [Kind::Flask, Kind::PythonSocketio] {
+    for kind in [RelayKind::Flask, RelayKind::PythonSocketio] {
         let relay = Relay::start(kind, &[]);
         let url = format!("{}/video", relay.url);
         expect_errors(&url, "", &["there is no Socket.IO at /video/", "namespace"]);
@@ -104,7 +104,7 @@ fn the_wrong_path() {
 /// Node alone gives no answer where there is nothing.
 #[test]
 fn the_wrong_path_on_node() {
-    let relay = Relay::start(Kind::Node, &[]);
+    let relay = Relay::start(RelayKind::Node, &[]);
     let url = format!("{}/video", relay.url);
     // It takes its time to say nothing.
     for mut fixture in [
@@ -119,7 +119,7 @@ fn the_wrong_path_on_node() {
 
 #[test]
 fn the_wrong_namespace() {
-    for kind in Kind::ALL {
+    for kind in RelayKind::ALL {
         let relay = Relay::start(kind, &[]);
         let parts = ["into the namespace /cam", "`namespace`"];
         expect_errors(&relay.url, "namespace=/cam", &parts);
@@ -128,7 +128,7 @@ fn the_wrong_namespace() {
 
 #[test]
 fn the_wrong_token() {
-    for kind in Kind::ALL {
+    for kind in RelayKind::ALL {
         let relay = Relay::start(kind, &["--auth", "secret"]);
         for (auth, advice) in [
             (
@@ -153,13 +153,13 @@ fn a_token_for_a_while() {
     let number = port.number().to_string();
     let url = format!("http://127.0.0.1:{number}");
     for fixture in [ElementFixture::sink_to, ElementFixture::source_from] {
-        let relay = Relay::start(Kind::Node, &["--port", &number]);
+        let relay = Relay::start(RelayKind::Node, &["--port", &number]);
         let mut fixture = fixture(&url, "");
         fixture.expect_states(&["connecting", "connected"]);
         drop(relay);
         fixture.expect_states(&["lost", "waiting"]);
         fixture.expect_warning(&[&number, "trying again"]);
-        let relay = Relay::start(Kind::Node, &["--port", &number, "--auth", "secret"]);
+        let relay = Relay::start(RelayKind::Node, &["--port", &number, "--auth", "secret"]);
         let refused = fixture.expect_state("refused");
         assert!(
             refused
@@ -171,7 +171,7 @@ fn a_token_for_a_while() {
         drop(relay);
         fixture.expect_state("waiting");
         fixture.expect_warning(&[&number, "trying again"]);
-        let _relay = Relay::start(Kind::Node, &["--port", &number]);
+        let _relay = Relay::start(RelayKind::Node, &["--port", &number]);
         fixture.expect_state("connected");
         fixture.stop();
     }
@@ -185,7 +185,7 @@ fn with_tls(certified: &Certified) -> Relay {
         "--key",
         &certified.key,
     ];
-    Relay::start(Kind::Node, &args)
+    Relay::start(RelayKind::Node, &args)
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn certificates_that_are_not_good() {
 #[test]
 fn a_certificate_that_vouches_for_itself() {
     let authority = Authority::new("own-certificate");
-    let certified = authority.certify_itself("127.0.0.1");
+    let certified = authority.certify_self_signed("127.0.0.1");
     let ca = format!("ca-file={}", certified.certificate);
     let relay = with_tls(&certified);
     expect_errors(&relay.url, "", &["does not know", "ca-file"]);
@@ -218,13 +218,13 @@ fn a_certificate_that_vouches_for_itself() {
     // It has to be a good one all the same.
     let url = relay.url.replace("127.0.0.1", "localhost");
     expect_errors(&url, &ca, &["not for localhost"]);
-    let relay = with_tls(&authority.certify_itself_expired("127.0.0.1"));
+    let relay = with_tls(&authority.certify_self_signed_expired("127.0.0.1"));
     expect_errors(&relay.url, &ca, &["expired"]);
 }
 
 #[test]
 fn tls_on_one_side_only() {
-    let relay = Relay::start(Kind::Node, &[]);
+    let relay = Relay::start(RelayKind::Node, &[]);
     let url = relay.url.replace("http:", "https:");
     expect_errors(&url, "", &["does not speak TLS", "http://"]);
 
@@ -266,7 +266,7 @@ fn properties_that_make_no_sense() {
 #[test]
 fn what_is_no_picture() {
     const OTHER: &str = "no picture as its first argument";
-    let relay = Relay::start(Kind::Node, &[]);
+    let relay = Relay::start(RelayKind::Node, &[]);
     let mut screen = ElementFixture::source_from(&relay.url, "");
     screen.expect_states(&["connecting", "connected"]);
     let (streamer, mut words) = Streamer::after_words(&relay.url, &[]);
@@ -303,7 +303,7 @@ fn what_is_no_picture() {
 
 #[test]
 fn too_much_that_is_no_picture() {
-    let relay = Relay::start(Kind::Node, &[]);
+    let relay = Relay::start(RelayKind::Node, &[]);
     let mut screen = ElementFixture::source_from(&relay.url, "max-errors=3");
     screen.expect_states(&["connecting", "connected"]);
     let (_streamer, mut words) = Streamer::after_words(&relay.url, &[]);
@@ -318,7 +318,7 @@ fn too_much_that_is_no_picture() {
 
 #[test]
 fn another_camera() {
-    let relay = Relay::start(Kind::Node, &[]);
+    let relay = Relay::start(RelayKind::Node, &[]);
     for (event, part) in [
         (
             r#"{"side": "/9j/", "top": "/9j/"}"#,
@@ -343,7 +343,7 @@ fn another_camera() {
 /// A picture for which there is no room: it is told how long it is, and how to have it.
 #[test]
 fn messages_over_the_limit() {
-    let relay = Relay::start(Kind::Node, &["--max-http-buffer-size", "10000000"]);
+    let relay = Relay::start(RelayKind::Node, &["--max-http-buffer-size", "10000000"]);
     let mut screen = ElementFixture::source_from(&relay.url, "max-frame-size=100000");
     screen.expect_states(&["connecting", "connected"]);
     let mut camera = ElementFixture::sink_to(&relay.url, "");

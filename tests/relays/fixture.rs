@@ -16,7 +16,7 @@ use crate::common::{
     peer::{peer, sum},
     pipeline::make_clip,
     process::Program,
-    relay::{Kind, Relay},
+    relay::{Relay, RelayKind},
     wire::{bytes, encode},
 };
 
@@ -92,7 +92,7 @@ impl RelayLocation {
     }
 
     #[track_caller]
-    pub fn start(&self, kind: Kind) -> Relay {
+    pub fn start(&self, kind: RelayKind) -> Relay {
         Relay::start(kind, &strs(&self.relay))
     }
 

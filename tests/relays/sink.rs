@@ -10,7 +10,7 @@ use super::fixture::{EAGER, RelayLocation, pictures};
 use crate::common::{
     element_fixture::ElementFixture,
     raw_server::ReservedPort,
-    relay::{Kind, Relay, Watcher},
+    relay::{Relay, RelayKind, RelayViewer},
     wait::wait_for,
     wire,
 };
@@ -28,7 +28,7 @@ at_each_relay! {
 
 /// Pushes pictures, each when the one before it has arrived everywhere.
 #[track_caller]
-fn show(camera: &ElementFixture, name: &str, jpegs: &[Vec<u8>], watchers: &mut [Watcher]) {
+fn show(camera: &ElementFixture, name: &str, jpegs: &[Vec<u8>], watchers: &mut [RelayViewer]) {
     for jpeg in jpegs {
         camera.push(jpeg);
         for watcher in &mut *watchers {
@@ -49,9 +49,9 @@ fn push_and_drop(camera: &ElementFixture, dropped: u64) {
     });
 }
 
-fn pictures_arrive_as_they_are(kind: Kind) {
+fn pictures_arrive_as_they_are(kind: RelayKind) {
     let relay = Relay::start(kind, &[]);
-    let mut watchers = relay.watchers(&[]);
+    let mut watchers = relay.viewers(&[]);
     for payload in ["base64", "binary"] {
         for name in ["", "front"] {
             let properties = format!("payload={payload} camera=\"{name}\"");
@@ -61,7 +61,7 @@ fn pictures_arrive_as_they_are(kind: Kind) {
             show(&camera, name, jpegs, &mut watchers);
             // The last one arrives, too, although the end is right behind it.
             camera.push(last);
-            camera.end_feed();
+            camera.push_eos();
             camera.expect_end();
             for watcher in &mut watchers {
                 watcher.expect(name, last);
@@ -71,7 +71,7 @@ fn pictures_arrive_as_they_are(kind: Kind) {
     }
 }
 
-fn nothing_as_it_is_by_default(kind: Kind) {
+fn nothing_as_it_is_by_default(kind: RelayKind) {
     let place = RelayLocation::non_default(&format!("out-{kind:?}"));
     let mut relay = place.start(kind);
     let https = place.url(&relay);
@@ -79,7 +79,7 @@ fn nothing_as_it_is_by_default(kind: Kind) {
         let mut camera = ElementFixture::sink_to(&url, place.properties());
         camera.expect_states(&["connecting", "connected"]);
         assert_eq!(relay.expect_client(), "room=7");
-        let mut watchers = relay.watchers(&place.args());
+        let mut watchers = relay.viewers(&place.args());
         for _ in &watchers {
             relay.expect_client();
         }
@@ -88,7 +88,7 @@ fn nothing_as_it_is_by_default(kind: Kind) {
 }
 
 /// Nobody there at first, and then again.
-fn a_relay_that_is_restarted(kind: Kind) {
+fn a_relay_that_is_restarted(kind: RelayKind) {
     let port = ReservedPort::new();
     let number = port.number().to_string();
     let mut camera = ElementFixture::sink_to(&format!("http://127.0.0.1:{number}"), "");
@@ -107,7 +107,7 @@ fn a_relay_that_is_restarted(kind: Kind) {
         push_and_drop(&camera, 3);
         let relay = Relay::start(kind, &["--port", &number]);
         camera.expect_state("connected");
-        let mut watchers = relay.watchers(&[]);
+        let mut watchers = relay.viewers(&[]);
         show(&camera, "", &pictures(6)[3..], &mut watchers);
         camera.expect_stats(&[("connections", 1 + round), ("frames", 1 + 3 * round)]);
     }
@@ -117,11 +117,11 @@ fn a_relay_that_is_restarted(kind: Kind) {
 }
 
 /// One that takes nothing more, and says nothing.
-fn a_relay_that_stalls(kind: Kind) {
+fn a_relay_that_stalls(kind: RelayKind) {
     let relay = Relay::start(kind, &[]);
     let mut camera = ElementFixture::sink_to(&relay.url, "timeout=300000000");
     camera.expect_states(&["connecting", "connected"]);
-    relay.stall();
+    relay.suspend();
     let feed = camera.pipeline.element::<gst_app::AppSrc>("feed");
     let lost = wait_for("it is given up", || {
         camera.push(&pictures(1)[0]);
@@ -134,7 +134,7 @@ fn a_relay_that_stalls(kind: Kind) {
     camera.expect_warning(&["0.3 s", "trying again"]);
     assert!(camera.stat("dropped") > 0, "{}", camera.stats());
 
-    relay.go_on();
+    relay.resume();
     let states = wait_for("it is back", || {
         let states = camera.catch_up().connections.iter();
         let states: Vec<_> = states
@@ -143,16 +143,16 @@ fn a_relay_that_stalls(kind: Kind) {
         states.contains(&"connected".into()).then_some(states)
     });
     assert!(states.len() <= 2, "{states:?}");
-    let mut watchers = relay.watchers(&[]);
+    let mut watchers = relay.viewers(&[]);
     show(&camera, "", &pictures(3)[1..], &mut watchers);
     camera.stop();
     // Whether it had time to try in vain is chance.
     camera.warnings.clear();
 }
 
-fn switched_off_and_on(kind: Kind) {
+fn switched_off_and_on(kind: RelayKind) {
     let relay = Relay::start(kind, &[]);
-    let mut watchers = relay.watchers(&[]);
+    let mut watchers = relay.viewers(&[]);
     let mut camera = ElementFixture::sink_to(&relay.url, "");
     camera.expect_states(&["connecting", "connected"]);
     for _ in 0..3 {
@@ -165,13 +165,13 @@ fn switched_off_and_on(kind: Kind) {
 }
 
 /// The relay would end the connection of whoever sends more than it takes.
-fn pictures_over_the_limit(kind: Kind) {
+fn pictures_over_the_limit(kind: RelayKind) {
     let large = &pictures(1)[0];
     let small = wire::pictures(10);
     // As it is it would do, as text it does not.
     let limit = (large.len() * 5 / 4).to_string();
     let relay = Relay::start(kind, &["--max-http-buffer-size", &limit]);
-    let mut watchers = relay.watchers(&[]);
+    let mut watchers = relay.viewers(&[]);
     let mut camera = ElementFixture::sink_to(&relay.url, "");
     camera.expect_states(&["connecting", "connected"]);
     for jpegs in small.chunks(2) {
@@ -199,19 +199,19 @@ fn pictures_over_the_limit(kind: Kind) {
     show(&camera, "", pictures(3), &mut watchers);
 }
 
-fn pings_are_answered(kind: Kind) {
+fn pings_are_answered(kind: RelayKind) {
     let relay = Relay::start(kind, &["--ping-interval", "0.2"]);
     let mut camera = ElementFixture::sink_to(&relay.url, "");
     camera.expect_states(&["connecting", "connected"]);
     // Time to lose it; less would only hide a fault.
     thread::sleep(Duration::from_millis(2500));
-    let mut watchers = relay.watchers(&[]);
+    let mut watchers = relay.viewers(&[]);
     show(&camera, "", pictures(3), &mut watchers);
     camera.expect_stats(&[("connections", 1)]);
 }
 
 /// All ours but the relay.
-fn from_end_to_end(kind: Kind) {
+fn from_end_to_end(kind: RelayKind) {
     let relay = Relay::start(kind, &[]);
     let mut screen = ElementFixture::source_from(&relay.url, "");
     screen.expect_states(&["connecting", "connected"]);

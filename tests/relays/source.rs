@@ -10,7 +10,7 @@ use super::fixture::{RelayLocation, Streamer};
 use crate::common::{
     element_fixture::ElementFixture,
     raw_server::ReservedPort,
-    relay::{Kind, Relay},
+    relay::{Relay, RelayKind},
     wait::wait_for,
 };
 
@@ -45,7 +45,7 @@ fn watch(url: &str, properties: &str) -> ElementFixture {
 }
 
 /// Base64 text, also in bytes and behind `data:image/jpeg;base64,`, and the JPEG itself.
-fn every_form_of_a_picture(kind: Kind) {
+fn every_form_of_a_picture(kind: RelayKind) {
     let relay = Relay::start(kind, &[]);
     let mut args: Vec<_> = ["base64", "base64-bytes", "url", "binary"]
         .iter()
@@ -59,7 +59,7 @@ fn every_form_of_a_picture(kind: Kind) {
     expect_stream(screen, "front", Streamer::start(&relay.url, &args));
 }
 
-fn several_cameras(kind: Kind) {
+fn several_cameras(kind: RelayKind) {
     let relay = Relay::start(kind, &[]);
     let args = ["--camera", "front", "--camera", "back"];
     // Without a name it is the first one.
@@ -69,7 +69,7 @@ fn several_cameras(kind: Kind) {
     }
 }
 
-fn nothing_as_it_is_by_default(kind: Kind) {
+fn nothing_as_it_is_by_default(kind: RelayKind) {
     let place = RelayLocation::non_default(&format!("back-{kind:?}"));
     let mut relay = place.start(kind);
     let screen = watch(&place.url(&relay), place.properties());
@@ -79,7 +79,7 @@ fn nothing_as_it_is_by_default(kind: Kind) {
 }
 
 /// Nobody there at first, and then again.
-fn a_relay_that_is_restarted(kind: Kind) {
+fn a_relay_that_is_restarted(kind: RelayKind) {
     let port = ReservedPort::new();
     let number = port.number().to_string();
     let url = format!("http://127.0.0.1:{number}");
@@ -105,7 +105,7 @@ fn a_relay_that_is_restarted(kind: Kind) {
 }
 
 /// Whoever is late gets the newest one, and what is older is counted.
-fn the_newest_picture(kind: Kind) {
+fn the_newest_picture(kind: RelayKind) {
     let relay = Relay::start(kind, &[]);
     let mut screen = watch(&relay.url, "");
     let sink: gst::Element = screen.pipeline.element("sink");
@@ -128,7 +128,7 @@ fn the_newest_picture(kind: Kind) {
     screen.pictures.clear();
 }
 
-fn pings_are_answered(kind: Kind) {
+fn pings_are_answered(kind: RelayKind) {
     let relay = Relay::start(kind, &["--ping-interval", "0.2"]);
     let mut screen = watch(&relay.url, "");
     // Time to lose it; less would only hide a fault.
@@ -140,7 +140,7 @@ fn pings_are_answered(kind: Kind) {
 /// Who asks an answer for each picture gets one for each.
 #[test]
 fn answers() {
-    let mut relay = Relay::start(Kind::Node, &["--acks"]);
+    let mut relay = Relay::start(RelayKind::Node, &["--acks"]);
     let mut screen = watch(&relay.url, "");
     let _streamer = Streamer::start(&relay.url, &["--form", "base64", "--form", "binary"]);
     for _ in 0..10 {
@@ -154,7 +154,7 @@ fn answers() {
 /// The end of the stream, if that is wanted: an error if the relay did not take its leave.
 #[test]
 fn the_relay_ends_it() {
-    for kind in Kind::ALL {
+    for kind in RelayKind::ALL {
         let relay = Relay::start(kind, &[]);
         let mut screen = watch(&relay.url, "reconnect=false");
         let _streamer = Streamer::start(&relay.url, &[]);
@@ -165,7 +165,7 @@ fn the_relay_ends_it() {
         screen.stop();
         screen.pictures.clear();
     }
-    let relay = Relay::start(Kind::PythonSocketio, &[]);
+    let relay = Relay::start(RelayKind::PythonSocketio, &[]);
     let mut screen = watch(&relay.url, "reconnect=false");
     let _streamer = Streamer::start(&relay.url, &[]);
     screen.next(3);

@@ -11,13 +11,14 @@ use std::{
 use gst::{glib, prelude::*};
 
 use super::server_fixture::{
-    ServerFixture, assert_run, assert_whole, next, rest, wait_until, watch,
+    ServerFixture, assert_complete, assert_consecutive, next_number, read_in_background,
+    remaining_numbers, wait_until,
 };
 use crate::common::viewer::Viewer;
 
 #[test]
 fn one_too_many_is_closed_before_any_byte() {
-    let server = ServerFixture::feed("max-clients=2").play();
+    let server = ServerFixture::with_appsrc("max-clients=2").play();
     let mut first = server.viewer();
     let second = server.viewer();
     for refused in 1..=3 {
@@ -26,52 +27,52 @@ fn one_too_many_is_closed_before_any_byte() {
         assert_eq!(late.bytes_until_closed(), b"");
         assert_eq!(server.stat("refused"), refused as u64);
         assert_eq!(server.clients(), 2);
-        assert_eq!(next(&mut first), refused - 1);
+        assert_eq!(next_number(&mut first), refused - 1);
     }
     // Whoever leaves makes room.
     drop(second);
     server.wait_for_clients(1);
     let mut third = server.viewer();
     server.push(3..5);
-    server.end_feed();
-    assert_eq!(next(&mut third), 3);
-    assert_eq!(rest(third), [4]);
-    assert_eq!(rest(first), [3, 4]);
+    server.push_eos();
+    assert_eq!(next_number(&mut third), 3);
+    assert_eq!(remaining_numbers(third), [4]);
+    assert_eq!(remaining_numbers(first), [3, 4]);
     server.wait_for_clean_end();
     assert_eq!(server.stat("clients-total"), 3);
     assert_eq!(server.stat("refused"), 3);
     // Of those that were refused nothing else is said.
-    assert_eq!(server.said("b64jpeg-client-added").len(), 3);
-    assert_eq!(server.said("b64jpeg-client-removed").len(), 3);
+    assert_eq!(server.element_messages("b64jpeg-client-added").len(), 3);
+    assert_eq!(server.element_messages("b64jpeg-client-removed").len(), 3);
 }
 
 /// As the Python server: one client after the other, each from where the film is.
 #[test]
 fn one_client_after_the_other() {
-    let server = ServerFixture::feed("max-clients=1").play();
+    let server = ServerFixture::with_appsrc("max-clients=1").play();
     for number in 0..20 {
         let mut viewer = server.viewer();
         server.push(number..number + 1);
-        assert_eq!(next(&mut viewer), number);
+        assert_eq!(next_number(&mut viewer), number);
         drop(viewer);
         server.wait_for_clients(0);
     }
     assert_eq!(server.stat("clients-total"), 20);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 #[test]
 fn a_new_client_begins_with_the_next_frame() {
-    let server = ServerFixture::feed("").play();
+    let server = ServerFixture::with_appsrc("").play();
     let mut viewers = Vec::new();
     for number in 0..10 {
         viewers.push(server.viewer());
         server.push(number..number + 1);
         for viewer in &mut viewers {
-            assert_eq!(next(viewer), number);
+            assert_eq!(next_number(viewer), number);
         }
     }
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 /// What was said of clients by signals, as `+address` and `-address reason`.
@@ -95,7 +96,7 @@ fn signals(server: &ServerFixture) -> Arc<Mutex<Vec<String>>> {
 /// The same by element messages, in one order.
 fn messages(server: &ServerFixture) -> Vec<String> {
     let [added, removed] =
-        ["added", "removed"].map(|what| server.said(&format!("b64jpeg-client-{what}")));
+        ["added", "removed"].map(|what| server.element_messages(&format!("b64jpeg-client-{what}")));
     let field = |said: &gst::Structure, name| said.get::<String>(name).expect("a string");
     let added = added
         .iter()
@@ -110,7 +111,7 @@ fn messages(server: &ServerFixture) -> Vec<String> {
 
 #[test]
 fn everybody_is_named_when_they_come_and_go() {
-    let server = ServerFixture::feed("");
+    let server = ServerFixture::with_appsrc("");
     let said = signals(&server);
     let counts = Arc::<Mutex<Vec<u32>>>::default();
     let log = counts.clone();
@@ -124,14 +125,14 @@ fn everybody_is_named_when_they_come_and_go() {
     server.push(0..1);
     let [leaving, crashing, mut staying] = viewers;
     let mut leaving = leaving;
-    assert_eq!(next(&mut leaving), 0);
+    assert_eq!(next_number(&mut leaving), 0);
     drop(leaving);
     server.wait_for_clients(2);
-    crashing.vanish();
+    crashing.reset();
     server.wait_for_clients(1);
-    assert_eq!(next(&mut staying), 0);
-    server.end_feed();
-    assert_eq!(rest(staying), [0; 0]);
+    assert_eq!(next_number(&mut staying), 0);
+    server.push_eos();
+    assert_eq!(remaining_numbers(staying), [0; 0]);
     server.wait_for_clean_end();
 
     let expected = [
@@ -150,11 +151,15 @@ fn everybody_is_named_when_they_come_and_go() {
 
     let counts = |name: &str| {
         let count = |said: &gst::Structure| said.get::<u32>("clients").expect("a count");
-        server.said(name).iter().map(count).collect::<Vec<_>>()
+        server
+            .element_messages(name)
+            .iter()
+            .map(count)
+            .collect::<Vec<_>>()
     };
     assert_eq!(counts("b64jpeg-client-added"), [1, 2, 3]);
     assert_eq!(counts("b64jpeg-client-removed"), [2, 1, 0]);
-    for removed in server.said("b64jpeg-client-removed") {
+    for removed in server.element_messages("b64jpeg-client-removed") {
         assert!(removed.get::<u64>("frames").expect("a count") <= 1);
         assert_eq!(removed.get::<u64>("dropped"), Ok(0));
     }
@@ -163,7 +168,7 @@ fn everybody_is_named_when_they_come_and_go() {
 /// In a handler the server can be asked, and stopped by the application's own thread.
 #[test]
 fn signal_handlers_may_use_the_element() {
-    let server = ServerFixture::feed("");
+    let server = ServerFixture::with_appsrc("");
     let seen = Arc::<Mutex<Vec<(u32, u64)>>>::default();
     for signal in ["client-added", "client-removed"] {
         let log = seen.clone();
@@ -189,7 +194,7 @@ fn signal_handlers_may_use_the_element() {
 #[test]
 fn sixty_at_once() {
     const CLIENTS: usize = 60;
-    let server = ServerFixture::feed("");
+    let server = ServerFixture::with_appsrc("");
     let (release, released) = mpsc::channel::<()>();
     let released = Mutex::new(released);
     server.sink.connect("client-added", false, move |_| {
@@ -199,13 +204,13 @@ fn sixty_at_once() {
     });
     let server = server.play();
     let viewers = (0..CLIENTS).map(|_| Viewer::connect(server.address()));
-    let watchers: Vec<_> = viewers.map(watch).collect();
+    let watchers: Vec<_> = viewers.map(read_in_background).collect();
     drop(release);
     server.wait_for_clients(CLIENTS as u32);
     server.push(0..20);
-    server.end_feed();
+    server.push_eos();
     for watcher in watchers {
-        assert_whole(&watcher.rest(), 20);
+        assert_complete(&watcher.rest(), 20);
     }
     server.wait_for_clean_end();
     assert_eq!(server.stat("clients-total"), CLIENTS as u64);
@@ -229,7 +234,7 @@ fn addresses() {
         cases.push(("::", both));
     }
     for (host, reachable) in cases {
-        let server = ServerFixture::feed(&format!("host={host}")).play();
+        let server = ServerFixture::with_appsrc(&format!("host={host}")).play();
         let mut names = Vec::new();
         for ip in reachable {
             let mut viewer = Viewer::connect(SocketAddr::new(ip, server.port()));
@@ -238,7 +243,7 @@ fn addresses() {
             // It stays, on a descriptor of its own.
             thread::spawn(move || while viewer.next().is_some() {});
         }
-        let added = server.said("b64jpeg-client-added");
+        let added = server.element_messages("b64jpeg-client-added");
         let added: Vec<String> = added.iter().map(|s| s.get("address").unwrap()).collect();
         assert_eq!(added, names, "{host}");
     }
@@ -248,7 +253,7 @@ fn addresses() {
 #[test]
 fn localhost_is_all_of_its_addresses() {
     use std::net::ToSocketAddrs;
-    let server = ServerFixture::feed("host=localhost").play();
+    let server = ServerFixture::with_appsrc("host=localhost").play();
     let addresses = ("localhost", server.port())
         .to_socket_addrs()
         .expect("addresses");
@@ -259,7 +264,7 @@ fn localhost_is_all_of_its_addresses() {
 
 #[test]
 fn the_port_is_told_when_it_is_known() {
-    let server = ServerFixture::feed("");
+    let server = ServerFixture::with_appsrc("");
     let ports = Arc::<Mutex<Vec<i32>>>::default();
     let log = ports.clone();
     server
@@ -289,7 +294,7 @@ fn the_port_is_told_when_it_is_known() {
 /// Nothing of what clients send is of interest, however much it is.
 #[test]
 fn clients_that_talk_are_not_heard() {
-    let server = ServerFixture::feed("").play();
+    let server = ServerFixture::with_appsrc("").play();
     let greetings: [&[u8]; 4] = [
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -298,25 +303,25 @@ fn clients_that_talk_are_not_heard() {
     ];
     let mut viewers = greetings.map(|greeting| {
         let mut viewer = server.viewer();
-        assert!(viewer.say(greeting));
+        assert!(viewer.write(greeting));
         viewer
     });
     // One that never stops.
     let mut flood = server.viewer();
-    let mut flooding = flood.twin();
-    let flooding = thread::spawn(move || while flooding.say(&[0x5a; 65536]) {});
+    let mut flooding = flood.second_handle();
+    let flooding = thread::spawn(move || while flooding.write(&[0x5a; 65536]) {});
     for number in 0..50 {
         server.push(number..number + 1);
         for viewer in viewers.iter_mut().chain([&mut flood]) {
-            assert_eq!(next(viewer), number);
+            assert_eq!(next_number(viewer), number);
             // As scripts acknowledge each frame.
-            viewer.say(b"ok");
+            viewer.write(b"ok");
         }
     }
-    server.end_feed();
+    server.push_eos();
     // What they sent last does not cost them the end.
     for viewer in viewers {
-        assert_eq!(rest(viewer), [0; 0]);
+        assert_eq!(remaining_numbers(viewer), [0; 0]);
     }
     drop(flood);
     server.wait_for_clean_end();
@@ -327,42 +332,42 @@ fn clients_that_talk_are_not_heard() {
 /// Nor does it cost a client anything that it says something when all has been sent.
 #[test]
 fn clients_may_talk_after_the_end() {
-    let server = ServerFixture::feed("").play();
+    let server = ServerFixture::with_appsrc("").play();
     let mut viewer = server.viewer();
     server.push(0..3);
-    server.end_feed();
+    server.push_eos();
     server.wait_for_clean_end();
     for _ in 0..3 {
-        assert!(viewer.say(b"ok"));
+        assert!(viewer.write(b"ok"));
     }
-    assert_eq!(rest(viewer), [0, 1, 2]);
+    assert_eq!(remaining_numbers(viewer), [0, 1, 2]);
 }
 
 /// One that closes its own direction may have closed both. It is not left with a part of
 /// a frame.
 #[test]
 fn clients_that_say_they_will_say_nothing() {
-    let server = ServerFixture::feed("").play();
+    let server = ServerFixture::with_appsrc("").play();
     let between = server.viewer();
-    between.fall_silent();
+    between.shutdown_write();
     server.wait_for_clients(0);
     let inside = server.small_viewer();
-    let other = watch(server.viewer());
+    let other = read_in_background(server.viewer());
     for number in 0..10 {
         server.push_sized(number, 200_000);
         assert_eq!(other.next(), Some(number));
     }
-    inside.fall_silent();
-    let numbers = rest(inside);
+    inside.shutdown_write();
+    let numbers = remaining_numbers(inside);
     assert_eq!(numbers[0], 0);
-    assert_run(&numbers);
+    assert_consecutive(&numbers);
     assert!(numbers.len() < 10, "what waited for it was not sent");
     server.wait_for_clients(1);
-    server.end_feed();
+    server.push_eos();
     assert_eq!(other.rest(), [0; 0]);
-    assert_eq!(rest(between), [0; 0]);
+    assert_eq!(remaining_numbers(between), [0; 0]);
     server.wait_for_clean_end();
-    let removed = server.said("b64jpeg-client-removed");
+    let removed = server.element_messages("b64jpeg-client-removed");
     let reasons: Vec<String> = removed.iter().map(|s| s.get("reason").unwrap()).collect();
     assert_eq!(reasons, ["left", "left", "ended"]);
 }
@@ -370,7 +375,7 @@ fn clients_that_say_they_will_say_nothing() {
 /// GObject's own check of what is connected to.
 #[test]
 fn signals_are_as_documented() {
-    let server = ServerFixture::feed("");
+    let server = ServerFixture::with_appsrc("");
     let type_ = server.sink.type_();
     for (name, strings) in [("client-added", 1), ("client-removed", 2)] {
         let signal = glib::subclass::SignalId::lookup(name, type_).expect(name);

@@ -9,8 +9,8 @@ use gst::prelude::*;
 use super::{
     numbered_pictures::{SMALL, number, picture, recording},
     server_fixture::{
-        FRAME_TIME, ServerFixture, assert_run, assert_whole, next, port_in, read, rest, wait_until,
-        watch,
+        FRAME_TIME, ServerFixture, assert_complete, assert_consecutive, next_number, parse_address,
+        read_in_background, recording_source, remaining_numbers, wait_until,
     },
 };
 use crate::common::{
@@ -25,17 +25,17 @@ const ENDLESS_QUEUE: &str = "wait-for-client=true queue-frames=1000000";
 
 #[test]
 fn whoever_reads_gets_what_waits_at_the_end() {
-    let server = ServerFixture::recording(200, BIG, ENDLESS_QUEUE);
-    let end = server.end_arrives();
+    let server = ServerFixture::with_recording(200, BIG, ENDLESS_QUEUE);
+    let end = server.notify_eos();
     let server = server.play();
     let mut viewers = [server.small_viewer(), server.small_viewer()];
     end.recv().expect("the film ends");
     // Only now does anybody read.
-    assert_eq!(next(&mut viewers[0]), 0);
-    let [first, second] = viewers.map(watch);
+    assert_eq!(next_number(&mut viewers[0]), 0);
+    let [first, second] = viewers.map(read_in_background);
     assert_eq!(first.rest(), Vec::from_iter(1..200));
     let second = second.rest();
-    assert_run(&second);
+    assert_consecutive(&second);
     assert_eq!(second.last(), Some(&199));
     server.wait_for_clean_end();
     assert_eq!(server.stat("dropped"), 0);
@@ -44,8 +44,8 @@ fn whoever_reads_gets_what_waits_at_the_end() {
 /// Nobody is told of the end before everybody has everything.
 #[test]
 fn the_end_comes_behind_the_last_frame() {
-    let server = ServerFixture::recording(50, BIG, ENDLESS_QUEUE);
-    let end = server.end_arrives();
+    let server = ServerFixture::with_recording(50, BIG, ENDLESS_QUEUE);
+    let end = server.notify_eos();
     let server = server.play();
     let viewer = server.small_viewer();
     end.recv().expect("the film ends");
@@ -61,7 +61,7 @@ fn the_end_comes_behind_the_last_frame() {
 /// An application that stops at the end has been told of everybody by then.
 #[test]
 fn the_end_comes_behind_the_last_word() {
-    let server = ServerFixture::feed("");
+    let server = ServerFixture::with_appsrc("");
     server.sink.connect("client-removed", false, |_| {
         // Were the end not to wait for this, it would be first.
         thread::sleep(Duration::from_millis(50));
@@ -70,25 +70,28 @@ fn the_end_comes_behind_the_last_word() {
     let server = server.play();
     let viewers = [server.viewer(), server.viewer()];
     server.push(0..3);
-    server.end_feed();
+    server.push_eos();
     for viewer in viewers {
-        assert_eq!(rest(viewer), [0, 1, 2]);
+        assert_eq!(remaining_numbers(viewer), [0, 1, 2]);
     }
     server.wait_for_clean_end();
     let [added, removed] = ["b64jpeg-client-added", "b64jpeg-client-removed"];
-    assert_eq!(server.all_said(), [added, added, removed, removed, "eos"]);
+    assert_eq!(
+        server.message_names(),
+        [added, added, removed, removed, "eos"]
+    );
 }
 
 #[test]
 fn without_draining_what_waits_is_dropped() {
     let options = format!("{ENDLESS_QUEUE} drain-on-eos=false");
-    let server = ServerFixture::recording(200, BIG, &options);
-    let end = server.end_arrives();
+    let server = ServerFixture::with_recording(200, BIG, &options);
+    let end = server.notify_eos();
     let server = server.play();
     let viewer = server.small_viewer();
     end.recv().expect("the film ends");
-    let numbers = rest(viewer);
-    assert_run(&numbers);
+    let numbers = remaining_numbers(viewer);
+    assert_consecutive(&numbers);
     assert_eq!(numbers.first(), Some(&0));
     assert!(numbers.len() < 100, "{}", numbers.len());
     server.wait_for_clean_end();
@@ -110,32 +113,32 @@ fn wait_for_late_end(server: &ServerFixture) {
 #[test]
 fn draining_has_its_time() {
     let options = format!("{ENDLESS_QUEUE} drain-timeout=300000000");
-    let server = ServerFixture::recording(100, BIG, &options);
-    let end = server.end_arrives();
+    let server = ServerFixture::with_recording(100, BIG, &options);
+    let end = server.notify_eos();
     let server = server.play();
     let stalled = server.small_viewer();
     end.recv().expect("the film ends");
     wait_for_late_end(&server);
     server.set_state(gst::State::Null);
-    assert_eq!(server.said("b64jpeg-client-removed").len(), 1);
+    assert_eq!(server.element_messages("b64jpeg-client-removed").len(), 1);
     assert!(stalled.bytes_until_closed().len() < 100 * BIG);
     // One that reads had its time.
     server.pipeline.play();
-    assert_whole(&rest(server.viewer()), 100);
+    assert_complete(&remaining_numbers(server.viewer()), 100);
     server.wait_for_clean_end();
 }
 
 /// One that stalls does not keep the others from the end.
 #[test]
 fn draining_is_for_those_who_read() {
-    let server = ServerFixture::feed("queue-frames=1000 drain-timeout=500000000").play();
+    let server = ServerFixture::with_appsrc("queue-frames=1000 drain-timeout=500000000").play();
     let _stalled = server.small_viewer();
     let viewer = server.viewer();
     for number in 0..50 {
         server.push_sized(number, BIG);
     }
-    server.end_feed();
-    assert_whole(&rest(viewer), 50);
+    server.push_eos();
+    assert_complete(&remaining_numbers(viewer), 50);
     wait_for_late_end(&server);
 }
 
@@ -143,13 +146,13 @@ fn draining_is_for_those_who_read() {
 fn stopping_ends_the_draining() {
     let options = format!("{ENDLESS_QUEUE} drain-timeout=1000000000000000000");
     for state in [gst::State::Null, gst::State::Ready] {
-        let server = ServerFixture::recording(100, BIG, &options);
-        let end = server.end_arrives();
+        let server = ServerFixture::with_recording(100, BIG, &options);
+        let end = server.notify_eos();
         let server = server.play();
         let _stalled = server.small_viewer();
         end.recv().expect("the film ends");
         server.set_state(state);
-        server.expect_silence();
+        server.expect_no_messages();
     }
 }
 
@@ -157,20 +160,20 @@ fn stopping_ends_the_draining() {
 fn an_end_in_the_middle() {
     for count in [1, 10, 100] {
         let server =
-            ServerFixture::recording(1000, BIG, "wait-for-client=true max-clients=1").play();
+            ServerFixture::with_recording(1000, BIG, "wait-for-client=true max-clients=1").play();
         let mut viewer = server.viewer();
         for number in 0..count {
-            assert_eq!(next(&mut viewer), number);
+            assert_eq!(next_number(&mut viewer), number);
         }
         server.send_eos();
-        let numbers = rest(viewer);
-        assert_run(&numbers);
+        let numbers = remaining_numbers(viewer);
+        assert_consecutive(&numbers);
         assert!(numbers.first().is_none_or(|first| *first == count));
         assert!(numbers.len() < 900);
         server.wait_for_clean_end();
     }
     // With nobody there, and with nothing there.
-    for source in [ServerFixture::feed, ServerFixture::live] {
+    for source in [ServerFixture::with_appsrc, ServerFixture::with_live_appsrc] {
         let server = source("").play();
         server.send_eos();
         server.wait_for_clean_end();
@@ -190,31 +193,31 @@ fn no_frame_is_torn_by_a_stop() {
     for round in 0..60 {
         server.pipeline.play();
         let mut first = server.small_viewer();
-        let others = [server.small_viewer(), server.viewer()].map(watch);
+        let others = [server.small_viewer(), server.viewer()].map(read_in_background);
         for _ in 0..round % 3 {
-            assert_eq!(next(&mut first), 0);
+            assert_eq!(next_number(&mut first), 0);
         }
-        let first = watch(first);
+        let first = read_in_background(first);
         server.set_state([gst::State::Null, gst::State::Ready][round % 2]);
         for viewer in [first].into_iter().chain(others) {
             viewer.rest();
         }
     }
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 /// The frame that is under way when the server stops is finished for a slow reader, too.
 #[test]
 fn the_frame_under_way_is_finished() {
     for _ in 0..5 {
-        let server = ServerFixture::feed("").play();
+        let server = ServerFixture::with_appsrc("").play();
         let mut viewer = server.small_viewer();
         server.push_sized(0, 4_000_000);
         server.push_sized(1, BIG);
         // Inside of it.
         let header = viewer.bytes(4).try_into().expect("a header");
         let len = u32::from_be_bytes(header) as usize;
-        let reading = thread::spawn(move || (viewer.bytes(len).len(), rest(viewer)));
+        let reading = thread::spawn(move || (viewer.bytes(len).len(), remaining_numbers(viewer)));
         server.set_state(gst::State::Null);
         let (have, after) = reading.join().unwrap();
         assert_eq!(have, len);
@@ -226,14 +229,14 @@ fn the_frame_under_way_is_finished() {
 fn a_loop_begins_again() {
     for options in ["max-clients=1", "queue-frames=1000000"] {
         let options = format!("wait-for-client=true loop=true {options}");
-        let server = ServerFixture::recording(10, BIG, &options).play();
+        let server = ServerFixture::with_recording(10, BIG, &options).play();
         let mut viewer = server.viewer();
         for number in 0..105 {
-            assert_eq!(next(&mut viewer), number % 10);
+            assert_eq!(next_number(&mut viewer), number % 10);
         }
         // A requested end is one.
         server.send_eos();
-        for (number, after) in (105..).zip(rest(viewer)) {
+        for (number, after) in (105..).zip(remaining_numbers(viewer)) {
             assert_eq!(after, number % 10);
         }
         server.wait_for_clean_end();
@@ -244,11 +247,12 @@ fn a_loop_begins_again() {
 #[test]
 fn a_loop_keeps_its_pace() {
     const FRAMES: usize = 23;
-    let server = ServerFixture::recording(5, SMALL, "wait-for-client=true loop=true sync=true");
+    let server =
+        ServerFixture::with_recording(5, SMALL, "wait-for-client=true loop=true sync=true");
     let clock = gst_check::TestClock::new();
     server.pipeline.0.use_clock(Some(&clock));
     let server = server.play();
-    server.wait_for_waiting();
+    server.wait_until_waiting();
     let viewer = server.viewer();
     let mut times = [None; FRAMES];
     loop {
@@ -272,11 +276,11 @@ fn a_loop_keeps_its_pace() {
 /// What cannot begin again says so, and ends.
 #[test]
 fn a_loop_of_what_cannot_begin_again() {
-    let server = ServerFixture::feed("loop=true").play();
+    let server = ServerFixture::with_appsrc("loop=true").play();
     let viewer = server.viewer();
     server.push(0..3);
-    server.end_feed();
-    assert_eq!(rest(viewer), [0, 1, 2]);
+    server.push_eos();
+    assert_eq!(remaining_numbers(viewer), [0, 1, 2]);
     let (warnings, _error) = server.pipeline.wait();
     assert!(warnings.len() <= 1, "{warnings:?}");
 }
@@ -286,15 +290,17 @@ fn gst_launch_ends_with_the_file() {
     let recording = recording(100, BIG);
     for options in ["sync=false max-clients=1", "sync=true queue-frames=1000"] {
         let mut launch = Command::new("gst-launch-1.0");
-        launch
-            .arg("-m")
-            .args(read(&recording).replace("25/1", "500/1").split_whitespace());
+        launch.arg("-m").args(
+            recording_source(&recording)
+                .replace("25/1", "500/1")
+                .split_whitespace(),
+        );
         launch.args(["!", "b64jpegserversink", "port=0", "wait-for-client=true"]);
         launch.args(options.split_whitespace());
         let mut launch = Program::start(with_plugin(&mut launch));
         let line = launch.expect_line("b64jpeg-waiting");
-        let viewer = Viewer::connect(port_in(&line));
-        assert_whole(&rest(viewer), 100);
+        let viewer = Viewer::connect(parse_address(&line));
+        assert_complete(&remaining_numbers(viewer), 100);
         let output = launch.finish();
         for word in ["b64jpeg-client-added", "b64jpeg-client-removed", "Got EOS"] {
             assert!(output.contains(word), "{word}: {output}");
@@ -306,11 +312,11 @@ fn gst_launch_ends_with_the_file() {
 /// When it has stopped, nobody listens.
 #[test]
 fn the_port_is_free_after_the_stop() {
-    let server = ServerFixture::feed("").play();
+    let server = ServerFixture::with_appsrc("").play();
     let address = server.address();
     let viewer = server.viewer();
     server.set_state(gst::State::Null);
-    assert_eq!(rest(viewer), [0; 0]);
+    assert_eq!(remaining_numbers(viewer), [0; 0]);
     wait_until("it is refused", || {
         std::net::TcpStream::connect(address).is_err()
     });

@@ -10,7 +10,7 @@ use std::{
 
 use gst::prelude::*;
 
-use super::server_fixture::{ServerFixture, next};
+use super::server_fixture::{ServerFixture, next_number};
 use crate::common::{
     process::{Program, with_plugin},
     viewer::Viewer,
@@ -38,8 +38,8 @@ fn expect_recovery(server: &ServerFixture, property: &str, value: &str) {
     server.pipeline.play();
     let mut viewer = server.viewer();
     server.push(0..1);
-    assert_eq!(next(&mut viewer), 0);
-    server.expect_silence();
+    assert_eq!(next_number(&mut viewer), 0);
+    server.expect_no_messages();
 }
 
 #[test]
@@ -47,14 +47,14 @@ fn a_port_in_use() {
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let port = other.local_addr().expect("bound").port().to_string();
     for host in ["127.0.0.1", "localhost", "0.0.0.0"] {
-        let server = ServerFixture::feed(&format!("host={host} port={port}"));
+        let server = ServerFixture::with_appsrc(&format!("host={host} port={port}"));
         expect_refusal(&server, &[host, &port, "in use"]);
         expect_recovery(&server, "port", "0");
     }
     // One of our own is no other.
-    let first = ServerFixture::feed("").play();
+    let first = ServerFixture::with_appsrc("").play();
     let port = first.port().to_string();
-    let second = ServerFixture::feed(&format!("port={port}"));
+    let second = ServerFixture::with_appsrc(&format!("port={port}"));
     expect_refusal(&second, &["127.0.0.1", &port, "in use"]);
     drop(first.viewer());
     drop(first);
@@ -64,10 +64,10 @@ fn a_port_in_use() {
 /// An IPv6 address may have brackets, as in URIs; what is said has them once.
 #[test]
 fn brackets() {
-    let first = ServerFixture::feed("host=[::1]").play();
+    let first = ServerFixture::with_appsrc("host=[::1]").play();
     let port = first.port();
     for host in ["::1", "[::1]"] {
-        let second = ServerFixture::feed(&format!("host={host} port={port}"));
+        let second = ServerFixture::with_appsrc(&format!("host={host} port={port}"));
         expect_refusal(&second, &[&format!(" [::1]:{port}"), "in use"]);
     }
     drop(Viewer::connect((Ipv6Addr::LOCALHOST, port).into()));
@@ -77,7 +77,7 @@ fn brackets() {
 fn an_address_of_another_machine() {
     // From the block that is set aside for examples.
     for host in ["198.51.100.1", "2001:db8::1"] {
-        let server = ServerFixture::feed(&format!("host={host} port=4711"));
+        let server = ServerFixture::with_appsrc(&format!("host={host} port=4711"));
         expect_refusal(&server, &[host, "4711"]);
         server.sink.set_property("port", 0);
         expect_recovery(&server, "host", "127.0.0.1");
@@ -86,7 +86,7 @@ fn an_address_of_another_machine() {
 
 #[test]
 fn a_name_that_nobody_knows() {
-    let server = ServerFixture::feed("host=no-such-host.invalid port=4711");
+    let server = ServerFixture::with_appsrc("host=no-such-host.invalid port=4711");
     expect_refusal(&server, &["no-such-host.invalid", "4711"]);
     server.sink.set_property("port", 0);
     expect_recovery(&server, "host", "127.0.0.1");
@@ -102,7 +102,7 @@ fn names_that_are_none() {
         "a\nb",
         "256.1.1.1",
     ] {
-        let server = ServerFixture::feed("");
+        let server = ServerFixture::with_appsrc("");
         server.sink.set_property("host", host);
         expect_refusal(&server, &[]);
         expect_recovery(&server, "host", "127.0.0.1");

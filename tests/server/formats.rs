@@ -8,26 +8,30 @@ use b64jpeg_wire::jpeg::JpegInfo;
 
 use super::{
     numbered_pictures::{SMALL, picture, recording},
-    server_fixture::{ServerFixture, buffer, next, read, rest},
+    server_fixture::{ServerFixture, buffer, next_number, recording_source, remaining_numbers},
 };
-use crate::common::{FRAMINGS, pipeline::Pipeline, viewer::Viewer};
+use crate::common::{
+    pipeline::Pipeline,
+    viewer::Viewer,
+    wire::{FRAMINGS, Framing},
+};
 
 #[test]
 fn every_framing_is_what_the_payloader_writes() {
     const FRAMES: usize = 30;
     let recording = recording(FRAMES, SMALL);
-    for (header, payload) in FRAMINGS {
+    for Framing { header, payload } in FRAMINGS {
         let options = format!("header={header} payload={payload}");
         let pay = Pipeline::launch(&format!(
             "{} ! b64jpegpay name=pay {options} ! fakesink",
-            read(&recording)
+            recording_source(&recording)
         ));
         let frames = pay.collect("pay", "src");
         pay.play();
         pay.wait_for_clean_end();
 
         let options = format!("{options} wait-for-client=true max-clients=1");
-        let server = ServerFixture::launch(&read(&recording), &options).play();
+        let server = ServerFixture::launch(&recording_source(&recording), &options).play();
         let bytes = Viewer::connect(server.address()).bytes_until_closed();
         server.wait_for_clean_end();
         assert!(bytes == frames.take().concat(), "{header} {payload}");
@@ -57,7 +61,7 @@ fn now() -> u64 {
 
 #[test]
 fn stamped_pictures_are_the_same_pictures() {
-    let server = ServerFixture::feed("capture-time=true").play();
+    let server = ServerFixture::with_appsrc("capture-time=true").play();
     let mut viewer = server.viewer();
     for number in 0..10 {
         let before = now();
@@ -87,7 +91,7 @@ fn stamped_pictures_are_the_same_pictures() {
 
 #[test]
 fn without_it_nothing_is_stamped() {
-    let server = ServerFixture::feed("").play();
+    let server = ServerFixture::with_appsrc("").play();
     let mut viewer = server.viewer();
     server.push(0..1);
     let jpeg = viewer.next().expect("a picture");
@@ -97,20 +101,20 @@ fn without_it_nothing_is_stamped() {
 
 #[test]
 fn what_is_no_jpeg_is_dropped() {
-    let server = ServerFixture::feed("").play();
+    let server = ServerFixture::with_appsrc("").play();
     let mut viewer = server.viewer();
     let feed: gst_app::AppSrc = server.pipeline.element("feed");
     let bad: [&[u8]; 4] = [b"", b"\x89PNG\r\n\x1a\n", b"no picture", b"\xff\xd8"];
     for (number, bad) in bad.iter().enumerate() {
         server.push(number..number + 1);
-        assert_eq!(next(&mut viewer), number);
+        assert_eq!(next_number(&mut viewer), number);
         feed.push_buffer(buffer(number, bad.to_vec()))
             .expect("it plays");
     }
     server.push(4..5);
-    assert_eq!(next(&mut viewer), 4);
-    server.end_feed();
-    assert_eq!(rest(viewer), [0; 0]);
+    assert_eq!(next_number(&mut viewer), 4);
+    server.push_eos();
+    assert_eq!(remaining_numbers(viewer), [0; 0]);
     let (warnings, error) = server.pipeline.wait();
     assert_eq!(error, None);
     assert_eq!(warnings.len(), bad.len(), "{warnings:#?}");
@@ -126,19 +130,19 @@ fn what_is_no_jpeg_is_dropped() {
 /// A first client is not shown what is no picture; it does not end the wait either.
 #[test]
 fn what_is_no_jpeg_while_it_waits() {
-    let server = ServerFixture::feed("wait-for-client=true").play();
+    let server = ServerFixture::with_appsrc("wait-for-client=true").play();
     let feed: gst_app::AppSrc = server.pipeline.element("feed");
     feed.push_buffer(buffer(0, b"no picture".to_vec()))
         .expect("it plays");
     server.push(1..3);
     let mut viewer = server.viewer();
-    assert_eq!(next(&mut viewer), 1);
-    assert_eq!(next(&mut viewer), 2);
+    assert_eq!(next_number(&mut viewer), 1);
+    assert_eq!(next_number(&mut viewer), 2);
 }
 
 #[test]
 fn a_picture_in_several_pieces_of_memory() {
-    let server = ServerFixture::feed("").play();
+    let server = ServerFixture::with_appsrc("").play();
     let mut viewer = server.viewer();
     let jpeg = picture(0, 50_000);
     let mut whole = buffer(0, vec![]);
@@ -151,13 +155,13 @@ fn a_picture_in_several_pieces_of_memory() {
     }
     let feed: gst_app::AppSrc = server.pipeline.element("feed");
     feed.push_buffer(whole).expect("it plays");
-    assert_eq!(next(&mut viewer), 0);
+    assert_eq!(next_number(&mut viewer), 0);
 }
 
 #[test]
 fn pictures_of_every_size() {
     const SIZES: [usize; 7] = [400, 65_536, 401, 1_000_000, 402, 10_000_000, 403];
-    let server = ServerFixture::feed("").play();
+    let server = ServerFixture::with_appsrc("").play();
     let mut viewers = [server.viewer(), server.small_viewer()];
     for (number, size) in SIZES.into_iter().enumerate() {
         server.push_sized(number, size);

@@ -4,7 +4,10 @@
 
 use std::{fs, process::Command, thread};
 
-use super::server_fixture::{ServerFixture, Watcher, next, port_in, rest, watch};
+use super::server_fixture::{
+    BackgroundReader, ServerFixture, next_number, parse_address, read_in_background,
+    remaining_numbers,
+};
 use crate::common::{
     isolation::{in_own_process, process_status},
     process::{Program, with_plugin},
@@ -22,10 +25,12 @@ fn memory_does_not_grow_with_slow_clients() {
     const BIG: usize = 90_000;
     const FRAMES: usize = 1500;
     in_own_process(|| {
-        let server = ServerFixture::feed("").play();
+        let server = ServerFixture::with_appsrc("").play();
         let _stalled = server.small_viewer();
         let mut slow = server.small_viewer();
-        let healthy: Vec<Watcher> = (0..6).map(|_| watch(server.viewer())).collect();
+        let healthy: Vec<BackgroundReader> = (0..6)
+            .map(|_| read_in_background(server.viewer()))
+            .collect();
         let mut seen = Vec::new();
         let mut early = 0;
         for number in 0..FRAMES {
@@ -34,7 +39,7 @@ fn memory_does_not_grow_with_slow_clients() {
                 assert_eq!(watcher.next(), Some(number));
             }
             if number % 10 == 0 {
-                seen.push(next(&mut slow));
+                seen.push(next_number(&mut slow));
             }
             if number == FRAMES / 4 {
                 early = process_status("VmRSS");
@@ -44,7 +49,7 @@ fn memory_does_not_grow_with_slow_clients() {
         assert!(late < early + 20_000, "{early} kB, then {late} kB");
         assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
         assert_eq!(server.clients(), 8);
-        server.expect_silence();
+        server.expect_no_messages();
         server.set_state(gst::State::Null);
         for watcher in healthy {
             assert_eq!(watcher.rest(), [0; 0]);
@@ -59,7 +64,7 @@ fn two_hundred_starts_leak_nothing() {
     const WARM: usize = 20;
     in_own_process(|| {
         // One that is used again and again; others that are new each time.
-        let old = ServerFixture::feed("");
+        let old = ServerFixture::with_appsrc("");
         let (mut fds, mut threads) = (0, 0);
         for round in 0..ROUNDS {
             if round == WARM {
@@ -70,7 +75,7 @@ fn two_hundred_starts_leak_nothing() {
             let server = match round % 2 {
                 0 => &old,
                 _ => {
-                    new = ServerFixture::feed(options);
+                    new = ServerFixture::with_appsrc(options);
                     &new
                 }
             };
@@ -78,20 +83,20 @@ fn two_hundred_starts_leak_nothing() {
             match round % 5 {
                 0 => {}
                 1 => drop(server.viewer()),
-                2 => server.viewer().vanish(),
+                2 => server.viewer().reset(),
                 clients => {
                     let mut staying = server.viewer();
-                    let reading = (clients == 4).then(|| watch(server.viewer()));
+                    let reading = (clients == 4).then(|| read_in_background(server.viewer()));
                     server.push(0..2);
-                    assert_eq!(next(&mut staying), 0);
-                    let staying = thread::spawn(move || rest(staying));
+                    assert_eq!(next_number(&mut staying), 0);
+                    let staying = thread::spawn(move || remaining_numbers(staying));
                     server.set_state(gst::State::Null);
                     assert!(staying.join().unwrap().len() <= 1);
-                    reading.map(Watcher::rest);
+                    reading.map(BackgroundReader::rest);
                 }
             }
             server.set_state(gst::State::Null);
-            server.expect_silence();
+            server.expect_no_messages();
         }
         old.set_state(gst::State::Null);
         // GLib keeps a few threads for later.
@@ -106,8 +111,8 @@ fn two_hundred_starts_leak_nothing() {
 #[test]
 fn a_thousand_visitors_leave_nothing() {
     in_own_process(|| {
-        let server = ServerFixture::feed("max-clients=3").play();
-        let staying = watch(server.viewer());
+        let server = ServerFixture::with_appsrc("max-clients=3").play();
+        let staying = read_in_background(server.viewer());
         let mut before = 0;
         for round in 0..1000 {
             if round == 100 {
@@ -116,7 +121,7 @@ fn a_thousand_visitors_leave_nothing() {
             let visitor = server.viewer();
             match round % 2 {
                 0 => drop(visitor),
-                _ => visitor.vanish(),
+                _ => visitor.reset(),
             }
             server.wait_for_clients(1);
         }
@@ -125,7 +130,7 @@ fn a_thousand_visitors_leave_nothing() {
         let after = files();
         assert!(after <= before + 5, "{before} descriptors, then {after}");
         assert_eq!(server.stat("clients-total"), 1001);
-        server.expect_silence();
+        server.expect_no_messages();
     });
 }
 
@@ -139,7 +144,7 @@ fn when_there_are_no_more_descriptors() {
     launch.args("gst-launch-1.0 -m videotestsrc is-live=true ! jpegenc".split_whitespace());
     launch.args("! b64jpegserversink port=0 wait-for-client=true".split_whitespace());
     let mut launch = Program::start(with_plugin(&mut launch));
-    let server = port_in(&launch.expect_line("b64jpeg-waiting"));
+    let server = parse_address(&launch.expect_line("b64jpeg-waiting"));
     let mut first = Viewer::connect(server);
     assert!(first.next().is_some());
     let others: Vec<_> = (0..FILES).map(|_| Viewer::connect(server)).collect();

@@ -5,7 +5,8 @@
 use gst::prelude::*;
 
 use super::server_fixture::{
-    ServerFixture, Watcher, assert_run, assert_whole, next, rest, wait_until, watch,
+    BackgroundReader, ServerFixture, assert_complete, assert_consecutive, next_number,
+    read_in_background, remaining_numbers, wait_until,
 };
 use crate::common::viewer::Viewer;
 
@@ -41,17 +42,17 @@ fn wait_for_queue(server: &ServerFixture, frames: u64) {
 #[test]
 fn the_only_client_gets_every_frame_however_slow_it_is() {
     const FRAMES: usize = 200;
-    let server = ServerFixture::recording(FRAMES, BIG, LOSSLESS);
-    let arrived = server.arrivals();
+    let server = ServerFixture::with_recording(FRAMES, BIG, LOSSLESS);
+    let arrived = server.count_arrivals();
     let server = server.play();
     let mut viewer = server.small_viewer();
     wait_for_back_pressure(&server);
     let mut lead = 0;
     for number in 0..FRAMES {
-        assert_eq!(next(&mut viewer), number);
+        assert_eq!(next_number(&mut viewer), number);
         lead = lead.max(*arrived.lock().unwrap() - number);
     }
-    assert_eq!(rest(viewer), [0; 0]);
+    assert_eq!(remaining_numbers(viewer), [0; 0]);
     server.wait_for_clean_end();
     assert_eq!(server.stat("dropped"), 0);
     // The film never ran ahead by more than the queue and what the kernel keeps.
@@ -64,10 +65,10 @@ fn nothing_is_dropped_for_the_only_client() {
     const FRAMES: usize = 3000;
     for queue in [2, 25] {
         let options = format!("wait-for-client=true max-clients=1 queue-frames={queue}");
-        let server = ServerFixture::recording(FRAMES, 1000, &options).play();
+        let server = ServerFixture::with_recording(FRAMES, 1000, &options).play();
         let viewer = server.small_viewer();
         wait_for_back_pressure(&server);
-        assert_whole(&rest(viewer), FRAMES);
+        assert_complete(&remaining_numbers(viewer), FRAMES);
         server.wait_for_clean_end();
     }
 }
@@ -76,13 +77,13 @@ fn nothing_is_dropped_for_the_only_client() {
 fn the_limits_may_change_while_the_film_waits() {
     const FRAMES: usize = 300;
     let options = "wait-for-client=true max-clients=1 queue-frames=20";
-    let server = ServerFixture::recording(FRAMES, BIG, options).play();
+    let server = ServerFixture::with_recording(FRAMES, BIG, options).play();
     let mut viewer = server.small_viewer();
     wait_for_queue(&server, 20);
     // With less room the film waits for longer, and still nothing is dropped.
     server.sink.set_property("queue-frames", 2u32);
     for number in 0..60 {
-        assert_eq!(next(&mut viewer), number);
+        assert_eq!(next_number(&mut viewer), number);
     }
     // With more it goes on at once.
     wait_for_back_pressure(&server);
@@ -94,7 +95,7 @@ fn the_limits_may_change_while_the_film_waits() {
     wait_until("the film is over", || {
         server.stat("frames") == FRAMES as u64
     });
-    let numbers = rest(viewer);
+    let numbers = remaining_numbers(viewer);
     server.wait_for_clean_end();
     assert_eq!((numbers[0], numbers.last()), (60, Some(&(FRAMES - 1))));
     assert_eq!(server.stat("dropped"), (FRAMES - 60 - numbers.len()) as u64);
@@ -104,28 +105,28 @@ fn the_limits_may_change_while_the_film_waits() {
 #[test]
 fn stopping_ends_the_back_pressure() {
     for state in [gst::State::Null, gst::State::Ready] {
-        let server = ServerFixture::recording(200, BIG, LOSSLESS).play();
+        let server = ServerFixture::with_recording(200, BIG, LOSSLESS).play();
         let viewer = server.small_viewer();
         wait_for_back_pressure(&server);
-        let watcher = watch(viewer);
+        let watcher = read_in_background(viewer);
         server.set_state(state);
         let numbers = watcher.rest();
-        assert_run(&numbers);
-        server.expect_silence();
+        assert_consecutive(&numbers);
+        server.expect_no_messages();
     }
     // Nor does it take a client that reads.
-    let server = ServerFixture::recording(200, BIG, LOSSLESS).play();
+    let server = ServerFixture::with_recording(200, BIG, LOSSLESS).play();
     let stalled = server.small_viewer();
     wait_for_back_pressure(&server);
     server.set_state(gst::State::Null);
     drop(stalled);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 #[test]
 fn whoever_is_waited_for_may_leave() {
-    for leave in [drop, Viewer::vanish] {
-        let server = ServerFixture::recording(200, BIG, LOSSLESS).play();
+    for leave in [drop, Viewer::reset] {
+        let server = ServerFixture::with_recording(200, BIG, LOSSLESS).play();
         let stalled = server.small_viewer();
         wait_for_back_pressure(&server);
         leave(stalled);
@@ -136,44 +137,44 @@ fn whoever_is_waited_for_may_leave() {
 
 #[test]
 fn the_end_ends_the_back_pressure() {
-    let server = ServerFixture::recording(200, BIG, LOSSLESS).play();
+    let server = ServerFixture::with_recording(200, BIG, LOSSLESS).play();
     let viewer = server.small_viewer();
     wait_for_back_pressure(&server);
     server.send_eos();
-    let numbers = rest(viewer);
+    let numbers = remaining_numbers(viewer);
     assert_eq!(numbers.first(), Some(&0));
-    assert_run(&numbers);
+    assert_consecutive(&numbers);
     server.wait_for_clean_end();
 }
 
 #[test]
 fn a_seek_ends_the_back_pressure() {
-    let server = ServerFixture::recording(200, BIG, LOSSLESS).play();
+    let server = ServerFixture::with_recording(200, BIG, LOSSLESS).play();
     let viewer = server.small_viewer();
     wait_for_back_pressure(&server);
     server.seek(150);
-    let numbers = rest(viewer);
+    let numbers = remaining_numbers(viewer);
     server.wait_for_clean_end();
     let jump = numbers.windows(2).position(|pair| pair[1] != pair[0] + 1);
     let (before, after) = numbers.split_at(jump.expect("a jump") + 1);
     assert_eq!(before.first(), Some(&0));
-    assert_run(before);
+    assert_consecutive(before);
     assert_eq!(after, Vec::from_iter(150..200));
 }
 
 #[test]
 fn the_pause_holds_the_only_client() {
-    let server = ServerFixture::recording(300, BIG, LOSSLESS).play();
+    let server = ServerFixture::with_recording(300, BIG, LOSSLESS).play();
     let mut viewer = server.viewer();
     for number in 0..10 {
-        assert_eq!(next(&mut viewer), number);
+        assert_eq!(next_number(&mut viewer), number);
     }
     server.set_state(gst::State::Paused);
     // Those that were on their way come, no other is given to the server meanwhile.
     wait_until("it is paused", || {
         server.sink.current_state() == gst::State::Paused
     });
-    let watcher = watch(viewer);
+    let watcher = read_in_background(viewer);
     let frames = server.stat("frames");
     let mut last = 9;
     while last + 1 < frames as usize {
@@ -198,7 +199,7 @@ fn sleep_and_wake(server: ServerFixture, left: u64) {
     let mut waiting = Vec::new();
     for number in 0..FRAMES {
         server.push_sized(number, BIG);
-        assert_eq!(next(&mut awake), number);
+        assert_eq!(next_number(&mut awake), number);
         let most = server.peers().iter().map(queued).max();
         waiting.push(most.expect("a client"));
     }
@@ -210,17 +211,17 @@ fn sleep_and_wake(server: ServerFixture, left: u64) {
     // It wakes, and keeps up from then on.
     let mut seen = Vec::new();
     while seen.last() != Some(&(FRAMES - 1)) {
-        seen.push(next(&mut sleeper));
+        seen.push(next_number(&mut sleeper));
     }
     for number in FRAMES..FRAMES + 20 {
         server.push_sized(number, BIG);
         for viewer in [&mut awake, &mut sleeper, &mut late] {
-            assert_eq!(next(viewer), number);
+            assert_eq!(next_number(viewer), number);
         }
     }
-    server.end_feed();
+    server.push_eos();
     for viewer in [awake, sleeper, late] {
-        assert_eq!(rest(viewer), [0; 0]);
+        assert_eq!(remaining_numbers(viewer), [0; 0]);
     }
     server.wait_for_clean_end();
 
@@ -228,14 +229,14 @@ fn sleep_and_wake(server: ServerFixture, left: u64) {
     assert_eq!(seen[0], 0);
     let gap = seen.windows(2).position(|pair| pair[1] != pair[0] + 1);
     let (old, new) = seen.split_at(gap.expect("a gap") + 1);
-    assert_run(new);
+    assert_consecutive(new);
     assert!((1..=QUEUE).contains(&new.len()), "{seen:?}");
     assert!(old.len() < 10, "{seen:?}");
 
     // Every frame is accounted for.
     let dropped = (FRAMES - seen.len()) as u64;
     assert_eq!(server.stat("dropped"), dropped);
-    let removed = server.said("b64jpeg-client-removed");
+    let removed = server.element_messages("b64jpeg-client-removed");
     let mut counts: Vec<_> = removed
         .iter()
         .map(|said| ["frames", "dropped"].map(|name| said.get::<u64>(name).expect("a count")))
@@ -247,27 +248,29 @@ fn sleep_and_wake(server: ServerFixture, left: u64) {
 
 #[test]
 fn a_sleeper_wakes_to_the_newest_of_a_file() {
-    sleep_and_wake(ServerFixture::feed(""), 5);
+    sleep_and_wake(ServerFixture::with_appsrc(""), 5);
 }
 
 #[test]
 fn a_sleeper_wakes_to_the_newest_of_a_camera() {
-    sleep_and_wake(ServerFixture::live(""), 1);
+    sleep_and_wake(ServerFixture::with_live_appsrc(""), 1);
 }
 
 /// With other clients there is nobody for whom the film could wait.
 #[test]
 fn one_who_sleeps_does_not_hold_the_others() {
-    let server = ServerFixture::feed("queue-frames=1").play();
+    let server = ServerFixture::with_appsrc("queue-frames=1").play();
     let sleepers: Vec<Viewer> = (0..3).map(|_| server.small_viewer()).collect();
-    let watchers: Vec<Watcher> = (0..3).map(|_| watch(server.viewer())).collect();
+    let watchers: Vec<BackgroundReader> = (0..3)
+        .map(|_| read_in_background(server.viewer()))
+        .collect();
     for number in 0..100 {
         server.push_sized(number, BIG);
         for watcher in &watchers {
             assert_eq!(watcher.next(), Some(number));
         }
     }
-    server.expect_silence();
+    server.expect_no_messages();
     assert_eq!(server.clients(), 6);
     drop(sleepers);
     server.wait_for_clients(3);
@@ -276,16 +279,16 @@ fn one_who_sleeps_does_not_hold_the_others() {
 /// A camera does not wait, not even for its only client.
 #[test]
 fn a_live_source_waits_for_nobody() {
-    let server = ServerFixture::live("max-clients=1 queue-frames=3");
-    let arrived = server.arrivals();
+    let server = ServerFixture::with_live_appsrc("max-clients=1 queue-frames=3");
+    let arrived = server.count_arrivals();
     let server = server.play();
     let viewer = server.small_viewer();
     for number in 0..100 {
         server.push_sized(number, BIG);
     }
     wait_until("all have come", || *arrived.lock().unwrap() == 100);
-    server.end_feed();
-    let numbers = rest(viewer);
+    server.push_eos();
+    let numbers = remaining_numbers(viewer);
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
     assert_eq!(numbers.last(), Some(&99));
     assert!(numbers.len() < 100);

@@ -7,7 +7,8 @@ use gst::prelude::*;
 use super::{
     numbered_pictures::{SMALL, number, recording},
     server_fixture::{
-        ServerFixture, assert_run, assert_whole, next, read, rest, wait_until, watch,
+        ServerFixture, assert_complete, assert_consecutive, next_number, read_in_background,
+        recording_source, remaining_numbers, wait_until,
     },
 };
 use crate::common::viewer::Viewer;
@@ -16,13 +17,13 @@ const LOSSLESS: &str = "wait-for-client=true max-clients=1";
 
 #[test]
 fn again_and_again() {
-    let server = ServerFixture::recording(50, SMALL, LOSSLESS);
+    let server = ServerFixture::with_recording(50, SMALL, LOSSLESS);
     for state in [gst::State::Ready, gst::State::Null, gst::State::Paused].repeat(4) {
         server.pipeline.play();
         // Waiting for the second time, it is as new.
         wait_until("it waits", || server.is_waiting());
         assert_eq!((server.stat("frames"), server.clients()), (0, 0));
-        assert_whole(&rest(Viewer::connect(server.address())), 50);
+        assert_complete(&remaining_numbers(Viewer::connect(server.address())), 50);
         server.wait_for_clean_end();
         assert_eq!(server.stat("frames"), 50);
         assert_eq!(server.stat("clients-total"), 1);
@@ -32,17 +33,17 @@ fn again_and_again() {
         }
     }
     // Each time it said where.
-    assert_eq!(server.said("b64jpeg-waiting").len(), 12);
+    assert_eq!(server.element_messages("b64jpeg-waiting").len(), 12);
 }
 
 #[test]
 fn stopped_with_clients() {
-    let server = ServerFixture::feed("");
+    let server = ServerFixture::with_appsrc("");
     for state in [gst::State::Ready, gst::State::Null].repeat(5) {
         server.pipeline.play();
         let viewers = [server.viewer(), server.viewer()];
         server.push(0..1);
-        let watchers = viewers.map(watch);
+        let watchers = viewers.map(read_in_background);
         for watcher in &watchers {
             assert_eq!(watcher.next(), Some(0));
         }
@@ -51,14 +52,14 @@ fn stopped_with_clients() {
             assert_eq!(watcher.rest(), [0; 0]);
         }
         assert_eq!(server.clients(), 0);
-        server.expect_silence();
+        server.expect_no_messages();
     }
 }
 
 #[test]
 fn paused_and_played() {
-    let server = ServerFixture::recording(300, 20_000, LOSSLESS).play();
-    let watcher = watch(server.viewer());
+    let server = ServerFixture::with_recording(300, 20_000, LOSSLESS).play();
+    let watcher = read_in_background(server.viewer());
     for number in 0..60 {
         assert_eq!(watcher.next(), Some(number));
         if number % 3 == 0 {
@@ -74,15 +75,15 @@ fn paused_and_played() {
 fn moved_while_it_plays() {
     const FRAMES: usize = 400;
     let server =
-        ServerFixture::recording(FRAMES, 20_000, &format!("{LOSSLESS} queue-frames=2")).play();
+        ServerFixture::with_recording(FRAMES, 20_000, &format!("{LOSSLESS} queue-frames=2")).play();
     let mut viewer = server.viewer();
-    let mut number = next(&mut viewer);
+    let mut number = next_number(&mut viewer);
     assert_eq!(number, 0);
     // Farther apart than what is on its way.
     for place in [300, 100, 200] {
         server.seek(place);
         while number != place {
-            let following = next(&mut viewer);
+            let following = next_number(&mut viewer);
             assert!(
                 following == number + 1 || following == place,
                 "{number}, {following}"
@@ -90,25 +91,25 @@ fn moved_while_it_plays() {
             number = following;
         }
     }
-    assert_eq!(rest(viewer), Vec::from_iter(201..FRAMES));
+    assert_eq!(remaining_numbers(viewer), Vec::from_iter(201..FRAMES));
     server.wait_for_clean_end();
 }
 
 /// The frame that a paused pipeline holds is sent when it plays, and once.
 #[test]
 fn the_first_frame_of_a_paused_pipeline() {
-    let server = ServerFixture::recording(50, SMALL, "queue-frames=1000");
+    let server = ServerFixture::with_recording(50, SMALL, "queue-frames=1000");
     server.pipeline.settle(gst::State::Paused);
     let viewer = server.viewer();
     server.pipeline.play();
-    assert_whole(&rest(viewer), 50);
+    assert_complete(&remaining_numbers(viewer), 50);
     server.wait_for_clean_end();
 }
 
 /// A film that has ended can be played again without a stop.
 #[test]
 fn moved_after_its_end() {
-    let server = ServerFixture::recording(50, SMALL, "queue-frames=1000").play();
+    let server = ServerFixture::with_recording(50, SMALL, "queue-frames=1000").play();
     server.wait_for_clean_end();
     for place in [0, 20] {
         server.pipeline.settle(gst::State::Paused);
@@ -116,7 +117,7 @@ fn moved_after_its_end() {
         server.pipeline.wait_for_state();
         let viewer = server.viewer();
         server.pipeline.play();
-        assert_eq!(rest(viewer), Vec::from_iter(place..50));
+        assert_eq!(remaining_numbers(viewer), Vec::from_iter(place..50));
         server.wait_for_clean_end();
     }
 }
@@ -124,15 +125,15 @@ fn moved_after_its_end() {
 /// Whoever stops reading a film for good does not keep it from its end.
 #[test]
 fn left_in_the_middle() {
-    for leave in [drop, Viewer::vanish] {
-        let server = ServerFixture::recording(300, 20_000, LOSSLESS).play();
+    for leave in [drop, Viewer::reset] {
+        let server = ServerFixture::with_recording(300, 20_000, LOSSLESS).play();
         let mut viewer = server.viewer();
-        (0..10).for_each(|number| assert_eq!(next(&mut viewer), number));
+        (0..10).for_each(|number| assert_eq!(next_number(&mut viewer), number));
         leave(viewer);
         server.wait_for_clients(0);
         // The next one gets what is left, if anything is.
-        let numbers = rest(Viewer::connect(server.address()));
-        assert_run(&numbers);
+        let numbers = remaining_numbers(Viewer::connect(server.address()));
+        assert_consecutive(&numbers);
         assert!(numbers.last().is_none_or(|last| *last == 299));
         server.wait_for_clean_end();
     }
@@ -157,19 +158,19 @@ fn beside_another_branch() {
             "{} ! tee name=tee
              tee. ! queue ! fakesink name=other sync=false
              tee. ! queue",
-            read(&path)
+            recording_source(&path)
         ),
         LOSSLESS,
     );
     let other = server.pipeline.collect("other", "sink");
     let server = server.play();
-    server.wait_for_waiting();
-    assert_whole(&rest(server.viewer()), 60);
+    server.wait_until_waiting();
+    assert_complete(&remaining_numbers(server.viewer()), 60);
     server.wait_for_clean_end();
     let other = other.take();
     assert_eq!(other.len(), 60);
     let numbers: Vec<_> = other.iter().map(|jpeg| number(jpeg)).collect();
-    assert_run(&numbers);
+    assert_consecutive(&numbers);
     std::fs::remove_file(path).expect("our file");
 }
 
@@ -193,7 +194,7 @@ fn another_branch_is_not_held() {
         others += other.take().len();
         others == 100
     });
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 /// Two servers in one pipeline, each with its own clients.
@@ -213,8 +214,8 @@ fn two_servers() {
     let raw = Viewer::connect(([127, 0, 0, 1], port as u16).into());
     wait_until("it is taken", || other.property::<u32>("clients") == 1);
     server.push(0..5);
-    server.end_feed();
-    assert_whole(&rest(viewer), 5);
+    server.push_eos();
+    assert_complete(&remaining_numbers(viewer), 5);
     assert_eq!(raw.bytes_until_closed().len(), 5 * (4 + SMALL));
     server.wait_for_clean_end();
 }

@@ -6,7 +6,7 @@ use gst::{glib, prelude::*};
 
 use super::{
     numbered_pictures::SMALL,
-    server_fixture::{ServerFixture, next, rest, wait_until},
+    server_fixture::{ServerFixture, next_number, remaining_numbers, wait_until},
 };
 
 /// Bytes of a small picture's frame.
@@ -14,10 +14,10 @@ const FRAME: u64 = 4 + (SMALL as u64).div_ceil(3) * 4;
 
 #[test]
 fn every_field() {
-    let server = ServerFixture::feed("").play();
+    let server = ServerFixture::with_appsrc("").play();
     let mut viewer = server.viewer();
     server.push(0..10);
-    (0..10).for_each(|number| assert_eq!(next(&mut viewer), number));
+    (0..10).for_each(|number| assert_eq!(next_number(&mut viewer), number));
     wait_until("all is counted", || {
         server.stat("bytes-served") == 10 * FRAME
     });
@@ -64,13 +64,13 @@ fn every_field() {
 
 #[test]
 fn each_client_is_counted_by_itself() {
-    let server = ServerFixture::feed("").play();
+    let server = ServerFixture::with_appsrc("").play();
     let mut viewers = Vec::new();
     for number in 0..4 {
         viewers.push(server.viewer());
         server.push(number..number + 1);
         for viewer in &mut viewers {
-            assert_eq!(next(viewer), number);
+            assert_eq!(next_number(viewer), number);
         }
     }
     wait_until("all is counted", || {
@@ -97,7 +97,7 @@ fn each_client_is_counted_by_itself() {
 /// It can be asked at any time, in every state, from any thread.
 #[test]
 fn it_can_be_asked_at_any_time() {
-    let server = ServerFixture::recording(200, SMALL, "wait-for-client=true max-clients=1");
+    let server = ServerFixture::with_recording(200, SMALL, "wait-for-client=true max-clients=1");
     assert_eq!(server.stat("frames"), 0);
     let sink = server.sink.clone();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
@@ -111,7 +111,7 @@ fn it_can_be_asked_at_any_time() {
         }
     });
     let server = server.play();
-    assert_eq!(rest(server.viewer()).len(), 200);
+    assert_eq!(remaining_numbers(server.viewer()).len(), 200);
     server.wait_for_clean_end();
     stop.send(()).expect("it asks");
     asking.join().expect("it only goes up");
@@ -122,7 +122,7 @@ fn it_can_be_asked_at_any_time() {
 /// As `gst-launch-1.0 -v` shows properties: nothing that cannot be printed.
 #[test]
 fn it_can_be_printed() {
-    let server = ServerFixture::feed("").play();
+    let server = ServerFixture::with_appsrc("").play();
     let _viewer = server.viewer();
     let value = glib::Value::from(server.stats());
     let text = value.serialize().expect("it can be printed");

@@ -9,7 +9,8 @@ use gst::prelude::*;
 use super::{
     numbered_pictures::{SMALL, recording},
     server_fixture::{
-        FRAME_TIME, ServerFixture, assert_run, assert_whole, next, read, rest, wait_until, watch,
+        FRAME_TIME, ServerFixture, assert_complete, assert_consecutive, next_number,
+        read_in_background, recording_source, remaining_numbers, wait_until,
     },
 };
 use crate::common::{
@@ -34,17 +35,17 @@ fn assert_held(server: &ServerFixture) {
 
 #[test]
 fn the_first_client_gets_every_frame() {
-    let server = ServerFixture::recording(90, SMALL, WAIT).play();
-    server.wait_for_waiting();
+    let server = ServerFixture::with_recording(90, SMALL, WAIT).play();
+    server.wait_until_waiting();
     assert_held(&server);
     let viewer = Viewer::connect(server.address());
-    assert_whole(&rest(viewer), 90);
+    assert_complete(&remaining_numbers(viewer), 90);
     server.wait_for_clean_end();
     assert!(!server.is_waiting());
     assert_eq!(server.stat("frames"), 90);
 
     // It was said once, with all that a viewer has to know.
-    let [waiting] = &server.said("b64jpeg-waiting")[..] else {
+    let [waiting] = &server.element_messages("b64jpeg-waiting")[..] else {
         panic!("it waited once");
     };
     assert_eq!(waiting.get("host"), Ok("127.0.0.1"));
@@ -53,35 +54,35 @@ fn the_first_client_gets_every_frame() {
 
 #[test]
 fn without_it_nobody_is_waited_for() {
-    let server = ServerFixture::recording(90, SMALL, "").play();
+    let server = ServerFixture::with_recording(90, SMALL, "").play();
     server.wait_for_clean_end();
-    assert!(server.said("b64jpeg-waiting").is_empty());
+    assert!(server.element_messages("b64jpeg-waiting").is_empty());
     assert_eq!(server.stat("frames"), 90);
 }
 
 #[test]
 fn two_clients_at_the_first_frame() {
     // The gate opens with the first one; there is no frame yet.
-    let server = ServerFixture::feed(WAIT).play();
+    let server = ServerFixture::with_appsrc(WAIT).play();
     let viewers = [server.viewer(), server.viewer()];
     server.push(0..20);
-    server.end_feed();
+    server.push_eos();
     for viewer in viewers {
-        assert_whole(&rest(viewer), 20);
+        assert_complete(&remaining_numbers(viewer), 20);
     }
     server.wait_for_clean_end();
 }
 
 #[test]
 fn two_clients_at_a_file() {
-    let server = ServerFixture::recording(90, SMALL, WAIT).play();
-    server.wait_for_waiting();
+    let server = ServerFixture::with_recording(90, SMALL, WAIT).play();
+    server.wait_until_waiting();
     let viewers = [(); 2].map(|()| Viewer::connect(server.address()));
-    let [first, second] = viewers.map(watch);
+    let [first, second] = viewers.map(read_in_background);
     let numbers = [first.rest(), second.rest()];
     server.wait_for_clean_end();
     for numbers in &numbers {
-        assert_run(numbers);
+        assert_consecutive(numbers);
         assert!(numbers.last().is_none_or(|last| *last == 89));
     }
     assert!(numbers.iter().any(|numbers| numbers.len() == 90));
@@ -90,7 +91,7 @@ fn two_clients_at_a_file() {
 /// What a camera shows meanwhile is of no interest to anybody later.
 #[test]
 fn a_live_source_is_dropped() {
-    let server = ServerFixture::live(WAIT);
+    let server = ServerFixture::with_live_appsrc(WAIT);
     let feed: gst::Element = server.pipeline.element("feed");
     let (sender, passed) = mpsc::channel();
     let pad = feed.static_pad("src").expect("a pad");
@@ -105,34 +106,34 @@ fn a_live_source_is_dropped() {
     assert!(server.is_waiting());
     let mut viewer = server.viewer();
     server.push(50..60);
-    let first = next(&mut viewer);
+    let first = next_number(&mut viewer);
     // The last one may not have reached the server before the client did.
     assert!((49..=50).contains(&first), "{first}");
     for number in first + 1..60 {
-        assert_eq!(next(&mut viewer), number);
+        assert_eq!(next_number(&mut viewer), number);
     }
     assert!(!server.is_waiting());
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 #[test]
 fn a_client_that_leaves_at_once() {
-    let server = ServerFixture::feed(WAIT).play();
+    let server = ServerFixture::with_appsrc(WAIT).play();
     drop(server.viewer());
     server.wait_for_clients(0);
     let staying = server.viewer();
     server.push(0..20);
-    server.end_feed();
-    assert_whole(&rest(staying), 20);
+    server.push_eos();
+    assert_complete(&remaining_numbers(staying), 20);
     server.wait_for_clean_end();
 
     // While a film begins: it goes on, or waits for the next.
     for _ in 0..20 {
-        let server = ServerFixture::recording(90, SMALL, WAIT).play();
-        server.wait_for_waiting();
-        Viewer::connect(server.address()).vanish();
-        let numbers = rest(Viewer::connect(server.address()));
-        assert_run(&numbers);
+        let server = ServerFixture::with_recording(90, SMALL, WAIT).play();
+        server.wait_until_waiting();
+        Viewer::connect(server.address()).reset();
+        let numbers = remaining_numbers(Viewer::connect(server.address()));
+        assert_consecutive(&numbers);
         assert!(numbers.last().is_none_or(|last| *last == 89));
         server.wait_for_clean_end();
     }
@@ -140,15 +141,15 @@ fn a_client_that_leaves_at_once() {
 
 #[test]
 fn stopping_ends_the_wait() {
-    for source in [ServerFixture::live, ServerFixture::feed] {
+    for source in [ServerFixture::with_live_appsrc, ServerFixture::with_appsrc] {
         for state in [gst::State::Null, gst::State::Ready] {
             let server = source(WAIT).play();
             server.push(0..3);
             server.set_state(state);
-            server.expect_silence();
+            server.expect_no_messages();
         }
     }
-    let server = ServerFixture::recording(5, SMALL, WAIT);
+    let server = ServerFixture::with_recording(5, SMALL, WAIT);
     for state in [gst::State::Null, gst::State::Ready] {
         for _ in 0..20 {
             server.pipeline.play();
@@ -157,16 +158,16 @@ fn stopping_ends_the_wait() {
         server.pipeline.play();
         wait_until("it waits", || server.is_waiting());
         server.set_state(state);
-        server.expect_silence();
+        server.expect_no_messages();
     }
 }
 
 #[test]
 fn the_end_ends_the_wait() {
     for server in [
-        ServerFixture::recording(5, SMALL, WAIT),
-        ServerFixture::feed(WAIT),
-        ServerFixture::live(WAIT),
+        ServerFixture::with_recording(5, SMALL, WAIT),
+        ServerFixture::with_appsrc(WAIT),
+        ServerFixture::with_live_appsrc(WAIT),
     ] {
         let server = server.play();
         if let Some(feed) = server.pipeline.0.by_name("feed") {
@@ -177,7 +178,7 @@ fn the_end_ends_the_wait() {
                 server.pipeline.wait_for_state();
             }
         }
-        server.wait_for_waiting();
+        server.wait_until_waiting();
         server.send_eos();
         server.wait_for_clean_end();
         assert_eq!(server.stat("clients-total"), 0);
@@ -220,8 +221,8 @@ fn an_early_end_ends_the_wait() {
 /// A file without a single picture ends although nobody came.
 #[test]
 fn there_is_nothing_to_wait_for() {
-    let server = ServerFixture::feed(WAIT).play();
-    server.end_feed();
+    let server = ServerFixture::with_appsrc(WAIT).play();
+    server.push_eos();
     server.wait_for_clean_end();
 }
 
@@ -234,7 +235,10 @@ fn ctrl_c_ends_the_wait() {
     let recording = recording(5, SMALL);
     let live = "videotestsrc is-live=true ! jpegenc";
     // A live pipeline plays while the server waits, and has to (see above).
-    for (source, ready) in [(&*read(&recording), "b64jpeg-waiting"), (live, PLAYING)] {
+    for (source, ready) in [
+        (&*recording_source(&recording), "b64jpeg-waiting"),
+        (live, PLAYING),
+    ] {
         for eos in [&["-e"][..], &[]] {
             let mut launch = Command::new("gst-launch-1.0");
             launch.arg("-m").args(eos);
@@ -256,54 +260,54 @@ fn ctrl_c_ends_the_wait() {
 
 #[test]
 fn pausing_does_not_end_the_wait() {
-    let server = ServerFixture::recording(90, SMALL, WAIT).play();
+    let server = ServerFixture::with_recording(90, SMALL, WAIT).play();
     for _ in 0..3 {
         server.set_state(gst::State::Paused);
         server.set_state(gst::State::Playing);
     }
-    server.wait_for_waiting();
+    server.wait_until_waiting();
     server.set_state(gst::State::Paused);
     assert!(server.is_waiting());
     server.set_state(gst::State::Playing);
     assert_held(&server);
-    assert_whole(&rest(server.viewer()), 90);
+    assert_complete(&remaining_numbers(server.viewer()), 90);
     server.wait_for_clean_end();
-    assert_eq!(server.said("b64jpeg-waiting").len(), 1);
+    assert_eq!(server.element_messages("b64jpeg-waiting").len(), 1);
 }
 
 /// A client that comes while the pipeline is paused gets its first frame at once, as any
 /// sink shows one, and no other before it plays.
 #[test]
 fn a_client_that_comes_in_the_pause() {
-    let server = ServerFixture::recording(90, SMALL, WAIT);
+    let server = ServerFixture::with_recording(90, SMALL, WAIT);
     server.set_state(gst::State::Paused);
-    server.wait_for_waiting();
+    server.wait_until_waiting();
     let viewer = server.viewer();
     server.pipeline.wait_for_state();
     assert!(server.stat("frames") <= 1);
     server.pipeline.play();
-    assert_whole(&rest(viewer), 90);
+    assert_complete(&remaining_numbers(viewer), 90);
     server.wait_for_clean_end();
 }
 
 #[test]
 fn a_seek_moves_the_wait() {
-    let server = ServerFixture::recording(90, SMALL, WAIT).play();
-    server.wait_for_waiting();
+    let server = ServerFixture::with_recording(90, SMALL, WAIT).play();
+    server.wait_until_waiting();
     for number in [60, 10, 0, 30] {
         server.seek(number);
         wait_until("it waits", || server.is_waiting());
     }
     assert_held(&server);
-    assert_eq!(rest(server.viewer()), Vec::from_iter(30..90));
+    assert_eq!(remaining_numbers(server.viewer()), Vec::from_iter(30..90));
     server.wait_for_clean_end();
-    assert_eq!(server.said("b64jpeg-waiting").len(), 1);
+    assert_eq!(server.element_messages("b64jpeg-waiting").len(), 1);
 }
 
 /// Every picture at its time, counted from when the first client came.
 #[track_caller]
 fn assert_pace(options: &str) {
-    let server = ServerFixture::recording(
+    let server = ServerFixture::with_recording(
         20,
         SMALL,
         &format!("wait-for-client=true sync=true {options}"),
@@ -321,7 +325,7 @@ fn assert_pace(options: &str) {
             assert_eq!(clock.next_entry_time(), Some(due), "picture {number}");
             assert_eq!(server.stat("frames"), number, "none before its time");
             assert!(clock.crank());
-            assert_eq!(next(&mut viewer), number as usize);
+            assert_eq!(next_number(&mut viewer), number as usize);
         }
         // The next time is as the first one.
         server.set_state(gst::State::Ready);
@@ -362,7 +366,7 @@ fn a_server_that_comes_later() {
     encoder.link(sink).expect("it fits");
     sink.sync_state_with_parent().expect("it plays along");
     pad.remove_probe(block.expect("a probe"));
-    server.wait_for_waiting();
+    server.wait_until_waiting();
     assert_eq!(server.viewer().take(5).count(), 5);
     server.send_eos();
     server.wait_for_clean_end();

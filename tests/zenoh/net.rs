@@ -170,7 +170,7 @@ impl Machine {
         command
     }
 
-    /// Cuts its line to the site, in the ground: nobody is told, not even a kernel.
+    /// Cuts its line to the site, in the ground: nobody is capture_time, not even a kernel.
     pub fn cut(&self) {
         self.port("disabled");
     }
