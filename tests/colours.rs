@@ -14,8 +14,8 @@ use common::{
     pipeline::{Pipeline, make_file, scratch},
     process::Program,
     psnr,
+    server_fixture::ServerFixture,
 };
-use gst::prelude::*;
 
 /// What `pipelines/serve.sh` makes JPEGs with, 800 pixels wide.
 const ENCODE: &str = "jfifconvert ! videoscale ! video/x-raw,width=800,pixel-aspect-ratio=1/1
@@ -106,15 +106,10 @@ impl Clip {
 
     /// The frames, as we serve them and OpenCV sees them.
     fn through_us(&self) -> Vec<Vec<u8>> {
-        let pipeline = Pipeline::launch(&format!(
-            "{} ! {ENCODE} ! b64jpegserversink name=server port=0 wait-for-client=true
-               max-clients=1 sync=false",
-            self.decoded()
-        ));
-        pipeline.play();
-        let server: gst::Element = pipeline.element("server");
-        let seen = self.seen("port", &server.property::<i32>("current-port").to_string());
-        pipeline.wait_for_clean_end();
+        let source = format!("{} ! {ENCODE}", self.decoded());
+        let server = ServerFixture::launch(&source, "wait-for-client=true max-clients=1").play();
+        let seen = self.seen("port", &server.port().to_string());
+        server.wait_for_clean_end();
         seen
     }
 

@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::{fs, net::Ipv4Addr};
+use std::fs;
 
 use base64::prelude::*;
 use common::{
@@ -13,9 +13,9 @@ use common::{
     pipeline::{Pipeline, scratch},
     process::Program,
     raw_server::RawServer,
+    server_fixture::ServerFixture,
     viewer::Viewer,
 };
-use gst::prelude::*;
 
 const FRAMES: usize = 5;
 const DHT: u8 = 0xc4;
@@ -141,16 +141,9 @@ fn payloader_gives_tables() {
 #[test]
 fn server_gives_tables() {
     let (jpegs, source) = camera("server", "I420");
-    let pipeline = Pipeline::launch(&format!(
-        "{source} ! b64jpegserversink name=server port=0 wait-for-client=true max-clients=1
-           sync=false"
-    ));
-    pipeline.play();
-    let server: gst::Element = pipeline.element("server");
-    let port = server.property::<i32>("current-port") as u16;
-    let viewer = Viewer::connect((Ipv4Addr::LOCALHOST, port).into());
-    let got: Vec<_> = viewer.collect();
-    pipeline.wait_for_clean_end();
+    let server = ServerFixture::launch(&source, "wait-for-client=true max-clients=1").play();
+    let got: Vec<_> = Viewer::connect(server.address()).collect();
+    server.wait_for_clean_end();
     expect_complete(&got, &jpegs);
     assert_eq!(
         seen("huffman-sent.b64jpeg", &stream(&got)),

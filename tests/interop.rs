@@ -9,17 +9,16 @@ use std::{
     path::PathBuf,
     process::Command,
     sync::{LazyLock, Mutex},
-    thread,
-    time::{Duration, Instant},
 };
 
 use base64::prelude::*;
 use common::{
     peer::{PYTHON, peer, sum},
     pipeline::{Pipeline, make_clip, scratch},
-    process::{PATIENCE, Program, with_plugin},
+    process::{Program, with_plugin},
     psnr,
-    wire::{FRAMINGS, Framing, framing},
+    wait::wait_until,
+    wire::{FRAMINGS, Framing, assert_same, framing},
 };
 use gst::prelude::*;
 
@@ -516,11 +515,9 @@ fn to_opencv(width: u32, header: &str, payload: &str) -> (Vec<String>, Vec<Seen>
         .arg(&*CLIP);
     let receiver = Program::start(&mut receiver);
     pipeline.wait_for_clean_end();
-    let deadline = Instant::now() + PATIENCE;
-    while server.property::<u64>("bytes-served") < server.property::<u64>("bytes-to-serve") {
-        assert!(Instant::now() < deadline, "the receiver reads");
-        thread::sleep(Duration::from_millis(5));
-    }
+    wait_until("the receiver to read everything", || {
+        server.property::<u64>("bytes-served") >= server.property::<u64>("bytes-to-serve")
+    });
     drop(pipeline);
 
     let printed = receiver.finish();
@@ -543,14 +540,4 @@ fn seen(printed: &str) -> Vec<Seen> {
         })
     });
     seen.collect()
-}
-
-/// As `assert_eq!`, for pictures: tells which frame differs and prints no bytes.
-#[track_caller]
-fn assert_same(got: &[Vec<u8>], expected: &[Vec<u8>], label: &str) {
-    let differs = got
-        .iter()
-        .zip(expected)
-        .position(|(got, expected)| got != expected);
-    assert_eq!((got.len(), differs), (expected.len(), None), "{label}");
 }

@@ -4,7 +4,10 @@
 
 mod common;
 
-use common::pipeline::{Pipeline, scratch, text};
+use common::{
+    element_fixture::expect_parts,
+    pipeline::{Pipeline, scratch, text},
+};
 use gst::prelude::*;
 use gst_check::Harness;
 use gst_video::{VideoFrame, VideoInfo, prelude::*};
@@ -363,9 +366,7 @@ impl Element {
     fn expect_error(&self, parts: &[&str]) {
         let error = self.bus.pop_filtered(&[gst::MessageType::Error]);
         let error = text(&error.expect("an error")).expect("its text");
-        for part in parts {
-            assert!(error.contains(part), "no {part:?} in: {error}");
-        }
+        expect_parts(&error, parts);
     }
 }
 

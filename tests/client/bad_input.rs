@@ -7,15 +7,14 @@ use std::{thread, time::Duration};
 use gst::prelude::*;
 
 use super::{
-    fixture::{ClientFixture, expect_parts},
+    fixture::{ClientFixture, FAST_RECONNECT, expect_parts},
     wire::{DEFAULT, Random, pictures},
 };
 use crate::common::{
-    isolation::{in_own_process, process_status},
+    isolation::{in_own_process, resident_memory},
     raw_server::RawServer,
 };
 
-const EAGER: &str = "reconnect-delay=1000000 reconnect-delay-max=2000000";
 const MIB: usize = 1 << 20;
 
 /// A stream that will never make sense is not tried again: one error says what it is.
@@ -57,7 +56,7 @@ fn foreign_protocols() {
             for closes in [false, true] {
                 let server = RawServer::new();
                 let mut viewer =
-                    ClientFixture::of(&server, &format!("{EAGER} reconnect={reconnect}"));
+                    ClientFixture::of(&server, &format!("{FAST_RECONNECT} reconnect={reconnect}"));
                 let mut peer = server.accept();
                 // Enough to be sure.
                 peer.offer([&bytes[..], &[b'\n'; 100]].concat());
@@ -81,7 +80,7 @@ fn foreign_protocols() {
 #[test]
 fn another_service_for_a_while() {
     let server = RawServer::new();
-    let mut viewer = ClientFixture::of(&server, EAGER);
+    let mut viewer = ClientFixture::of(&server, FAST_RECONNECT);
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(3)));
     peer.close();
@@ -155,7 +154,7 @@ fn too_many_bad_frames() {
         let server = RawServer::new();
         let mut viewer = ClientFixture::of(
             &server,
-            &format!("{EAGER} max-errors=3 reconnect={reconnect}"),
+            &format!("{FAST_RECONNECT} max-errors=3 reconnect={reconnect}"),
         );
         let mut peer = server.accept();
         peer.send(DEFAULT.stream(pictures(2)));
@@ -234,15 +233,13 @@ fn framings_that_are_none() {
     }
 }
 
-/// Memory of this process, in bytes.
-fn memory() -> usize {
-    process_status("VmRSS") << 10
-}
-
 /// Peak of what one client takes while it is fed 100 MiB of one byte behind `start`.
 fn fed(properties: &str, start: &[u8], fill: u8) -> usize {
     let server = RawServer::new();
-    let mut viewer = ClientFixture::of(&server, &format!("{EAGER} max-errors=-1 {properties}"));
+    let mut viewer = ClientFixture::of(
+        &server,
+        &format!("{FAST_RECONNECT} max-errors=-1 {properties}"),
+    );
     let mut peer = server.accept();
     peer.send(start);
     let piece = vec![fill; MIB];
@@ -251,7 +248,7 @@ fn fed(properties: &str, start: &[u8], fill: u8) -> usize {
         if !peer.offer(&piece) {
             break;
         }
-        highest = highest.max(memory());
+        highest = highest.max(resident_memory());
     }
     drop(peer);
     viewer.stop();
@@ -265,7 +262,7 @@ fn memory_is_bounded() {
     in_own_process(|| {
         pictures(1);
         fed("", b"", b'x');
-        let before = memory();
+        let before = resident_memory();
         let limit = "max-frame-size=1048576";
         for (properties, start, fill, most) in [
             // A line, a bare JPEG, a length, and a search that never end.
@@ -295,7 +292,7 @@ fn a_declared_length_is_not_allocated() {
     in_own_process(|| {
         let server = RawServer::new();
         let mut all = vec![];
-        let before = memory();
+        let before = resident_memory();
         for _ in 0..20 {
             let mut viewer = ClientFixture::of(&server, "max-frame-size=1073741824");
             let mut peer = server.accept();
@@ -305,7 +302,11 @@ fn a_declared_length_is_not_allocated() {
         }
         // Time for the bytes to arrive; less would only hide a fault.
         thread::sleep(Duration::from_millis(200));
-        assert!(memory() < before + 50 * MIB, "{} MiB", memory() / MIB);
+        assert!(
+            resident_memory() < before + 50 * MIB,
+            "{} MiB",
+            resident_memory() / MIB
+        );
         for (viewer, _) in &mut all {
             viewer.stop();
             viewer.warnings.clear();

@@ -2,7 +2,9 @@
 
 //! A client in a pipeline with a sink that takes every picture at once.
 
-pub use crate::common::element_fixture::{ElementFixture as ClientFixture, Picture, expect_parts};
+pub use crate::common::element_fixture::{
+    ElementFixture as ClientFixture, FAST_RECONNECT, Picture, expect_parts,
+};
 use crate::common::raw_server::RawServer;
 
 impl ClientFixture {

@@ -5,7 +5,7 @@
 use std::{fs, thread, time::Duration};
 
 use super::{
-    fixture::{ClientFixture, expect_parts},
+    fixture::{ClientFixture, FAST_RECONNECT, expect_parts},
     wire::{DEFAULT, encode, framing, pictures},
 };
 use crate::common::{
@@ -14,9 +14,6 @@ use crate::common::{
     wait::wait_for,
 };
 
-/// Tries again at once, and then hundreds of times in a second.
-const EAGER: &str = "reconnect-delay=1000000 reconnect-delay-max=2000000";
-
 /// Long enough for many tries.
 fn a_while() {
     thread::sleep(Duration::from_millis(300));
@@ -24,7 +21,7 @@ fn a_while() {
 
 fn client_of(port: &ReservedPort, properties: &str) -> ClientFixture {
     ClientFixture::playing(&format!(
-        "host=127.0.0.1 port={} {EAGER} {properties}",
+        "host=127.0.0.1 port={} {FAST_RECONNECT} {properties}",
         port.number()
     ))
 }
@@ -141,7 +138,7 @@ fn a_server_that_dies_inside_a_frame() {
 #[test]
 fn twenty_losses_in_a_row() {
     let server = RawServer::new();
-    let mut viewer = ClientFixture::of(&server, EAGER);
+    let mut viewer = ClientFixture::of(&server, FAST_RECONNECT);
     let mut last = None;
     for round in 0..=20 {
         let jpegs = &pictures(63)[3 * round..3 * round + 3];
@@ -188,7 +185,7 @@ fn twenty_losses_in_a_row() {
 #[test]
 fn a_server_that_hangs_up_on_everyone() {
     let server = RawServer::new();
-    let mut viewer = ClientFixture::of(&server, EAGER);
+    let mut viewer = ClientFixture::of(&server, FAST_RECONNECT);
     for _ in 0..30 {
         server.accept().close();
     }
@@ -204,7 +201,7 @@ fn a_server_that_hangs_up_on_everyone() {
 #[test]
 fn another_framing_after_a_loss() {
     let server = RawServer::new();
-    let mut viewer = ClientFixture::of(&server, EAGER);
+    let mut viewer = ClientFixture::of(&server, FAST_RECONNECT);
     for framing in [
         DEFAULT,
         framing("le64", "jpeg"),
@@ -227,7 +224,7 @@ fn another_framing_after_a_loss() {
 #[test]
 fn silence_is_a_loss() {
     let server = RawServer::new();
-    let mut viewer = ClientFixture::of(&server, &format!("{EAGER} timeout=200000000"));
+    let mut viewer = ClientFixture::of(&server, &format!("{FAST_RECONNECT} timeout=200000000"));
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
     viewer.expect_frames(pictures(2));
@@ -248,7 +245,7 @@ fn silence_is_a_loss() {
 #[test]
 fn a_silent_server_is_reported_once() {
     let server = RawServer::new();
-    let mut viewer = ClientFixture::of(&server, &format!("{EAGER} timeout=50000000"));
+    let mut viewer = ClientFixture::of(&server, &format!("{FAST_RECONNECT} timeout=50000000"));
     let silent: Vec<_> = (0..5).map(|_| server.accept()).collect();
     for peer in silent {
         peer.expect_closed();
@@ -271,7 +268,8 @@ fn a_silent_server_is_reported_once() {
 /// The patience grows, but only while there are no frames.
 #[test]
 fn a_name_that_nobody_has() {
-    let mut viewer = ClientFixture::playing(&format!("host=camera.invalid port=4711 {EAGER}"));
+    let mut viewer =
+        ClientFixture::playing(&format!("host=camera.invalid port=4711 {FAST_RECONNECT}"));
     viewer.expect_warning(&["camera.invalid", "4711", "trying again"]);
     viewer.expect_states(&["connecting", "waiting"]);
     a_while();
@@ -287,7 +285,7 @@ fn nobody_is_their_own_server() {
         let range = "/proc/sys/net/ipv4/ip_local_port_range";
         fs::write(range, "47110 47110").expect("a range of one port");
         for host in ["127.0.0.1", "::1"] {
-            let address = format!("host={host} port=47110 {EAGER}");
+            let address = format!("host={host} port=47110 {FAST_RECONNECT}");
             let mut viewer = ClientFixture::playing(&address);
             viewer.expect_states(&["connecting", "waiting"]);
             viewer.expect_warning(&["47110", "trying again"]);

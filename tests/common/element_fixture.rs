@@ -12,6 +12,9 @@ use super::{
     wire::{assert_same, bytes},
 };
 
+/// Properties with which an element reconnects at once, hundreds of times per second.
+pub const FAST_RECONNECT: &str = "reconnect-delay=1000000 reconnect-delay-max=2000000";
+
 /// A buffer that left the element, with the caps and the segment it left with.
 #[derive(Debug, Clone)]
 pub struct Picture {
@@ -89,6 +92,33 @@ impl ElementFixture {
             ends: 0,
             log: Vec::new(),
         }
+    }
+
+    /// Starts a `socketioclientsink` that sends the JPEGs which the test pushes.
+    #[track_caller]
+    pub fn socketio_sink(url: &str, properties: &str) -> Self {
+        Self::start_socketio(&format!(
+            "appsrc name=feed format=time caps=image/jpeg is-live=true
+             ! socketioclientsink name=element url={url} {FAST_RECONNECT} {properties}"
+        ))
+    }
+
+    /// Starts a `socketioclientsrc`.
+    #[track_caller]
+    pub fn socketio_source(url: &str, properties: &str) -> Self {
+        Self::start_socketio(&format!(
+            "socketioclientsrc name=element url={url} {FAST_RECONNECT} {properties}
+             ! fakesink name=sink sync=false"
+        ))
+    }
+
+    /// Starts a pipeline whose element is a Socket.IO client.
+    #[track_caller]
+    pub fn start_socketio(line: &str) -> Self {
+        let fixture = Self::launch(line, "socketio-connection");
+        // If the element does not start, it says why on the bus.
+        let _ = fixture.pipeline.0.set_state(gst::State::Playing);
+        fixture
     }
 
     /// Waits until `look` finds something.
@@ -214,8 +244,13 @@ impl ElementFixture {
     /// Pushes a JPEG into the `appsrc` named `feed`.
     #[track_caller]
     pub fn push(&self, jpeg: &[u8]) {
+        self.push_buffer(gst::Buffer::from_slice(jpeg.to_vec()));
+    }
+
+    /// Pushes a buffer into the `appsrc` named `feed`.
+    #[track_caller]
+    pub fn push_buffer(&self, buffer: gst::Buffer) {
         let feed = self.pipeline.element::<gst_app::AppSrc>("feed");
-        let buffer = gst::Buffer::from_slice(jpeg.to_vec());
         feed.push_buffer(buffer).expect("it plays");
     }
 

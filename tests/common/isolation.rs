@@ -99,10 +99,17 @@ pub fn process_status(name: &str) -> usize {
     number.unwrap_or_else(|| panic!("no {name} in {status}"))
 }
 
-/// Resets `VmHWM`, the peak memory of this process, to its current memory.
+/// Resident memory of this process, in bytes.
 #[track_caller]
-pub fn reset_peak_memory() {
+pub fn resident_memory() -> usize {
+    process_status("VmRSS") << 10
+}
+
+/// Resets `VmHWM`, the peak memory of this process, to its current memory; returns it in KiB.
+#[track_caller]
+pub fn reset_peak_memory() -> usize {
     fs::write("/proc/self/clear_refs", "5").expect("Linux");
+    process_status("VmHWM")
 }
 
 /// Raises the limit of open files of this process.

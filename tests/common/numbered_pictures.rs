@@ -10,7 +10,7 @@ use std::{
 
 use base64::prelude::*;
 
-use super::pipeline::scratch;
+use super::{pipeline::scratch, wire::comment_segment};
 
 const JPEG: &[u8] = include_bytes!("../vectors/grey.jpg");
 const SOI: usize = 2;
@@ -26,21 +26,15 @@ pub const SMALL: usize = 1000;
 pub fn picture(number: usize, len: usize) -> Vec<u8> {
     let (start, rest) = JPEG.split_at(SOI);
     let mut jpeg = start.to_vec();
-    comment(&mut jpeg, format!("{number:08}").as_bytes());
+    jpeg.extend(comment_segment(format!("{number:08}").as_bytes()));
     while let fill @ 1.. = (len - rest.len()).saturating_sub(jpeg.len()) {
         // A comment segment has at least 4 bytes, so leave enough for the last one.
         let fill = if fill > 60_000 { 50_000 } else { fill };
-        comment(&mut jpeg, &vec![number as u8; fill - 4]);
+        jpeg.extend(comment_segment(&vec![number as u8; fill - 4]));
     }
     jpeg.extend_from_slice(rest);
     assert_eq!(jpeg.len(), len);
     jpeg
-}
-
-fn comment(jpeg: &mut Vec<u8>, text: &[u8]) {
-    jpeg.extend_from_slice(b"\xff\xfe");
-    jpeg.extend_from_slice(&(text.len() as u16 + 2).to_be_bytes());
-    jpeg.extend_from_slice(text);
 }
 
 /// Returns the number of a JPEG and asserts that the JPEG is the one [`picture`] made.

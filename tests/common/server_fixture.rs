@@ -33,6 +33,7 @@ pub struct ServerFixture {
 }
 
 impl ServerFixture {
+    /// Serves what a source produces.
     #[track_caller]
     pub fn launch(source: &str, options: &str) -> Self {
         let guard = HangGuard::new();
@@ -142,7 +143,10 @@ impl ServerFixture {
     }
 
     pub fn push_sized(&self, number: usize, len: usize) {
-        let buffer = buffer(number, picture(number, len));
+        self.push_buffer(buffer(number, picture(number, len)));
+    }
+
+    pub fn push_buffer(&self, buffer: gst::Buffer) {
         self.source().push_buffer(buffer).expect("it plays");
     }
 

@@ -104,15 +104,20 @@ pub fn encode(n: usize, width: u32, height: u32) -> Vec<Vec<u8>> {
     jpegs
 }
 
+/// A comment segment.
+pub fn comment_segment(text: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(text.len() + 2).expect("a short text");
+    [b"\xff\xfe", &len.to_be_bytes()[..], text].concat()
+}
+
 /// A JPEG with a comment segment in front.
-pub fn commented(jpeg: &[u8], text: &str) -> Vec<u8> {
-    let len = (text.len() as u16 + 2).to_be_bytes();
-    [&jpeg[..2], b"\xff\xfe", &len, text.as_bytes(), &jpeg[2..]].concat()
+pub fn with_comment(jpeg: &[u8], text: impl AsRef<[u8]>) -> Vec<u8> {
+    [&jpeg[..2], &comment_segment(text.as_ref()), &jpeg[2..]].concat()
 }
 
 /// A JPEG with a comment segment that holds its capture time in nanoseconds since 1970.
 pub fn stamped(jpeg: &[u8], time: u64) -> Vec<u8> {
-    commented(jpeg, &format!("b64jpeg capture-time-unix-ns={time:019}"))
+    with_comment(jpeg, format!("b64jpeg capture-time-unix-ns={time:019}"))
 }
 
 /// Current time in nanoseconds since 1970.

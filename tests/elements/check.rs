@@ -12,8 +12,8 @@ use gst::prelude::*;
 use super::{
     scenario::{Output, Scenario},
     wire::{
-        assert_same, bytes, capture_time, commented, decode, encode, now, odd_pictures, pictures,
-        stamped,
+        assert_same, bytes, capture_time, decode, encode, now, odd_pictures, pictures, stamped,
+        with_comment,
     },
 };
 use crate::common::pipeline::{Pipeline, key_press};
@@ -27,7 +27,7 @@ fn buffer(jpeg: &[u8]) -> gst::Buffer {
 
 /// A picture that says whose it is.
 fn of(origin: &str, jpeg: &[u8]) -> Vec<u8> {
-    commented(jpeg, &format!("b64jpeg origin={origin}"))
+    with_comment(jpeg, format!("b64jpeg origin={origin}"))
 }
 
 /// What the comments in front of a picture say, and the picture without them.

@@ -6,7 +6,7 @@ use super::{
     scenario::{Pieces, Scenario, text},
     wire::{DEFAULT, FRAMINGS, Framing, Random, assert_same, bytes, framing, pictures},
 };
-use crate::common::isolation::process_status;
+use crate::common::isolation::resident_memory;
 
 const MIB: usize = 1 << 20;
 
@@ -676,15 +676,9 @@ fn a_framing_that_was_given_wrong() {
     }
 }
 
-/// Peak memory of this process, in bytes. Other tests run beside this one, so the
-/// margins below are wide.
-fn memory() -> usize {
-    process_status("VmRSS") << 10
-}
-
 #[test]
 fn memory_is_bounded() {
-    let before = memory();
+    let before = resident_memory();
     let endless = |start: &[u8], fill: u8| {
         let scenario = &mut Scenario::depay()
             .with("max-frame-size", &MIB.to_string())
@@ -694,7 +688,7 @@ fn memory_is_bounded() {
         let mut highest = 0;
         for _ in 0..200 {
             scenario.feed(&fill);
-            highest = highest.max(memory());
+            highest = highest.max(resident_memory());
         }
         while scenario.message().is_some() {}
         scenario.expect_frames(&[]);
@@ -716,14 +710,14 @@ fn memory_is_bounded() {
 
 #[test]
 fn a_declared_length_is_not_allocated() {
-    let before = memory();
+    let before = resident_memory();
     for _ in 0..50 {
         Scenario::depay()
             .with("max-frame-size", "1073741824")
             .feed(b"\x3f\xff\xff\xff/9j/4AAQSkZJRgABAQAAAQABAAD")
             .expect_silence();
     }
-    assert!(memory() < before + 500 * MIB);
+    assert!(resident_memory() < before + 500 * MIB);
 }
 
 /// Whatever the bytes, there is no panic, and good frames behind them are found.

@@ -8,7 +8,7 @@ use gst::prelude::*;
 use gst_check::Harness;
 
 use super::wire::{Random, assert_same, bytes};
-use crate::common;
+use crate::common::{self, element_fixture::expect_parts};
 
 /// How bytes are cut into buffers.
 #[derive(Debug, Clone, Copy)]
@@ -335,11 +335,4 @@ impl Drop for Scenario {
 /// What a warning or error says, to users and to developers.
 pub fn text(message: &gst::Message) -> String {
     common::pipeline::text(message).expect("a warning or an error")
-}
-
-#[track_caller]
-fn expect_parts(text: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(text.contains(part), "no {part:?} in {text}");
-    }
 }

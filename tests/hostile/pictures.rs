@@ -6,20 +6,16 @@ use gst::prelude::*;
 
 use super::{
     receivers::{Kind, Receiver},
-    wire::{FRAMINGS, bytes, capture_time, now, pictures, stamped},
+    wire::{FRAMINGS, bytes, capture_time, now, pictures, stamped, with_comment},
 };
-use crate::common::{element_fixture::ElementFixture, process::PATIENCE, viewer::Viewer};
+use crate::common::{
+    element_fixture::ElementFixture, process::PATIENCE, server_fixture::ServerFixture,
+};
 
 const DAY: u64 = 24 * 3600 * 1_000_000_000;
 /// 1999-12-31 23:59:59.
 const YEAR_1999: u64 = 946_684_799_000_000_000;
 const STAMP: &[u8] = b"b64jpeg capture-time-unix-ns=";
-
-/// A picture with any comment in front.
-fn with_comment(jpeg: &[u8], comment: &[u8]) -> Vec<u8> {
-    let len = (comment.len() as u16 + 2).to_be_bytes();
-    [&jpeg[..2], b"\xff\xfe", &len, comment, &jpeg[2..]].concat()
-}
 
 /// What stands behind `capture-time-unix-ns=` in pictures of hostile senders.
 fn hostile_stamps() -> Vec<Vec<u8>> {
@@ -61,7 +57,7 @@ fn hostile_stamp_is_counted_and_ignored_by_every_receiver() {
             let time = now();
             let before = receiver.pass(&stamped(next(), time));
             assert_eq!(capture_time(&before), Some(time), "{what}");
-            let hostile = with_comment(next(), &[STAMP, stamp].concat());
+            let hostile = with_comment(next(), [STAMP, stamp].concat());
             assert_eq!(capture_time(&receiver.pass(&hostile)), None, "{what}");
             let time = now();
             let after = receiver.pass(&stamped(next(), time));
@@ -86,7 +82,7 @@ fn check_stamps_pictures_with_hostile_stamps_anew() {
     let start = now();
     let mut receiver = Receiver::new(Kind::Check, "capture-time=true");
     for (jpeg, stamp) in pictures(250).iter().zip(hostile_stamps()) {
-        let hostile = with_comment(jpeg, &[STAMP, &stamp].concat());
+        let hostile = with_comment(jpeg, [STAMP, &stamp].concat());
         receiver.send(&hostile);
         let output = receiver.fixture.next(1).remove(0).buffer;
         let time = capture_time(&output).expect("a time");
@@ -134,12 +130,6 @@ fn sender(elements: &str) -> ElementFixture {
     fixture
 }
 
-#[track_caller]
-fn push(fixture: &ElementFixture, buffer: gst::Buffer) {
-    let feed = fixture.pipeline.element::<gst_app::AppSrc>("feed");
-    feed.push_buffer(buffer).expect("it plays");
-}
-
 #[test]
 fn hostile_meta_is_not_written_into_pictures() {
     let start = now();
@@ -151,7 +141,7 @@ fn hostile_meta_is_not_written_into_pictures() {
         for (jpeg, hostile) in pictures(5).iter().zip(hostile_metas()) {
             let time = now() - DAY;
             for (metas, expected) in [(&[hostile][..], None), (&[hostile, time], Some(time))] {
-                push(&fixture, with_metas(jpeg, metas));
+                fixture.push_buffer(with_metas(jpeg, metas));
                 let output = fixture.next(1).remove(0).buffer;
                 let stamp = stamp_of(&bytes(&output));
                 match expected {
@@ -166,18 +156,14 @@ fn hostile_meta_is_not_written_into_pictures() {
 #[test]
 fn hostile_meta_is_not_sent_to_tcp_clients() {
     let start = now();
-    let fixture =
-        sender("b64jpegserversink name=element port=0 sync=false async=false capture-time=true");
-    let port = fixture.element.property::<i32>("current-port") as u16;
-    let mut viewer = Viewer::connect((std::net::Ipv4Addr::LOCALHOST, port).into());
-    crate::common::wait::wait_for("the client is there", || {
-        (fixture.element.property::<u32>("clients") == 1).then_some(())
-    });
+    let server = ServerFixture::with_live_appsrc("async=false capture-time=true").play();
+    let mut viewer = server.viewer();
     for (jpeg, hostile) in pictures(5).iter().zip(hostile_metas()) {
-        push(&fixture, with_metas(jpeg, &[hostile]));
+        server.push_buffer(with_metas(jpeg, &[hostile]));
         let stamp = stamp_of(&viewer.next().expect("a picture"));
         assert!((start..=now()).contains(&stamp), "{hostile}: {stamp}");
     }
+    server.expect_no_messages();
 }
 
 /// The capture time that the server tells with its newest picture, in nanoseconds.
@@ -218,11 +204,11 @@ fn hostile_time_is_not_told_on_the_web() {
     let metas: Vec<_> = metas.collect();
     let stamps = hostile_stamps();
     let stamps = stamps.iter().map(|stamp| {
-        let jpeg = with_comment(next(), &[STAMP, stamp].concat());
+        let jpeg = with_comment(next(), [STAMP, stamp].concat());
         with_metas(&jpeg, &[])
     });
     for (number, buffer) in std::iter::zip(1.., metas.into_iter().chain(stamps)) {
-        push(&fixture, buffer);
+        fixture.push_buffer(buffer);
         crate::common::wait::wait_for("it is shown", || {
             (fixture.stat("frames") == number).then_some(())
         });

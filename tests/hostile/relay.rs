@@ -6,7 +6,6 @@
 //! reads after the handshake.
 
 use std::{
-    fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     thread,
@@ -17,7 +16,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::common::{
     element_fixture::{ElementFixture, expect_parts},
-    isolation::{in_own_process, process_status},
+    isolation::{in_own_process, process_status, reset_peak_memory},
     process::PATIENCE,
 };
 
@@ -26,7 +25,7 @@ const WELCOME: &str = r#"40{"sid":"s"}"#;
 /// Bytes of one attack, at most.
 const FLOOD: usize = 100 << 20;
 /// Reconnects at once, and gives a relay up that takes nothing.
-const EAGER: &str = "reconnect-delay=1000000 reconnect-delay-max=2000000 timeout=1000000000";
+const TIMEOUT: &str = "timeout=1000000000";
 
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
@@ -124,30 +123,11 @@ fn fragment(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn src(url: &str, properties: &str) -> ElementFixture {
-    launch(&format!(
-        "socketioclientsrc name=element url={url} {EAGER} {properties}
-         ! fakesink name=sink sync=false"
-    ))
+    ElementFixture::socketio_source(url, &format!("{TIMEOUT} {properties}"))
 }
 
 fn sink(url: &str, properties: &str) -> ElementFixture {
-    launch(&format!(
-        "appsrc name=feed format=time caps=image/jpeg is-live=true
-         ! socketioclientsink name=element url={url} {EAGER} {properties}"
-    ))
-}
-
-fn launch(line: &str) -> ElementFixture {
-    let fixture = ElementFixture::launch(line, "socketio-connection");
-    // What does not start says why on the bus.
-    let _ = fixture.pipeline.0.set_state(gst::State::Playing);
-    fixture
-}
-
-/// Begins to measure the peak of the resident memory anew; returns it, in KiB.
-fn reset_peak_memory() -> usize {
-    fs::write("/proc/self/clear_refs", "5").expect("Linux");
-    process_status("VmHWM")
+    ElementFixture::socketio_sink(url, &format!("{TIMEOUT} {properties}"))
 }
 
 #[track_caller]

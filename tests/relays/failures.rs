@@ -19,7 +19,10 @@ use crate::common::{
 /// Expects that neither of our elements starts at a URL, and that both say why.
 #[track_caller]
 fn expect_errors(url: &str, properties: &str, parts: &[&str]) {
-    for fixture in [ElementFixture::sink_to, ElementFixture::source_from] {
+    for fixture in [
+        ElementFixture::socketio_sink,
+        ElementFixture::socketio_source,
+    ] {
         let mut fixture = fixture(url, properties);
         fixture.expect_error(parts);
         fixture.expect_state("connecting");
@@ -50,7 +53,10 @@ fn no_relay_at_all() {
 fn what_says_nothing() {
     let server = RawServer::new();
     let url = format!("http://127.0.0.1:{}", server.port());
-    for fixture in [ElementFixture::sink_to, ElementFixture::source_from] {
+    for fixture in [
+        ElementFixture::socketio_sink,
+        ElementFixture::socketio_source,
+    ] {
         let mut fixture = fixture(&url, "timeout=200000000");
         fixture.expect_states(&["connecting", "waiting"]);
         fixture.expect_warning(&[
@@ -108,8 +114,8 @@ fn the_wrong_path_on_node() {
     let url = format!("{}/video", relay.url);
     // It takes its time to say nothing.
     for mut fixture in [
-        ElementFixture::sink_to(&url, ""),
-        ElementFixture::source_from(&url, ""),
+        ElementFixture::socketio_sink(&url, ""),
+        ElementFixture::socketio_source(&url, ""),
     ] {
         fixture.expect_states(&["connecting", "waiting"]);
         fixture.expect_warning(&["instead of opening a websocket at /video/", "trying again"]);
@@ -152,7 +158,10 @@ fn a_token_for_a_while() {
     let port = ReservedPort::new();
     let number = port.number().to_string();
     let url = format!("http://127.0.0.1:{number}");
-    for fixture in [ElementFixture::sink_to, ElementFixture::source_from] {
+    for fixture in [
+        ElementFixture::socketio_sink,
+        ElementFixture::socketio_source,
+    ] {
         let relay = Relay::start(RelayKind::Node, &["--port", &number]);
         let mut fixture = fixture(&url, "");
         fixture.expect_states(&["connecting", "connected"]);
@@ -211,7 +220,10 @@ fn a_certificate_that_vouches_for_itself() {
     let ca = format!("ca-file={}", certified.certificate);
     let relay = with_tls(&certified);
     expect_errors(&relay.url, "", &["does not know", "ca-file"]);
-    for fixture in [ElementFixture::sink_to, ElementFixture::source_from] {
+    for fixture in [
+        ElementFixture::socketio_sink,
+        ElementFixture::socketio_source,
+    ] {
         let mut fixture = fixture(&relay.url, &ca);
         fixture.expect_states(&["connecting", "connected"]);
     }
@@ -254,7 +266,10 @@ fn properties_that_make_no_sense() {
             &["`ca-file`", "/nowhere.pem"],
         ),
     ] {
-        for fixture in [ElementFixture::sink_to, ElementFixture::source_from] {
+        for fixture in [
+            ElementFixture::socketio_sink,
+            ElementFixture::socketio_source,
+        ] {
             let mut fixture = fixture(url, properties);
             fixture.expect_error(parts);
             fixture.stop();
@@ -267,7 +282,7 @@ fn properties_that_make_no_sense() {
 fn what_is_no_picture() {
     const OTHER: &str = "no picture as its first argument";
     let relay = Relay::start(RelayKind::Node, &[]);
-    let mut screen = ElementFixture::source_from(&relay.url, "");
+    let mut screen = ElementFixture::socketio_source(&relay.url, "");
     screen.expect_states(&["connecting", "connected"]);
     let (streamer, mut words) = Streamer::after_words(&relay.url, &[]);
     let events = [
@@ -304,7 +319,7 @@ fn what_is_no_picture() {
 #[test]
 fn too_much_that_is_no_picture() {
     let relay = Relay::start(RelayKind::Node, &[]);
-    let mut screen = ElementFixture::source_from(&relay.url, "max-errors=3");
+    let mut screen = ElementFixture::socketio_source(&relay.url, "max-errors=3");
     screen.expect_states(&["connecting", "connected"]);
     let (_streamer, mut words) = Streamer::after_words(&relay.url, &[]);
     for number in 0..3 {
@@ -326,7 +341,7 @@ fn another_camera() {
         ),
         (r#""/9j/""#, "a picture without the name of a camera"),
     ] {
-        let mut screen = ElementFixture::source_from(&relay.url, "camera=front");
+        let mut screen = ElementFixture::socketio_source(&relay.url, "camera=front");
         screen.expect_states(&["connecting", "connected"]);
         let args = ["--camera", "front", "--camera", "back"];
         let (streamer, mut words) = Streamer::after_words(&relay.url, &args);
@@ -344,9 +359,9 @@ fn another_camera() {
 #[test]
 fn messages_over_the_limit() {
     let relay = Relay::start(RelayKind::Node, &["--max-http-buffer-size", "10000000"]);
-    let mut screen = ElementFixture::source_from(&relay.url, "max-frame-size=100000");
+    let mut screen = ElementFixture::socketio_source(&relay.url, "max-frame-size=100000");
     screen.expect_states(&["connecting", "connected"]);
-    let mut camera = ElementFixture::sink_to(&relay.url, "");
+    let mut camera = ElementFixture::socketio_sink(&relay.url, "");
     camera.expect_states(&["connecting", "connected"]);
     let (small, large) = (&small_pictures(1)[0], &pictures(1)[0]);
     for round in 1..=3 {

@@ -8,11 +8,9 @@ use std::{
     sync::LazyLock,
 };
 
-use gst::prelude::*;
-
 use crate::common::{
     certificates::Authority,
-    element_fixture::{ElementFixture, Picture},
+    element_fixture::Picture,
     peer::{peer, sum},
     pipeline::make_clip,
     process::Program,
@@ -20,43 +18,10 @@ use crate::common::{
     wire::{bytes, encode},
 };
 
-/// Tries again at once, and then hundreds of times in a second.
-pub const EAGER: &str = "reconnect-delay=1000000 reconnect-delay-max=2000000";
-
 /// Pictures of some 140 KB, no two alike.
 pub fn pictures(n: usize) -> &'static [Vec<u8>] {
     static PICTURES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| encode(8, 640, 360));
     &PICTURES[..n]
-}
-
-impl ElementFixture {
-    /// A camera: what the test pushes goes to a relay.
-    #[track_caller]
-    pub fn sink_to(url: &str, properties: &str) -> Self {
-        let line = format!(
-            "appsrc name=feed format=time caps=image/jpeg is-live=true
-             ! socketioclientsink name=element url={url} {EAGER} {properties}"
-        );
-        Self::launch_at_relay(&line)
-    }
-
-    /// What comes from a relay.
-    #[track_caller]
-    pub fn source_from(url: &str, properties: &str) -> Self {
-        let line = format!(
-            "socketioclientsrc name=element url={url} {EAGER} {properties}
-             ! fakesink name=sink sync=false"
-        );
-        Self::launch_at_relay(&line)
-    }
-
-    #[track_caller]
-    pub fn launch_at_relay(line: &str) -> Self {
-        let fixture = Self::launch(line, "socketio-connection");
-        // What does not start says why on the bus.
-        let _ = fixture.pipeline.0.set_state(gst::State::Playing);
-        fixture
-    }
 }
 
 /// Where on a relay the pictures are: what is to be said to the relay, to other programs

@@ -6,9 +6,9 @@ use std::{thread, time::Duration};
 
 use gst::prelude::*;
 
-use super::fixture::{EAGER, RelayLocation, pictures};
+use super::fixture::{RelayLocation, pictures};
 use crate::common::{
-    element_fixture::ElementFixture,
+    element_fixture::{ElementFixture, FAST_RECONNECT},
     raw_server::ReservedPort,
     relay::{Relay, RelayKind, RelayViewer},
     wait::wait_for,
@@ -55,7 +55,7 @@ fn pictures_arrive_as_they_are(kind: RelayKind) {
     for payload in ["base64", "binary"] {
         for name in ["", "front"] {
             let properties = format!("payload={payload} camera=\"{name}\"");
-            let mut camera = ElementFixture::sink_to(&relay.url, &properties);
+            let mut camera = ElementFixture::socketio_sink(&relay.url, &properties);
             camera.expect_states(&["connecting", "connected"]);
             let (last, jpegs) = pictures(5).split_last().expect("some");
             show(&camera, name, jpegs, &mut watchers);
@@ -76,7 +76,7 @@ fn nothing_as_it_is_by_default(kind: RelayKind) {
     let mut relay = place.start(kind);
     let https = place.url(&relay);
     for url in [https.clone(), https.replace("https:", "wss:")] {
-        let mut camera = ElementFixture::sink_to(&url, place.properties());
+        let mut camera = ElementFixture::socketio_sink(&url, place.properties());
         camera.expect_states(&["connecting", "connected"]);
         assert_eq!(relay.expect_client(), "room=7");
         let mut watchers = relay.viewers(&place.args());
@@ -91,7 +91,7 @@ fn nothing_as_it_is_by_default(kind: RelayKind) {
 fn a_relay_that_is_restarted(kind: RelayKind) {
     let port = ReservedPort::new();
     let number = port.number().to_string();
-    let mut camera = ElementFixture::sink_to(&format!("http://127.0.0.1:{number}"), "");
+    let mut camera = ElementFixture::socketio_sink(&format!("http://127.0.0.1:{number}"), "");
     camera.expect_states(&["connecting", "waiting"]);
     camera.expect_warning(&[&number, "efused", "trying again"]);
     // The newest picture waits for the first connection.
@@ -119,7 +119,7 @@ fn a_relay_that_is_restarted(kind: RelayKind) {
 /// One that takes nothing more, and says nothing.
 fn a_relay_that_stalls(kind: RelayKind) {
     let relay = Relay::start(kind, &[]);
-    let mut camera = ElementFixture::sink_to(&relay.url, "timeout=300000000");
+    let mut camera = ElementFixture::socketio_sink(&relay.url, "timeout=300000000");
     camera.expect_states(&["connecting", "connected"]);
     relay.suspend();
     let feed = camera.pipeline.element::<gst_app::AppSrc>("feed");
@@ -153,7 +153,7 @@ fn a_relay_that_stalls(kind: RelayKind) {
 fn switched_off_and_on(kind: RelayKind) {
     let relay = Relay::start(kind, &[]);
     let mut watchers = relay.viewers(&[]);
-    let mut camera = ElementFixture::sink_to(&relay.url, "");
+    let mut camera = ElementFixture::socketio_sink(&relay.url, "");
     camera.expect_states(&["connecting", "connected"]);
     for _ in 0..3 {
         camera.element.set_property("enabled", false);
@@ -172,7 +172,7 @@ fn pictures_over_the_limit(kind: RelayKind) {
     let limit = (large.len() * 5 / 4).to_string();
     let relay = Relay::start(kind, &["--max-http-buffer-size", &limit]);
     let mut watchers = relay.viewers(&[]);
-    let mut camera = ElementFixture::sink_to(&relay.url, "");
+    let mut camera = ElementFixture::socketio_sink(&relay.url, "");
     camera.expect_states(&["connecting", "connected"]);
     for jpegs in small.chunks(2) {
         show(&camera, "", jpegs, &mut watchers);
@@ -194,14 +194,14 @@ fn pictures_over_the_limit(kind: RelayKind) {
             "{warning}"
         );
     }
-    let mut camera = ElementFixture::sink_to(&relay.url, "payload=binary");
+    let mut camera = ElementFixture::socketio_sink(&relay.url, "payload=binary");
     camera.expect_states(&["connecting", "connected"]);
     show(&camera, "", pictures(3), &mut watchers);
 }
 
 fn pings_are_answered(kind: RelayKind) {
     let relay = Relay::start(kind, &["--ping-interval", "0.2"]);
-    let mut camera = ElementFixture::sink_to(&relay.url, "");
+    let mut camera = ElementFixture::socketio_sink(&relay.url, "");
     camera.expect_states(&["connecting", "connected"]);
     // Time to lose it; less would only hide a fault.
     thread::sleep(Duration::from_millis(2500));
@@ -213,11 +213,11 @@ fn pings_are_answered(kind: RelayKind) {
 /// All ours but the relay.
 fn from_end_to_end(kind: RelayKind) {
     let relay = Relay::start(kind, &[]);
-    let mut screen = ElementFixture::source_from(&relay.url, "");
+    let mut screen = ElementFixture::socketio_source(&relay.url, "");
     screen.expect_states(&["connecting", "connected"]);
     let line = format!(
         "videotestsrc is-live=true pattern=ball ! video/x-raw,width=640,height=360,framerate=30/1
-         ! jpegenc name=encoder ! socketioclientsink name=element url={} {EAGER}",
+         ! jpegenc name=encoder ! socketioclientsink name=element url={} {FAST_RECONNECT}",
         relay.url
     );
     let mut camera = ElementFixture::launch(&line, "socketio-connection");

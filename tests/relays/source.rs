@@ -39,7 +39,7 @@ fn expect_stream(mut screen: ElementFixture, camera: &str, streamer: Streamer) {
 
 #[track_caller]
 fn watch(url: &str, properties: &str) -> ElementFixture {
-    let mut screen = ElementFixture::source_from(url, properties);
+    let mut screen = ElementFixture::socketio_source(url, properties);
     screen.expect_states(&["connecting", "connected"]);
     screen
 }
@@ -83,7 +83,7 @@ fn a_relay_that_is_restarted(kind: RelayKind) {
     let port = ReservedPort::new();
     let number = port.number().to_string();
     let url = format!("http://127.0.0.1:{number}");
-    let mut screen = ElementFixture::source_from(&url, "");
+    let mut screen = ElementFixture::socketio_source(&url, "");
     screen.expect_states(&["connecting", "waiting"]);
     screen.expect_warning(&[&number, "efused", "trying again"]);
     for round in 1..=3 {

@@ -16,7 +16,7 @@ use std::{
 
 use b64jpeg_wire::{AcceptedFramings, Deframer, FrameLimits};
 
-use crate::common::wire::{encode, framing};
+use crate::common::wire::{comment_segment, encode, framing};
 
 /// Where the test is.
 const HERE: &str = "10.78.0.254";
@@ -103,16 +103,12 @@ impl Drop for Camera {
 
 /// A picture with its number, made as long as asked for by comments.
 fn numbered(picture: &[u8], number: usize, size: usize) -> Vec<u8> {
-    let comment = |text: &[u8]| {
-        let len = u16::try_from(text.len() + 2).expect("a segment");
-        [&[0xff, 0xfe], &len.to_be_bytes()[..], text].concat()
-    };
     let mut out = picture[..2].to_vec();
-    out.extend(comment(
+    out.extend(comment_segment(
         &[NUMBER, format!("{number:09}").as_bytes()].concat(),
     ));
     while let left @ 4.. = size.saturating_sub(out.len() + picture.len() - 2) {
-        out.extend(comment(&vec![b' '; (left - 4).min(60_000)]));
+        out.extend(comment_segment(&vec![b' '; (left - 4).min(60_000)]));
     }
     out.extend(&picture[2..]);
     out
