@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Who comes, who goes, and what is said of them.
+//! Clients that connect and disconnect, and how the server reports them.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
@@ -17,7 +17,7 @@ use super::server_fixture::{
 use crate::common::viewer::Viewer;
 
 #[test]
-fn one_too_many_is_closed_before_any_byte() {
+fn client_above_max_clients_is_closed_before_any_byte() {
     let server = ServerFixture::with_appsrc("max-clients=2").play();
     let mut first = server.viewer();
     let second = server.viewer();
@@ -29,7 +29,7 @@ fn one_too_many_is_closed_before_any_byte() {
         assert_eq!(server.clients(), 2);
         assert_eq!(next_number(&mut first), refused - 1);
     }
-    // Whoever leaves makes room.
+    // A client that disconnects frees its place.
     drop(second);
     server.wait_for_clients(1);
     let mut third = server.viewer();
@@ -41,14 +41,14 @@ fn one_too_many_is_closed_before_any_byte() {
     server.wait_for_clean_end();
     assert_eq!(server.stat("clients-total"), 3);
     assert_eq!(server.stat("refused"), 3);
-    // Of those that were refused nothing else is said.
+    // Refused clients are not reported otherwise.
     assert_eq!(server.element_messages("b64jpeg-client-added").len(), 3);
     assert_eq!(server.element_messages("b64jpeg-client-removed").len(), 3);
 }
 
-/// As the Python server: one client after the other, each from where the film is.
+/// As with the Python server, each client starts at the current frame.
 #[test]
-fn one_client_after_the_other() {
+fn successive_clients_each_start_at_current_frame() {
     let server = ServerFixture::with_appsrc("max-clients=1").play();
     for number in 0..20 {
         let mut viewer = server.viewer();
@@ -62,7 +62,7 @@ fn one_client_after_the_other() {
 }
 
 #[test]
-fn a_new_client_begins_with_the_next_frame() {
+fn new_client_starts_at_next_frame() {
     let server = ServerFixture::with_appsrc("").play();
     let mut viewers = Vec::new();
     for number in 0..10 {
@@ -75,7 +75,7 @@ fn a_new_client_begins_with_the_next_frame() {
     server.expect_no_messages();
 }
 
-/// What was said of clients by signals, as `+address` and `-address reason`.
+/// Records the client signals as `+address` and `-address reason`.
 fn signals(server: &ServerFixture) -> Arc<Mutex<Vec<String>>> {
     let log = Arc::<Mutex<Vec<_>>>::default();
     let added = log.clone();
@@ -93,26 +93,30 @@ fn signals(server: &ServerFixture) -> Arc<Mutex<Vec<String>>> {
     log
 }
 
-/// The same by element messages, in one order.
+/// The client messages on the bus in the same form, sorted.
 fn messages(server: &ServerFixture) -> Vec<String> {
     let [added, removed] =
         ["added", "removed"].map(|what| server.element_messages(&format!("b64jpeg-client-{what}")));
-    let field = |said: &gst::Structure, name| said.get::<String>(name).expect("a string");
+    let field = |message: &gst::Structure, name| message.get::<String>(name).expect("a string");
     let added = added
         .iter()
-        .map(|said| format!("+{}", field(said, "address")));
-    let removed = removed
-        .iter()
-        .map(|said| format!("-{} {}", field(said, "address"), field(said, "reason")));
+        .map(|message| format!("+{}", field(message, "address")));
+    let removed = removed.iter().map(|message| {
+        format!(
+            "-{} {}",
+            field(message, "address"),
+            field(message, "reason")
+        )
+    });
     let mut all: Vec<_> = added.chain(removed).collect();
     all.sort();
     all
 }
 
 #[test]
-fn everybody_is_named_when_they_come_and_go() {
+fn client_signals_and_messages_name_each_client_once() {
     let server = ServerFixture::with_appsrc("");
-    let said = signals(&server);
+    let message = signals(&server);
     let counts = Arc::<Mutex<Vec<u32>>>::default();
     let log = counts.clone();
     server.sink.connect_notify(Some("clients"), move |sink, _| {
@@ -143,14 +147,14 @@ fn everybody_is_named_when_they_come_and_go() {
         format!("-{crashed} reset"),
         format!("-{stays} ended"),
     ];
-    assert_eq!(*said.lock().unwrap(), expected);
+    assert_eq!(*message.lock().unwrap(), expected);
     let mut expected = expected;
     expected.sort();
     assert_eq!(messages(&server), expected);
     assert_eq!(*counts.lock().unwrap(), [1, 2, 3, 2, 1, 0]);
 
     let counts = |name: &str| {
-        let count = |said: &gst::Structure| said.get::<u32>("clients").expect("a count");
+        let count = |message: &gst::Structure| message.get::<u32>("clients").expect("a count");
         server
             .element_messages(name)
             .iter()
@@ -165,9 +169,9 @@ fn everybody_is_named_when_they_come_and_go() {
     }
 }
 
-/// In a handler the server can be asked, and stopped by the application's own thread.
+/// A signal handler may read statistics and set properties of the element.
 #[test]
-fn signal_handlers_may_use_the_element() {
+fn signal_handler_may_use_element() {
     let server = ServerFixture::with_appsrc("");
     let seen = Arc::<Mutex<Vec<(u32, u64)>>>::default();
     for signal in ["client-added", "client-removed"] {
@@ -186,31 +190,31 @@ fn signal_handlers_may_use_the_element() {
     server.wait_for_clients(1);
     drop(first);
     server.wait_for_clients(0);
-    wait_until("both are told", || seen.lock().unwrap().len() == 2);
+    wait_until("both signals", || seen.lock().unwrap().len() == 2);
     assert_eq!(*seen.lock().unwrap(), [(1, 1), (0, 1)]);
 }
 
-/// However busy the server is: nobody has to knock twice.
+/// The backlog holds all of them while the server is busy.
 #[test]
-fn sixty_at_once() {
+fn sixty_clients_connect_while_server_is_busy() {
     const CLIENTS: usize = 60;
     let server = ServerFixture::with_appsrc("");
     let (release, released) = mpsc::channel::<()>();
     let released = Mutex::new(released);
     server.sink.connect("client-added", false, move |_| {
-        // It waits for the handlers, so it accepts nobody before the sender is dropped.
+        // The server waits for signal handlers, so it accepts no client before `release` is dropped.
         let _ = released.lock().unwrap().recv();
         None
     });
     let server = server.play();
     let viewers = (0..CLIENTS).map(|_| Viewer::connect(server.address()));
-    let watchers: Vec<_> = viewers.map(read_in_background).collect();
+    let readers: Vec<_> = viewers.map(read_in_background).collect();
     drop(release);
     server.wait_for_clients(CLIENTS as u32);
     server.push(0..20);
     server.push_eos();
-    for watcher in watchers {
-        assert_complete(&watcher.rest(), 20);
+    for reader in readers {
+        assert_complete(&reader.rest(), 20);
     }
     server.wait_for_clean_end();
     assert_eq!(server.stat("clients-total"), CLIENTS as u64);
@@ -220,9 +224,9 @@ fn has_ipv6() -> bool {
     TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
-/// Where it listens, and how it names who comes from there.
+/// The server is reachable at `host` and reports the address of each client.
 #[test]
-fn addresses() {
+fn host_address_decides_reachability() {
     let mut cases: Vec<(&str, Vec<std::net::IpAddr>)> = vec![
         ("127.0.0.1", vec![Ipv4Addr::LOCALHOST.into()]),
         ("0.0.0.0", vec![Ipv4Addr::LOCALHOST.into()]),
@@ -240,7 +244,7 @@ fn addresses() {
             let mut viewer = Viewer::connect(SocketAddr::new(ip, server.port()));
             names.push(viewer.address());
             server.wait_for_clients(names.len() as u32);
-            // It stays, on a descriptor of its own.
+            // The client stays connected on a thread of its own.
             thread::spawn(move || while viewer.next().is_some() {});
         }
         let added = server.element_messages("b64jpeg-client-added");
@@ -249,9 +253,9 @@ fn addresses() {
     }
 }
 
-/// A name with several addresses is listened on at each, with one port.
+/// The server listens on every address of a name, with one port.
 #[test]
-fn localhost_is_all_of_its_addresses() {
+fn localhost_listens_on_each_of_its_addresses() {
     use std::net::ToSocketAddrs;
     let server = ServerFixture::with_appsrc("host=localhost").play();
     let addresses = ("localhost", server.port())
@@ -263,7 +267,7 @@ fn localhost_is_all_of_its_addresses() {
 }
 
 #[test]
-fn the_port_is_told_when_it_is_known() {
+fn current_port_is_notified_when_bound() {
     let server = ServerFixture::with_appsrc("");
     let ports = Arc::<Mutex<Vec<i32>>>::default();
     let log = ports.clone();
@@ -273,17 +277,17 @@ fn the_port_is_told_when_it_is_known() {
             log.lock().unwrap().push(sink.property("current-port"));
         });
     let unbound = server.sink.property::<i32>("current-port");
-    assert!(unbound <= 0, "{unbound} before it listens");
+    assert!(unbound <= 0, "{unbound} before the server listens");
     let server = server.play();
     let port = i32::from(server.port());
     assert_eq!(ports.lock().unwrap().last(), Some(&port));
     assert_eq!(
         server.sink.property::<i32>("port"),
         0,
-        "what was asked for stays"
+        "the port property keeps its value"
     );
 
-    // One that is given is the one that is taken.
+    // With a fixed port, `current-port` is that port.
     server.set_state(gst::State::Null);
     server.sink.set_property("port", port);
     server.pipeline.play();
@@ -291,9 +295,9 @@ fn the_port_is_told_when_it_is_known() {
     Viewer::connect(server.address());
 }
 
-/// Nothing of what clients send is of interest, however much it is.
+/// The server discards whatever clients send, however much it is.
 #[test]
-fn clients_that_talk_are_not_heard() {
+fn bytes_from_clients_are_discarded() {
     let server = ServerFixture::with_appsrc("").play();
     let greetings: [&[u8]; 4] = [
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -306,7 +310,7 @@ fn clients_that_talk_are_not_heard() {
         assert!(viewer.write(greeting));
         viewer
     });
-    // One that never stops.
+    // One client never stops sending.
     let mut flood = server.viewer();
     let mut flooding = flood.second_handle();
     let flooding = thread::spawn(move || while flooding.write(&[0x5a; 65536]) {});
@@ -314,12 +318,12 @@ fn clients_that_talk_are_not_heard() {
         server.push(number..number + 1);
         for viewer in viewers.iter_mut().chain([&mut flood]) {
             assert_eq!(next_number(viewer), number);
-            // As scripts acknowledge each frame.
+            // Some scripts acknowledge each frame.
             viewer.write(b"ok");
         }
     }
     server.push_eos();
-    // What they sent last does not cost them the end.
+    // Bytes that the server has not read do not cut off the end of the stream.
     for viewer in viewers {
         assert_eq!(remaining_numbers(viewer), [0; 0]);
     }
@@ -329,9 +333,9 @@ fn clients_that_talk_are_not_heard() {
     flooding.join().unwrap();
 }
 
-/// Nor does it cost a client anything that it says something when all has been sent.
+/// Bytes from a client after the last frame do not reset its connection.
 #[test]
-fn clients_may_talk_after_the_end() {
+fn client_may_send_after_eos() {
     let server = ServerFixture::with_appsrc("").play();
     let mut viewer = server.viewer();
     server.push(0..3);
@@ -343,10 +347,10 @@ fn clients_may_talk_after_the_end() {
     assert_eq!(remaining_numbers(viewer), [0, 1, 2]);
 }
 
-/// One that closes its own direction may have closed both. It is not left with a part of
-/// a frame.
+/// A client that closes its sending direction may have closed both. The server removes it, but
+/// never inside a frame.
 #[test]
-fn clients_that_say_they_will_say_nothing() {
+fn client_that_shuts_down_writing_is_removed_between_frames() {
     let server = ServerFixture::with_appsrc("").play();
     let between = server.viewer();
     between.shutdown_write();
@@ -361,7 +365,7 @@ fn clients_that_say_they_will_say_nothing() {
     let numbers = remaining_numbers(inside);
     assert_eq!(numbers[0], 0);
     assert_consecutive(&numbers);
-    assert!(numbers.len() < 10, "what waited for it was not sent");
+    assert!(numbers.len() < 10, "queued frames are not sent");
     server.wait_for_clients(1);
     server.push_eos();
     assert_eq!(other.rest(), [0; 0]);
@@ -372,9 +376,9 @@ fn clients_that_say_they_will_say_nothing() {
     assert_eq!(reasons, ["left", "left", "ended"]);
 }
 
-/// GObject's own check of what is connected to.
+/// The signal signatures match the documentation.
 #[test]
-fn signals_are_as_documented() {
+fn client_signals_have_documented_signatures() {
     let server = ServerFixture::with_appsrc("");
     let type_ = server.sink.type_();
     for (name, strings) in [("client-added", 1), ("client-removed", 2)] {

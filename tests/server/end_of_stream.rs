@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! How a stream ends: with the last frame, or at least behind a whole one.
+//! The end of the stream: after the last frame, or at least after a whole one.
 
 use std::{fs, process::Command, thread, time::Duration};
 
@@ -20,17 +20,17 @@ use crate::common::{
 };
 
 const BIG: usize = 60_000;
-/// Everything waits for whoever is late, so that it has to be drained.
+/// Frames are queued without a limit, so that a slow client has to be drained at EOS.
 const ENDLESS_QUEUE: &str = "wait-for-client=true queue-frames=1000000";
 
 #[test]
-fn whoever_reads_gets_what_waits_at_the_end() {
+fn eos_drains_queue_of_reading_clients() {
     let server = ServerFixture::with_recording(200, BIG, ENDLESS_QUEUE);
     let end = server.notify_eos();
     let server = server.play();
     let mut viewers = [server.small_viewer(), server.small_viewer()];
-    end.recv().expect("the film ends");
-    // Only now does anybody read.
+    end.recv().expect("EOS arrives");
+    // Reading starts only now.
     assert_eq!(next_number(&mut viewers[0]), 0);
     let [first, second] = viewers.map(read_in_background);
     assert_eq!(first.rest(), Vec::from_iter(1..200));
@@ -41,29 +41,29 @@ fn whoever_reads_gets_what_waits_at_the_end() {
     assert_eq!(server.stat("dropped"), 0);
 }
 
-/// Nobody is told of the end before everybody has everything.
+/// EOS is posted only after every client has received everything.
 #[test]
-fn the_end_comes_behind_the_last_frame() {
+fn eos_message_follows_last_sent_frame() {
     let server = ServerFixture::with_recording(50, BIG, ENDLESS_QUEUE);
     let end = server.notify_eos();
     let server = server.play();
     let viewer = server.small_viewer();
-    end.recv().expect("the film ends");
+    end.recv().expect("EOS arrives");
     let bus = server.pipeline.0.bus().expect("a bus");
     let ended = || bus.pop_filtered(&[gst::MessageType::Eos]).is_some();
     for (i, jpeg) in viewer.enumerate() {
         assert_eq!(number(&jpeg), i);
-        // What the kernel has of the last ones is out of the server's hands.
+        // The last frames may be in the kernel's buffers, where the server does not see them.
         assert!(i > 25 || !ended(), "at frame {i}");
     }
 }
 
-/// An application that stops at the end has been told of everybody by then.
+/// An application that stops at EOS has heard of every client by then.
 #[test]
-fn the_end_comes_behind_the_last_word() {
+fn eos_message_follows_last_client_removed_message() {
     let server = ServerFixture::with_appsrc("");
     server.sink.connect("client-removed", false, |_| {
-        // Were the end not to wait for this, it would be first.
+        // If EOS did not wait for this handler, it would be posted first.
         thread::sleep(Duration::from_millis(50));
         None
     });
@@ -83,13 +83,13 @@ fn the_end_comes_behind_the_last_word() {
 }
 
 #[test]
-fn without_draining_what_waits_is_dropped() {
+fn drain_on_eos_false_drops_queue() {
     let options = format!("{ENDLESS_QUEUE} drain-on-eos=false");
     let server = ServerFixture::with_recording(200, BIG, &options);
     let end = server.notify_eos();
     let server = server.play();
     let viewer = server.small_viewer();
-    end.recv().expect("the film ends");
+    end.recv().expect("EOS arrives");
     let numbers = remaining_numbers(viewer);
     assert_consecutive(&numbers);
     assert_eq!(numbers.first(), Some(&0));
@@ -97,7 +97,7 @@ fn without_draining_what_waits_is_dropped() {
     server.wait_for_clean_end();
 }
 
-/// Waits for the end, with a word about those who have not taken everything.
+/// Waits for EOS and expects a warning about the clients that were not drained.
 #[track_caller]
 fn wait_for_late_end(server: &ServerFixture) {
     let (warnings, error) = server.pipeline.wait();
@@ -111,26 +111,26 @@ fn wait_for_late_end(server: &ServerFixture) {
 }
 
 #[test]
-fn draining_has_its_time() {
+fn drain_timeout_limits_draining() {
     let options = format!("{ENDLESS_QUEUE} drain-timeout=300000000");
     let server = ServerFixture::with_recording(100, BIG, &options);
     let end = server.notify_eos();
     let server = server.play();
     let stalled = server.small_viewer();
-    end.recv().expect("the film ends");
+    end.recv().expect("EOS arrives");
     wait_for_late_end(&server);
     server.set_state(gst::State::Null);
     assert_eq!(server.element_messages("b64jpeg-client-removed").len(), 1);
     assert!(stalled.bytes_until_closed().len() < 100 * BIG);
-    // One that reads had its time.
+    // A client that reads is drained in time.
     server.pipeline.play();
     assert_complete(&remaining_numbers(server.viewer()), 100);
     server.wait_for_clean_end();
 }
 
-/// One that stalls does not keep the others from the end.
+/// A stalled client does not keep the other clients from being drained.
 #[test]
-fn draining_is_for_those_who_read() {
+fn stalled_client_does_not_stop_draining_of_others() {
     let server = ServerFixture::with_appsrc("queue-frames=1000 drain-timeout=500000000").play();
     let _stalled = server.small_viewer();
     let viewer = server.viewer();
@@ -143,21 +143,21 @@ fn draining_is_for_those_who_read() {
 }
 
 #[test]
-fn stopping_ends_the_draining() {
+fn stopping_ends_draining() {
     let options = format!("{ENDLESS_QUEUE} drain-timeout=1000000000000000000");
     for state in [gst::State::Null, gst::State::Ready] {
         let server = ServerFixture::with_recording(100, BIG, &options);
         let end = server.notify_eos();
         let server = server.play();
         let _stalled = server.small_viewer();
-        end.recv().expect("the film ends");
+        end.recv().expect("EOS arrives");
         server.set_state(state);
         server.expect_no_messages();
     }
 }
 
 #[test]
-fn an_end_in_the_middle() {
+fn sent_eos_ends_stream_between_frames() {
     for count in [1, 10, 100] {
         let server =
             ServerFixture::with_recording(1000, BIG, "wait-for-client=true max-clients=1").play();
@@ -172,7 +172,7 @@ fn an_end_in_the_middle() {
         assert!(numbers.len() < 900);
         server.wait_for_clean_end();
     }
-    // With nobody there, and with nothing there.
+    // Without clients, and without frames.
     for source in [ServerFixture::with_appsrc, ServerFixture::with_live_appsrc] {
         let server = source("").play();
         server.send_eos();
@@ -180,9 +180,9 @@ fn an_end_in_the_middle() {
     }
 }
 
-/// At whatever moment it is stopped: a client that reads never sees a part of a frame.
+/// Whenever the server stops, a client that reads never receives part of a frame.
 #[test]
-fn no_frame_is_torn_by_a_stop() {
+fn stopping_tears_no_frame() {
     let path = scratch("endless.jpg");
     fs::write(&path, picture(0, 200_000)).expect("a file");
     let source = format!(
@@ -206,15 +206,15 @@ fn no_frame_is_torn_by_a_stop() {
     server.expect_no_messages();
 }
 
-/// The frame that is under way when the server stops is finished for a slow reader, too.
+/// A frame that is being sent when the server stops is finished, even for a slow client.
 #[test]
-fn the_frame_under_way_is_finished() {
+fn stopping_finishes_current_frame() {
     for _ in 0..5 {
         let server = ServerFixture::with_appsrc("").play();
         let mut viewer = server.small_viewer();
         server.push_sized(0, 4_000_000);
         server.push_sized(1, BIG);
-        // Inside of it.
+        // Now the client is inside the first frame.
         let header = viewer.bytes(4).try_into().expect("a header");
         let len = u32::from_be_bytes(header) as usize;
         let reading = thread::spawn(move || (viewer.bytes(len).len(), remaining_numbers(viewer)));
@@ -226,7 +226,7 @@ fn the_frame_under_way_is_finished() {
 }
 
 #[test]
-fn a_loop_begins_again() {
+fn loop_restarts_recording() {
     for options in ["max-clients=1", "queue-frames=1000000"] {
         let options = format!("wait-for-client=true loop=true {options}");
         let server = ServerFixture::with_recording(10, BIG, &options).play();
@@ -234,7 +234,7 @@ fn a_loop_begins_again() {
         for number in 0..105 {
             assert_eq!(next_number(&mut viewer), number % 10);
         }
-        // A requested end is one.
+        // A requested EOS ends the loop.
         server.send_eos();
         for (number, after) in (105..).zip(remaining_numbers(viewer)) {
             assert_eq!(after, number % 10);
@@ -243,9 +243,9 @@ fn a_loop_begins_again() {
     }
 }
 
-/// The last picture has its time before the first one comes again.
+/// The last frame keeps its duration before the first one is repeated.
 #[test]
-fn a_loop_keeps_its_pace() {
+fn loop_keeps_frame_rate() {
     const FRAMES: usize = 23;
     let server =
         ServerFixture::with_recording(5, SMALL, "wait-for-client=true loop=true sync=true");
@@ -260,7 +260,7 @@ fn a_loop_keeps_its_pace() {
         let Some(time) = times.get_mut(server.stat("frames") as usize) else {
             break;
         };
-        // What ends a round has the time of what begins the next.
+        // The frame that ends a round has the time of the frame that starts the next.
         *time = clock.next_entry_time();
         assert!(clock.crank());
     }
@@ -273,9 +273,9 @@ fn a_loop_keeps_its_pace() {
     );
 }
 
-/// What cannot begin again says so, and ends.
+/// A source that cannot seek warns at most once and ends.
 #[test]
-fn a_loop_of_what_cannot_begin_again() {
+fn loop_of_unseekable_source_ends() {
     let server = ServerFixture::with_appsrc("loop=true").play();
     let viewer = server.viewer();
     server.push(0..3);
@@ -286,7 +286,7 @@ fn a_loop_of_what_cannot_begin_again() {
 }
 
 #[test]
-fn gst_launch_ends_with_the_file() {
+fn gst_launch_ends_with_recording() {
     let recording = recording(100, BIG);
     for options in ["sync=false max-clients=1", "sync=true queue-frames=1000"] {
         let mut launch = Command::new("gst-launch-1.0");
@@ -309,18 +309,18 @@ fn gst_launch_ends_with_the_file() {
     fs::remove_file(recording).expect("our file");
 }
 
-/// When it has stopped, nobody listens.
+/// After the stop, connections are refused and the port is free.
 #[test]
-fn the_port_is_free_after_the_stop() {
+fn stopping_frees_port() {
     let server = ServerFixture::with_appsrc("").play();
     let address = server.address();
     let viewer = server.viewer();
     server.set_state(gst::State::Null);
     assert_eq!(remaining_numbers(viewer), [0; 0]);
-    wait_until("it is refused", || {
+    wait_until("the connection to be refused", || {
         std::net::TcpStream::connect(address).is_err()
     });
-    // At once, although the kernel still remembers the clients.
+    // At once, although the kernel still remembers the old connections.
     server.sink.set_property("port", i32::from(address.port()));
     server.pipeline.play();
     drop(server.viewer());

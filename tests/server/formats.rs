@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the bytes are: those of `b64jpegpay`.
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! The bytes on the wire equal those of `b64jpegpay`.
 
 use b64jpeg_wire::jpeg::JpegInfo;
 
@@ -13,11 +11,11 @@ use super::{
 use crate::common::{
     pipeline::Pipeline,
     viewer::Viewer,
-    wire::{FRAMINGS, Framing},
+    wire::{FRAMINGS, Framing, now},
 };
 
 #[test]
-fn every_framing_is_what_the_payloader_writes() {
+fn server_writes_what_payloader_writes_in_every_framing() {
     const FRAMES: usize = 30;
     let recording = recording(FRAMES, SMALL);
     for Framing { header, payload } in FRAMINGS {
@@ -43,7 +41,7 @@ fn every_framing_is_what_the_payloader_writes() {
     std::fs::remove_file(recording).expect("our file");
 }
 
-/// The picture without the comment that stands behind its start, and the time in it.
+/// The JPEG without its first comment segment, and the capture time in that segment.
 #[track_caller]
 fn unstamp(jpeg: &[u8]) -> (Vec<u8>, u64) {
     let time = JpegInfo::of(jpeg).capture_time.expect("a stamp");
@@ -51,16 +49,8 @@ fn unstamp(jpeg: &[u8]) -> (Vec<u8>, u64) {
     ([&jpeg[..2], &jpeg[4 + len..]].concat(), time)
 }
 
-fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.expect("after 1970")
-        .as_nanos()
-        .try_into()
-        .expect("not so late")
-}
-
 #[test]
-fn stamped_pictures_are_the_same_pictures() {
+fn capture_time_changes_nothing_else_in_jpeg() {
     let server = ServerFixture::with_appsrc("capture-time=true").play();
     let mut viewer = server.viewer();
     for number in 0..10 {
@@ -68,29 +58,28 @@ fn stamped_pictures_are_the_same_pictures() {
         server.push(number..number + 1);
         let (jpeg, time) = unstamp(&viewer.next().expect("a picture"));
         assert_eq!(jpeg, picture(number, SMALL));
-        // No picture is stamped with a time that has not come.
+        // No capture time lies in the future.
         assert!(time <= now(), "{time}");
         if number == 0 {
             assert!(time + 3_600_000_000_000 > before, "{time}");
         }
     }
-    // What a source knows better is taken over.
+    // A capture time from the source is kept.
     let mut buffer = buffer(10, picture(10, SMALL));
     let known = gst::ClockTime::from_nseconds(1_234_567_890_123_456_789);
     gst::ReferenceTimestampMeta::add(
-        buffer.get_mut().expect("nobody else has it"),
+        buffer.get_mut().expect("the only reference"),
         &gst::Caps::new_empty_simple("timestamp/x-unix"),
         known,
         gst::ClockTime::NONE,
     );
-    let feed: gst_app::AppSrc = server.pipeline.element("feed");
-    feed.push_buffer(buffer).expect("it plays");
+    server.push_buffer(buffer);
     let (jpeg, time) = unstamp(&viewer.next().expect("a picture"));
     assert_eq!((jpeg, time), (picture(10, SMALL), known.nseconds()));
 }
 
 #[test]
-fn without_it_nothing_is_stamped() {
+fn jpeg_is_unchanged_without_capture_time() {
     let server = ServerFixture::with_appsrc("").play();
     let mut viewer = server.viewer();
     server.push(0..1);
@@ -100,16 +89,14 @@ fn without_it_nothing_is_stamped() {
 }
 
 #[test]
-fn what_is_no_jpeg_is_dropped() {
+fn non_jpeg_is_dropped_with_warning() {
     let server = ServerFixture::with_appsrc("").play();
     let mut viewer = server.viewer();
-    let feed: gst_app::AppSrc = server.pipeline.element("feed");
     let bad: [&[u8]; 4] = [b"", b"\x89PNG\r\n\x1a\n", b"no picture", b"\xff\xd8"];
     for (number, bad) in bad.iter().enumerate() {
         server.push(number..number + 1);
         assert_eq!(next_number(&mut viewer), number);
-        feed.push_buffer(buffer(number, bad.to_vec()))
-            .expect("it plays");
+        server.push_buffer(buffer(number, bad.to_vec()));
     }
     server.push(4..5);
     assert_eq!(next_number(&mut viewer), 4);
@@ -119,7 +106,7 @@ fn what_is_no_jpeg_is_dropped() {
     assert_eq!(error, None);
     assert_eq!(warnings.len(), bad.len(), "{warnings:#?}");
     for (i, warning) in warnings.iter().enumerate() {
-        // Its number is that of the input.
+        // The number counts the input frames.
         let number = format!("Picture {} ", 2 * i + 1);
         assert!(warning.contains(&number), "no {number:?} in {warning}");
     }
@@ -127,13 +114,11 @@ fn what_is_no_jpeg_is_dropped() {
     assert_eq!(server.stat("errors"), bad.len() as u64);
 }
 
-/// A first client is not shown what is no picture; it does not end the wait either.
+/// A buffer that is not a JPEG is not sent to the first client and does not end the wait.
 #[test]
-fn what_is_no_jpeg_while_it_waits() {
+fn non_jpeg_while_waiting_is_dropped() {
     let server = ServerFixture::with_appsrc("wait-for-client=true").play();
-    let feed: gst_app::AppSrc = server.pipeline.element("feed");
-    feed.push_buffer(buffer(0, b"no picture".to_vec()))
-        .expect("it plays");
+    server.push_buffer(buffer(0, b"no picture".to_vec()));
     server.push(1..3);
     let mut viewer = server.viewer();
     assert_eq!(next_number(&mut viewer), 1);
@@ -141,7 +126,7 @@ fn what_is_no_jpeg_while_it_waits() {
 }
 
 #[test]
-fn a_picture_in_several_pieces_of_memory() {
+fn buffer_of_several_memories_is_sent_whole() {
     let server = ServerFixture::with_appsrc("").play();
     let mut viewer = server.viewer();
     let jpeg = picture(0, 50_000);
@@ -150,16 +135,15 @@ fn a_picture_in_several_pieces_of_memory() {
         let memory = gst::Memory::from_slice(piece.to_vec());
         whole
             .get_mut()
-            .expect("nobody else has it")
+            .expect("the only reference")
             .append_memory(memory);
     }
-    let feed: gst_app::AppSrc = server.pipeline.element("feed");
-    feed.push_buffer(whole).expect("it plays");
+    server.push_buffer(whole);
     assert_eq!(next_number(&mut viewer), 0);
 }
 
 #[test]
-fn pictures_of_every_size() {
+fn jpeg_of_any_size_is_sent() {
     const SIZES: [usize; 7] = [400, 65_536, 401, 1_000_000, 402, 10_000_000, 403];
     let server = ServerFixture::with_appsrc("").play();
     let mut viewers = [server.viewer(), server.small_viewer()];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Many clients, bad clients, many starts: nothing grows.
+//! Many clients, slow clients and many starts do not leak anything.
 
 use std::{fs, process::Command, thread};
 
@@ -14,14 +14,14 @@ use crate::common::{
     viewer::Viewer,
 };
 
-fn files() -> usize {
+fn open_files() -> usize {
     fs::read_dir("/proc/self/fd").expect("Linux").count()
 }
 
-/// Eight clients, one of which never reads and one reads every tenth frame's time. What
-/// waits for them would be some 300 MB.
+/// Of eight clients, one never reads and one reads every tenth frame. Their queues would hold
+/// some 300 MB.
 #[test]
-fn memory_does_not_grow_with_slow_clients() {
+fn slow_clients_do_not_grow_memory() {
     const BIG: usize = 90_000;
     const FRAMES: usize = 1500;
     in_own_process(|| {
@@ -35,8 +35,8 @@ fn memory_does_not_grow_with_slow_clients() {
         let mut early = 0;
         for number in 0..FRAMES {
             server.push_sized(number, BIG);
-            for watcher in &healthy {
-                assert_eq!(watcher.next(), Some(number));
+            for reader in &healthy {
+                assert_eq!(reader.next(), Some(number));
             }
             if number % 10 == 0 {
                 seen.push(next_number(&mut slow));
@@ -51,24 +51,24 @@ fn memory_does_not_grow_with_slow_clients() {
         assert_eq!(server.clients(), 8);
         server.expect_no_messages();
         server.set_state(gst::State::Null);
-        for watcher in healthy {
-            assert_eq!(watcher.rest(), [0; 0]);
+        for reader in healthy {
+            assert_eq!(reader.rest(), [0; 0]);
         }
     });
 }
 
-/// With clients that come and go in every way, and with none.
+/// With clients that disconnect in every way, and without clients.
 #[test]
 fn two_hundred_starts_leak_nothing() {
     const ROUNDS: usize = 200;
     const WARM: usize = 20;
     in_own_process(|| {
-        // One that is used again and again; others that are new each time.
+        // Half of the rounds reuse a server, the others make a new one.
         let old = ServerFixture::with_appsrc("");
-        let (mut fds, mut threads) = (0, 0);
+        let (mut descriptors, mut threads) = (0, 0);
         for round in 0..ROUNDS {
             if round == WARM {
-                (fds, threads) = (files(), process_status("Threads"));
+                (descriptors, threads) = (open_files(), process_status("Threads"));
             }
             let new;
             let options = ["wait-for-client=true", ""][round / 2 % 2];
@@ -99,24 +99,24 @@ fn two_hundred_starts_leak_nothing() {
             server.expect_no_messages();
         }
         old.set_state(gst::State::Null);
-        // GLib keeps a few threads for later.
+        // GLib keeps a few idle threads.
         let (now, then) = (process_status("Threads"), threads);
         assert!(now <= then + 10, "{then} threads, then {now}");
-        let (now, then) = (files(), fds);
+        let (now, then) = (open_files(), descriptors);
         assert!(now <= then + 10, "{then} descriptors, then {now}");
     });
 }
 
-/// Descriptors are returned while it runs as well.
+/// File descriptors are freed while the server runs, too.
 #[test]
-fn a_thousand_visitors_leave_nothing() {
+fn thousand_short_connections_leak_nothing() {
     in_own_process(|| {
         let server = ServerFixture::with_appsrc("max-clients=3").play();
         let staying = read_in_background(server.viewer());
         let mut before = 0;
         for round in 0..1000 {
             if round == 100 {
-                before = files();
+                before = open_files();
             }
             let visitor = server.viewer();
             match round % 2 {
@@ -127,17 +127,16 @@ fn a_thousand_visitors_leave_nothing() {
         }
         server.push(0..1);
         assert_eq!(staying.next(), Some(0));
-        let after = files();
+        let after = open_files();
         assert!(after <= before + 5, "{before} descriptors, then {after}");
         assert_eq!(server.stat("clients-total"), 1001);
         server.expect_no_messages();
     });
 }
 
-/// A process may only have so many connections: that is said once, and whoever is in
-/// stays in.
+/// When the process has no file descriptors left, the server warns once and keeps its clients.
 #[test]
-fn when_there_are_no_more_descriptors() {
+fn exhausted_descriptors_are_warned_about_once() {
     const FILES: usize = 40;
     let mut launch = Command::new("prlimit");
     launch.arg(format!("--nofile={FILES}"));
@@ -151,7 +150,7 @@ fn when_there_are_no_more_descriptors() {
     launch.expect_line("There is no room for another client");
     assert!(first.next().is_some());
     drop(others);
-    // There is room again, if not at once.
+    // The server accepts clients again after a retry delay.
     let mut late = Viewer::connect(server);
     assert!(late.next().is_some());
     assert!(first.next().is_some());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The server among other elements, started, stopped, paused and moved.
+//! State changes and seeks, and the server beside other elements.
 
 use gst::prelude::*;
 
@@ -16,12 +16,12 @@ use crate::common::viewer::Viewer;
 const LOSSLESS: &str = "wait-for-client=true max-clients=1";
 
 #[test]
-fn again_and_again() {
+fn server_can_be_restarted() {
     let server = ServerFixture::with_recording(50, SMALL, LOSSLESS);
     for state in [gst::State::Ready, gst::State::Null, gst::State::Paused].repeat(4) {
         server.pipeline.play();
-        // Waiting for the second time, it is as new.
-        wait_until("it waits", || server.is_waiting());
+        // When it waits again, its statistics have been reset.
+        wait_until("the server to wait for a client", || server.is_waiting());
         assert_eq!((server.stat("frames"), server.clients()), (0, 0));
         assert_complete(&remaining_numbers(Viewer::connect(server.address())), 50);
         server.wait_for_clean_end();
@@ -32,24 +32,24 @@ fn again_and_again() {
             server.set_state(gst::State::Ready);
         }
     }
-    // Each time it said where.
+    // The address is reported at each start.
     assert_eq!(server.element_messages("b64jpeg-waiting").len(), 12);
 }
 
 #[test]
-fn stopped_with_clients() {
+fn stopping_closes_clients_cleanly() {
     let server = ServerFixture::with_appsrc("");
     for state in [gst::State::Ready, gst::State::Null].repeat(5) {
         server.pipeline.play();
         let viewers = [server.viewer(), server.viewer()];
         server.push(0..1);
-        let watchers = viewers.map(read_in_background);
-        for watcher in &watchers {
-            assert_eq!(watcher.next(), Some(0));
+        let readers = viewers.map(read_in_background);
+        for reader in &readers {
+            assert_eq!(reader.next(), Some(0));
         }
         server.set_state(state);
-        for watcher in watchers {
-            assert_eq!(watcher.rest(), [0; 0]);
+        for reader in readers {
+            assert_eq!(reader.rest(), [0; 0]);
         }
         assert_eq!(server.clients(), 0);
         server.expect_no_messages();
@@ -57,29 +57,29 @@ fn stopped_with_clients() {
 }
 
 #[test]
-fn paused_and_played() {
+fn pausing_loses_no_frame() {
     let server = ServerFixture::with_recording(300, 20_000, LOSSLESS).play();
-    let watcher = read_in_background(server.viewer());
+    let reader = read_in_background(server.viewer());
     for number in 0..60 {
-        assert_eq!(watcher.next(), Some(number));
+        assert_eq!(reader.next(), Some(number));
         if number % 3 == 0 {
             server.set_state(gst::State::Paused);
             server.set_state(gst::State::Playing);
         }
     }
-    assert_eq!(watcher.rest(), Vec::from_iter(60..300));
+    assert_eq!(reader.rest(), Vec::from_iter(60..300));
     server.wait_for_clean_end();
 }
 
 #[test]
-fn moved_while_it_plays() {
+fn seek_while_playing_continues_at_target() {
     const FRAMES: usize = 400;
     let server =
         ServerFixture::with_recording(FRAMES, 20_000, &format!("{LOSSLESS} queue-frames=2")).play();
     let mut viewer = server.viewer();
     let mut number = next_number(&mut viewer);
     assert_eq!(number, 0);
-    // Farther apart than what is on its way.
+    // The targets are farther apart than the frames in flight.
     for place in [300, 100, 200] {
         server.seek(place);
         while number != place {
@@ -95,9 +95,9 @@ fn moved_while_it_plays() {
     server.wait_for_clean_end();
 }
 
-/// The frame that a paused pipeline holds is sent when it plays, and once.
+/// The preroll frame of a paused pipeline is sent once, when the pipeline plays.
 #[test]
-fn the_first_frame_of_a_paused_pipeline() {
+fn preroll_frame_is_sent_once() {
     let server = ServerFixture::with_recording(50, SMALL, "queue-frames=1000");
     server.pipeline.settle(gst::State::Paused);
     let viewer = server.viewer();
@@ -106,9 +106,9 @@ fn the_first_frame_of_a_paused_pipeline() {
     server.wait_for_clean_end();
 }
 
-/// A film that has ended can be played again without a stop.
+/// After EOS the pipeline can seek and play again without a stop.
 #[test]
-fn moved_after_its_end() {
+fn seek_after_eos_plays_again() {
     let server = ServerFixture::with_recording(50, SMALL, "queue-frames=1000").play();
     server.wait_for_clean_end();
     for place in [0, 20] {
@@ -122,16 +122,16 @@ fn moved_after_its_end() {
     }
 }
 
-/// Whoever stops reading a film for good does not keep it from its end.
+/// A client that disconnects for good does not keep the stream from ending.
 #[test]
-fn left_in_the_middle() {
+fn disconnecting_client_does_not_stop_recording() {
     for leave in [drop, Viewer::reset] {
         let server = ServerFixture::with_recording(300, 20_000, LOSSLESS).play();
         let mut viewer = server.viewer();
         (0..10).for_each(|number| assert_eq!(next_number(&mut viewer), number));
         leave(viewer);
         server.wait_for_clients(0);
-        // The next one gets what is left, if anything is.
+        // The next client gets the remaining frames, if there are any.
         let numbers = remaining_numbers(Viewer::connect(server.address()));
         assert_consecutive(&numbers);
         assert!(numbers.last().is_none_or(|last| *last == 299));
@@ -139,19 +139,19 @@ fn left_in_the_middle() {
     }
 }
 
-/// At its own rate, as files are played, unless somebody says otherwise.
+/// Like other sinks, the server synchronises to the clock by default.
 #[test]
-fn it_is_paced_by_default() {
+fn sync_and_async_are_on_by_default() {
     crate::common::init();
     let sink = gst::ElementFactory::make("b64jpegserversink").build();
-    let sink = sink.expect("it is registered");
+    let sink = sink.expect("the element is registered");
     assert!(sink.property::<bool>("sync"));
     assert!(sink.property::<bool>("async"));
 }
 
-/// The other branch of a tee gets everything as well, and the wait holds both.
+/// The other branch of a tee gets every frame, and waiting holds both branches.
 #[test]
-fn beside_another_branch() {
+fn other_tee_branch_gets_every_frame() {
     let path = recording(60, SMALL);
     let server = ServerFixture::launch(
         &format!(
@@ -174,9 +174,9 @@ fn beside_another_branch() {
     std::fs::remove_file(path).expect("our file");
 }
 
-/// Clients that slept through everything do not stop the other branch.
+/// Stalled clients do not hold the other branch of a tee.
 #[test]
-fn another_branch_is_not_held() {
+fn stalled_client_does_not_hold_other_tee_branch() {
     let server = ServerFixture::launch(
         "appsrc name=feed format=time caps=image/jpeg ! tee name=tee
          tee. ! queue ! fakesink name=other sync=false
@@ -190,16 +190,16 @@ fn another_branch_is_not_held() {
         server.push_sized(number, 60_000);
     }
     let mut others = 0;
-    wait_until("all are there", || {
+    wait_until("all frames in the other branch", || {
         others += other.take().len();
         others == 100
     });
     server.expect_no_messages();
 }
 
-/// Two servers in one pipeline, each with its own clients.
+/// Each of two servers in one pipeline has its own clients.
 #[test]
-fn two_servers() {
+fn two_servers_in_one_pipeline_are_independent() {
     let server = ServerFixture::launch(
         "appsrc name=feed format=time caps=image/jpeg ! tee name=tee
          tee. ! queue ! b64jpegserversink name=other port=0 payload=jpeg sync=false
@@ -212,7 +212,9 @@ fn two_servers() {
     assert_ne!(port, i32::from(server.port()));
     let viewer = server.viewer();
     let raw = Viewer::connect(([127, 0, 0, 1], port as u16).into());
-    wait_until("it is taken", || other.property::<u32>("clients") == 1);
+    wait_until("the client to be accepted", || {
+        other.property::<u32>("clients") == 1
+    });
     server.push(0..5);
     server.push_eos();
     assert_complete(&remaining_numbers(viewer), 5);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `wait-for-client`: nothing flows until somebody watches.
+//! `wait-for-client`: the server holds the stream until its first client connects.
 
 use std::{process::Command, sync::mpsc};
 
@@ -19,10 +19,10 @@ use crate::common::{
     viewer::Viewer,
 };
 
-/// Lossless, whatever the machine is busy with.
+/// No frame is dropped, however slow the machine is.
 const WAIT: &str = "wait-for-client=true queue-frames=1000";
 
-/// What can be asked of a pipeline while its server waits: it has not got to PLAYING.
+/// Asserts that the waiting server keeps the pipeline from reaching PLAYING.
 #[track_caller]
 fn assert_held(server: &ServerFixture) {
     let (change, current, pending) = server.pipeline.0.state(gst::ClockTime::ZERO);
@@ -34,7 +34,7 @@ fn assert_held(server: &ServerFixture) {
 }
 
 #[test]
-fn the_first_client_gets_every_frame() {
+fn first_client_gets_every_frame() {
     let server = ServerFixture::with_recording(90, SMALL, WAIT).play();
     server.wait_until_waiting();
     assert_held(&server);
@@ -44,16 +44,16 @@ fn the_first_client_gets_every_frame() {
     assert!(!server.is_waiting());
     assert_eq!(server.stat("frames"), 90);
 
-    // It was said once, with all that a viewer has to know.
+    // The message is posted once, with the address that a client needs.
     let [waiting] = &server.element_messages("b64jpeg-waiting")[..] else {
-        panic!("it waited once");
+        panic!("one waiting message");
     };
     assert_eq!(waiting.get("host"), Ok("127.0.0.1"));
     assert_eq!(waiting.get("port"), Ok(i32::from(server.port())));
 }
 
 #[test]
-fn without_it_nobody_is_waited_for() {
+fn nothing_waits_by_default() {
     let server = ServerFixture::with_recording(90, SMALL, "").play();
     server.wait_for_clean_end();
     assert!(server.element_messages("b64jpeg-waiting").is_empty());
@@ -61,8 +61,8 @@ fn without_it_nobody_is_waited_for() {
 }
 
 #[test]
-fn two_clients_at_the_first_frame() {
-    // The gate opens with the first one; there is no frame yet.
+fn two_clients_before_first_frame_get_everything() {
+    // The first client ends the wait, but there is no frame yet.
     let server = ServerFixture::with_appsrc(WAIT).play();
     let viewers = [server.viewer(), server.viewer()];
     server.push(0..20);
@@ -74,7 +74,7 @@ fn two_clients_at_the_first_frame() {
 }
 
 #[test]
-fn two_clients_at_a_file() {
+fn one_of_two_clients_gets_whole_recording() {
     let server = ServerFixture::with_recording(90, SMALL, WAIT).play();
     server.wait_until_waiting();
     let viewers = [(); 2].map(|()| Viewer::connect(server.address()));
@@ -88,9 +88,9 @@ fn two_clients_at_a_file() {
     assert!(numbers.iter().any(|numbers| numbers.len() == 90));
 }
 
-/// What a camera shows meanwhile is of no interest to anybody later.
+/// Frames of a live source are dropped while the server waits.
 #[test]
-fn a_live_source_is_dropped() {
+fn live_frames_are_dropped_while_waiting() {
     let server = ServerFixture::with_live_appsrc(WAIT);
     let feed: gst::Element = server.pipeline.element("feed");
     let (sender, passed) = mpsc::channel();
@@ -101,13 +101,13 @@ fn a_live_source_is_dropped() {
     });
     let server = server.play();
     server.push(0..50);
-    // Were it held, the first frame would be the last one to pass.
+    // If the server held the first frame, no other frame would pass.
     (0..50).for_each(|_| passed.recv().expect("it passes"));
     assert!(server.is_waiting());
     let mut viewer = server.viewer();
     server.push(50..60);
     let first = next_number(&mut viewer);
-    // The last one may not have reached the server before the client did.
+    // Frame 49 may reach the server after the client.
     assert!((49..=50).contains(&first), "{first}");
     for number in first + 1..60 {
         assert_eq!(next_number(&mut viewer), number);
@@ -117,7 +117,7 @@ fn a_live_source_is_dropped() {
 }
 
 #[test]
-fn a_client_that_leaves_at_once() {
+fn client_that_disconnects_at_once_ends_the_wait() {
     let server = ServerFixture::with_appsrc(WAIT).play();
     drop(server.viewer());
     server.wait_for_clients(0);
@@ -127,7 +127,7 @@ fn a_client_that_leaves_at_once() {
     assert_complete(&remaining_numbers(staying), 20);
     server.wait_for_clean_end();
 
-    // While a film begins: it goes on, or waits for the next.
+    // With a recording, the stream continues, or the next client gets it from the start.
     for _ in 0..20 {
         let server = ServerFixture::with_recording(90, SMALL, WAIT).play();
         server.wait_until_waiting();
@@ -156,14 +156,14 @@ fn stopping_ends_the_wait() {
             server.set_state(state);
         }
         server.pipeline.play();
-        wait_until("it waits", || server.is_waiting());
+        wait_until("the server to wait for a client", || server.is_waiting());
         server.set_state(state);
         server.expect_no_messages();
     }
 }
 
 #[test]
-fn the_end_ends_the_wait() {
+fn eos_ends_the_wait() {
     for server in [
         ServerFixture::with_recording(5, SMALL, WAIT),
         ServerFixture::with_appsrc(WAIT),
@@ -173,8 +173,8 @@ fn the_end_ends_the_wait() {
         if let Some(feed) = server.pipeline.0.by_name("feed") {
             server.push(0..3);
             if feed.property("is-live") {
-                // A live source that is asked for its end on the way there hangs in
-                // GStreamer 1.22, with any sink.
+                // In GStreamer 1.22, EOS sent to a live source before it plays hangs with
+                // any sink.
                 server.pipeline.wait_for_state();
             }
         }
@@ -186,9 +186,9 @@ fn the_end_ends_the_wait() {
     }
 }
 
-/// In bins, to which GStreamer passes on the end of a pipeline only if they have sources.
+/// GStreamer forwards EOS into a bin only if the bin is marked as a source.
 #[test]
-fn the_end_ends_the_wait_in_bins() {
+fn eos_ends_the_wait_in_bins() {
     let pipeline = Pipeline::launch(
         "videotestsrc ! jpegenc
          ! ( queue ! ( name=inner queue ! b64jpegserversink port=0 wait-for-client=true ) )",
@@ -206,9 +206,9 @@ fn the_end_ends_the_wait_in_bins() {
     }
 }
 
-/// Asked for before it has begun to wait.
+/// EOS is sent before the server has begun to wait.
 #[test]
-fn an_early_end_ends_the_wait() {
+fn early_eos_ends_the_wait() {
     let server = ServerFixture::launch("videotestsrc num-buffers=1000 ! jpegenc", WAIT);
     for _ in 0..50 {
         server.pipeline.play();
@@ -218,15 +218,15 @@ fn an_early_end_ends_the_wait() {
     }
 }
 
-/// A file without a single picture ends although nobody came.
+/// A stream without a frame ends although no client has connected.
 #[test]
-fn there_is_nothing_to_wait_for() {
+fn eos_without_frames_ends_the_wait() {
     let server = ServerFixture::with_appsrc(WAIT).play();
     server.push_eos();
     server.wait_for_clean_end();
 }
 
-/// What `gst-launch-1.0 -m` says of a pipeline that plays.
+/// Output of `gst-launch-1.0 -m` when the pipeline reaches PLAYING.
 const PLAYING: &str = "element \"pipeline0\" (state-changed): GstMessageStateChanged, \
     old-state=(GstState)paused, new-state=(GstState)playing";
 
@@ -234,7 +234,7 @@ const PLAYING: &str = "element \"pipeline0\" (state-changed): GstMessageStateCha
 fn ctrl_c_ends_the_wait() {
     let recording = recording(5, SMALL);
     let live = "videotestsrc is-live=true ! jpegenc";
-    // A live pipeline plays while the server waits, and has to (see above).
+    // A live pipeline plays while the server waits; see `eos_ends_the_wait`.
     for (source, ready) in [
         (&*recording_source(&recording), "b64jpeg-waiting"),
         (live, PLAYING),
@@ -275,10 +275,10 @@ fn pausing_does_not_end_the_wait() {
     assert_eq!(server.element_messages("b64jpeg-waiting").len(), 1);
 }
 
-/// A client that comes while the pipeline is paused gets its first frame at once, as any
-/// sink shows one, and no other before it plays.
+/// A client that connects while the pipeline is paused gets the preroll frame at once, and the
+/// next one only when the pipeline plays.
 #[test]
-fn a_client_that_comes_in_the_pause() {
+fn client_during_pause_gets_preroll_frame() {
     let server = ServerFixture::with_recording(90, SMALL, WAIT);
     server.set_state(gst::State::Paused);
     server.wait_until_waiting();
@@ -291,12 +291,12 @@ fn a_client_that_comes_in_the_pause() {
 }
 
 #[test]
-fn a_seek_moves_the_wait() {
+fn seek_during_the_wait_changes_first_frame() {
     let server = ServerFixture::with_recording(90, SMALL, WAIT).play();
     server.wait_until_waiting();
     for number in [60, 10, 0, 30] {
         server.seek(number);
-        wait_until("it waits", || server.is_waiting());
+        wait_until("the server to wait for a client", || server.is_waiting());
     }
     assert_held(&server);
     assert_eq!(remaining_numbers(server.viewer()), Vec::from_iter(30..90));
@@ -304,9 +304,9 @@ fn a_seek_moves_the_wait() {
     assert_eq!(server.element_messages("b64jpeg-waiting").len(), 1);
 }
 
-/// Every picture at its time, counted from when the first client came.
+/// Expects every frame at its time, counted from the first client's connection.
 #[track_caller]
-fn assert_pace(options: &str) {
+fn assert_frame_times(options: &str) {
     let server = ServerFixture::with_recording(
         20,
         SMALL,
@@ -316,18 +316,18 @@ fn assert_pace(options: &str) {
     server.pipeline.0.use_clock(Some(&clock));
     let server = server.play();
     for start in [1000, 3000].map(gst::ClockTime::from_seconds) {
-        wait_until("it waits", || server.is_waiting());
+        wait_until("the server to wait for a client", || server.is_waiting());
         clock.set_time(start);
         let mut viewer = server.viewer();
         for number in 0..20 {
             clock.wait_for_pending_id_count(1);
             let due = start + FRAME_TIME * number;
             assert_eq!(clock.next_entry_time(), Some(due), "picture {number}");
-            assert_eq!(server.stat("frames"), number, "none before its time");
+            assert_eq!(server.stat("frames"), number, "no frame is sent early");
             assert!(clock.crank());
             assert_eq!(next_number(&mut viewer), number as usize);
         }
-        // The next time is as the first one.
+        // A restart behaves the same.
         server.set_state(gst::State::Ready);
         assert_eq!(server.sink.property::<i64>("ts-offset"), 0);
         server.pipeline.play();
@@ -335,19 +335,19 @@ fn assert_pace(options: &str) {
 }
 
 #[test]
-fn the_pace_is_right_after_the_wait() {
-    assert_pace("");
+fn frame_times_start_at_first_client() {
+    assert_frame_times("");
 }
 
-/// A pipeline that does not wait for the sink plays while nobody sees it.
+/// With `async=false` the pipeline plays, and its clock runs, while the server waits.
 #[test]
-fn the_pace_is_right_although_the_clock_runs() {
-    assert_pace("async=false");
+fn frame_times_start_at_first_client_without_async() {
+    assert_frame_times("async=false");
 }
 
-/// A server that joins a pipeline that plays already.
+/// The server is added to a pipeline that already plays.
 #[test]
-fn a_server_that_comes_later() {
+fn server_added_to_playing_pipeline_waits() {
     let server = ServerFixture::launch(
         "videotestsrc is-live=true ! tee name=tee ! fakesink async=false
          tee. ! queue ! jpegenc name=encoder",
