@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A client in a pipeline with a sink that takes every picture at once.
+//! A `b64jpegclientsrc` in a pipeline whose sink takes every frame at once.
 
 pub use crate::common::element_fixture::{
     ElementFixture as ClientFixture, FAST_RECONNECT, Picture, expect_parts,
@@ -8,7 +8,7 @@ pub use crate::common::element_fixture::{
 use crate::common::raw_server::RawServer;
 
 impl ClientFixture {
-    /// A client with these properties.
+    /// A client with these properties, not yet started.
     #[track_caller]
     pub fn new(properties: &str) -> Self {
         let line =
@@ -16,7 +16,7 @@ impl ClientFixture {
         Self::launch(&line, "b64jpeg-connection")
     }
 
-    /// A client of this server, playing.
+    /// A started client of this server.
     #[track_caller]
     pub fn of(server: &RawServer, properties: &str) -> Self {
         Self::playing(&format!(
@@ -26,9 +26,10 @@ impl ClientFixture {
     }
 
     #[track_caller]
+    /// A started client with these properties.
     pub fn playing(properties: &str) -> Self {
-        let viewer = Self::new(properties);
-        viewer.pipeline.play();
-        viewer
+        let client = Self::new(properties);
+        client.pipeline.play();
+        client
     }
 }

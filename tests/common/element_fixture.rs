@@ -76,7 +76,7 @@ impl ElementFixture {
     #[track_caller]
     pub fn launch(line: &str, messages: &'static str) -> Self {
         let pipeline = Pipeline::launch(line);
-        let element = pipeline.element::<gst::Element>("fixture");
+        let element = pipeline.element::<gst::Element>("element");
         let (sender, said) = mpsc::channel();
         listen(&pipeline, &element, messages, sender);
         Self {

@@ -80,7 +80,7 @@ fn run_or_panic(what: &str, command: &mut Command) {
     };
     assert!(
         good,
-        "the peers run_or_panic {what}; {command:?} failed:\n{}",
+        "the peers need {what}; {command:?} failed:\n{}",
         String::from_utf8_lossy(&said)
     );
 }

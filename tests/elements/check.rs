@@ -426,7 +426,7 @@ fn a_stamped_picture_is_the_same_picture() {
         assert_eq!(
             capture_time(&buffer),
             Some(time),
-            "whoever is next is capture_time, too"
+            "the capture time is on the buffer, too"
         );
     }
 }
