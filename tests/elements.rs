@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The elements, one by one: in a harness that plays source and sink, and in pipelines.
+//! Each element in a harness that acts as its source and sink, and in pipelines.
 
 mod common;
 

@@ -18,19 +18,19 @@ use super::{
 };
 use crate::common::pipeline::{Pipeline, key_press};
 
-/// Nobody is silent for so long.
+/// A timeout that never expires.
 const FOREVER: &str = "9223372036854775807";
 
 fn buffer(jpeg: &[u8]) -> gst::Buffer {
     gst::Buffer::from_slice(jpeg.to_vec())
 }
 
-/// A picture that says whose it is.
+/// A JPEG with an origin in a comment segment.
 fn of(origin: &str, jpeg: &[u8]) -> Vec<u8> {
     with_comment(jpeg, format!("b64jpeg origin={origin}"))
 }
 
-/// What the comments in front of a picture say, and the picture without them.
+/// The texts of the comment segments in front, and the JPEG without these segments.
 fn comments(mut jpeg: Vec<u8>) -> (Vec<String>, Vec<u8>) {
     let mut texts = vec![];
     while jpeg[..4] == *b"\xff\xd8\xff\xfe" {
@@ -50,7 +50,7 @@ fn jpeg_caps(width: i32, height: i32) -> gst::Caps {
         .build()
 }
 
-/// The events that came out, without those of the harness before the first picture.
+/// Types of the events that left the element.
 fn event_types(outputs: &[Output]) -> Vec<gst::EventType> {
     let types = outputs.iter().filter_map(|output| match output {
         Output::Event(event) => Some(event.type_()),
@@ -59,10 +59,8 @@ fn event_types(outputs: &[Output]) -> Vec<gst::EventType> {
     types.collect()
 }
 
-// What passes
-
 #[test]
-fn pictures_pass_as_they_are() {
+fn jpegs_pass_unchanged() {
     let jpegs = [&odd_pictures(), pictures(5)].concat();
     let total = jpegs.iter().map(Vec::len).sum::<usize>() as u64;
     let scenario = &mut Scenario::check();
@@ -73,7 +71,7 @@ fn pictures_pass_as_they_are() {
     }
     let got = scenario.buffers();
     let same: Vec<_> = got.iter().map(|buffer| buffer.as_ptr()).collect();
-    assert_eq!(same, addresses, "the very same buffers");
+    assert_eq!(same, addresses, "the same buffers, not copies");
     assert!(got.iter().all(|buffer| capture_time(buffer).is_none()));
     let got: Vec<_> = got.iter().map(|buffer| bytes(buffer)).collect();
     assert_same(&got, &jpegs, "pictures");
@@ -90,9 +88,9 @@ fn pictures_pass_as_they_are() {
     assert_eq!(stats.get("origin"), Ok(""));
 }
 
-/// Caps may be missing, late or wrong where pictures come from other machines.
+/// Caps from another machine may be missing, late or wrong.
 #[test]
-fn caps_are_what_the_pictures_say() {
+fn output_caps_come_from_jpegs() {
     for caps in [
         None,
         Some("image/jpeg,width=1,height=2,framerate=30/1"),
@@ -129,9 +127,9 @@ fn caps_are_what_the_pictures_say() {
     }
 }
 
-/// As the doors have it: what begins like a JPEG is one, whatever a camera leaves out.
+/// Data that begins like a JPEG passes, even if it is truncated.
 #[test]
-fn half_a_picture_passes() {
+fn truncated_jpeg_passes() {
     let half = &pictures(1)[0][..300];
     let start = b"\xff\xd8\xff\xd9";
     let scenario = &mut Scenario::check();
@@ -144,7 +142,7 @@ fn half_a_picture_passes() {
 }
 
 #[test]
-fn lists_of_buffers() {
+fn buffer_list_passes() {
     let scenario = &mut Scenario::check();
     let source = scenario.harness().srcpad().expect("a pad");
     let list: gst::BufferList = pictures(5).iter().map(|jpeg| buffer(jpeg)).collect();
@@ -152,10 +150,8 @@ fn lists_of_buffers() {
     scenario.expect_frames(pictures(5));
 }
 
-// What does not
-
 #[test]
-fn what_is_no_picture_is_dropped() {
+fn non_jpeg_is_dropped_with_warning() {
     let jpegs = pictures(3);
     let scenario = &mut Scenario::check();
     scenario
@@ -193,19 +189,19 @@ fn what_is_no_picture_is_dropped() {
         .collect();
     assert_eq!(gaps, [false, true, true]);
     let got: Vec<_> = got.iter().map(|buffer| bytes(buffer)).collect();
-    assert_same(&got, jpegs, "what was good");
+    assert_same(&got, jpegs, "the JPEGs");
 }
 
-/// A stream that a good sender shares with a bad one.
+/// A valid sender and a faulty one share a stream.
 #[test]
-fn a_flood_is_told_in_a_few_words() {
+fn repeated_warnings_thin_out() {
     let scenario = &mut Scenario::check();
     for _ in 0..100 {
         scenario.feed(b"bad").feed(&pictures(1)[0]);
     }
-    for told in [1, 2, 4, 8, 16, 32, 64] {
-        let number = format!("Picture {} is dropped", 2 * (told - 1));
-        scenario.expect_warning(&[&number, &format!("bad ones so far: {told} ")]);
+    for count in [1, 2, 4, 8, 16, 32, 64] {
+        let number = format!("Picture {} is dropped", 2 * (count - 1));
+        scenario.expect_warning(&[&number, &format!("bad ones so far: {count} ")]);
     }
     scenario
         .expect_silence()
@@ -213,18 +209,18 @@ fn a_flood_is_told_in_a_few_words() {
     assert_eq!(scenario.buffers().len(), 100);
 }
 
-/// Whoever sends the pictures may have sent the caps as well.
+/// The caps may come from the faulty sender.
 #[test]
-fn a_warning_is_not_as_long_as_the_caps() {
+fn warning_truncates_long_caps() {
     let scenario = &mut Scenario::check().caps(&format!("x/y,z={}", "z".repeat(100_000)));
     scenario.feed(b"bad");
     let text = super::scenario::text(&scenario.message().expect("a warning"));
     assert!(text.contains("it came as x/y") && text.len() < 1_000);
 }
 
-/// A stream of nothing else ends as it should.
+/// A stream without any JPEG is not an error.
 #[test]
-fn nothing_good_at_all() {
+fn stream_without_jpegs_ends_with_eos() {
     let scenario = &mut Scenario::check().caps("text/plain");
     scenario
         .feed(b"bad")
@@ -234,10 +230,8 @@ fn nothing_good_at_all() {
     assert_eq!(scenario.log(), ["stream-start", "eos"]);
 }
 
-// Events
-
 #[test]
-fn what_comes_before_the_first_picture_waits_for_it() {
+fn sticky_events_wait_for_first_jpeg() {
     let mut tags = gst::TagList::new();
     let title = "The hall";
     tags.get_mut()
@@ -278,7 +272,7 @@ fn segments(scenario: &mut Scenario) -> Vec<gst::Segment> {
 }
 
 #[test]
-fn segments_are_of_time() {
+fn output_segment_is_in_time_format() {
     let scenario = &mut Scenario::check().byte_segment();
     scenario
         .feed(&pictures(1)[0])
@@ -300,7 +294,7 @@ fn segments_are_of_time() {
 }
 
 #[test]
-fn flush_and_end() {
+fn flush_and_eos_pass() {
     let scenario = &mut Scenario::check();
     scenario
         .flush()
@@ -326,9 +320,9 @@ fn flush_and_end() {
     );
 }
 
-/// Caps that were lost to a flush come with the next picture.
+/// The next JPEG brings the caps again if a flush discarded them.
 #[test]
-fn a_flush_downstream() {
+fn caps_are_sent_again_after_downstream_flush() {
     let scenario = &mut Scenario::check();
     scenario.harness();
     let src = scenario.element.static_pad("src").unwrap();
@@ -343,7 +337,7 @@ fn a_flush_downstream() {
 }
 
 #[test]
-fn an_unlinked_pad_downstream_is_told_upstream() {
+fn not_linked_is_returned_upstream() {
     let scenario = &mut Scenario::check();
     scenario.harness();
     let src = scenario.element.static_pad("src").unwrap();
@@ -353,9 +347,9 @@ fn an_unlinked_pad_downstream_is_told_upstream() {
     scenario.outputs();
 }
 
-/// Keys in the video window and questions about the delay go to the source.
+/// Navigation events and latency queries travel upstream.
 #[test]
-fn what_travels_upstream() {
+fn upstream_events_and_queries_reach_source() {
     let latency = gst::ClockTime::from_mseconds(42);
     let scenario = &mut Scenario::check();
     let source = scenario.harness().srcpad().expect("a pad");
@@ -381,7 +375,7 @@ fn what_travels_upstream() {
 }
 
 #[test]
-fn caps_queries() {
+fn caps_queries_are_answered() {
     let scenario = &mut Scenario::check();
     scenario.harness();
     let pad = |name| scenario.element.static_pad(name).expect("a pad");
@@ -396,10 +390,8 @@ fn caps_queries() {
     assert!(src.query_caps(None).is_strictly_equal(&jpeg_caps(32, 24)));
 }
 
-// Stamps
-
 #[test]
-fn a_stamped_picture_is_the_same_picture() {
+fn stamping_leaves_picture_unchanged() {
     for jpeg in [&odd_pictures(), pictures(2)].concat() {
         let scenario = &mut Scenario::check()
             .with("capture-time", "true")
@@ -432,7 +424,7 @@ fn a_stamped_picture_is_the_same_picture() {
 }
 
 #[test]
-fn stamping_copies_no_picture() {
+fn stamping_shares_memory_and_keeps_metadata() {
     let ms = gst::ClockTime::from_mseconds;
     let flags = gst::BufferFlags::DISCONT | gst::BufferFlags::LIVE;
     let ntp: gst::Caps = "timestamp/x-ntp".parse().unwrap();
@@ -466,9 +458,9 @@ fn stamping_copies_no_picture() {
     assert_eq!((meta.reference(), meta.timestamp()), (&*ntp, ms(7)));
 }
 
-/// What was captured earlier by the pipeline's clock, or says so itself.
+/// The age by the pipeline's clock is subtracted, and a time from the source is kept.
 #[test]
-fn capture_time_is_not_when_it_comes() {
+fn capture_time_follows_running_time() {
     let s = gst::ClockTime::from_seconds;
     let scenario = &mut Scenario::check().with("capture-time", "true");
     let harness = scenario.harness();
@@ -495,9 +487,9 @@ fn capture_time_is_not_when_it_comes() {
     assert_eq!(output.iter_meta::<gst::ReferenceTimestampMeta>().count(), 1);
 }
 
-/// A picture that is sent on was captured when its first sender says, and is ours.
+/// A relay keeps the capture time of the original sender and adds its own origin.
 #[test]
-fn a_picture_that_is_sent_on() {
+fn relayed_jpeg_keeps_capture_time_and_gets_new_origin() {
     let time = 1_234_567_890_123_456_789;
     let jpeg = of("hall", &stamped(&pictures(1)[0], time));
     let scenario = &mut Scenario::check()
@@ -512,11 +504,15 @@ fn a_picture_that_is_sent_on() {
 
     let next = &mut Scenario::check();
     next.feed(&out).expect_frames(std::slice::from_ref(&out));
-    assert_eq!(next.stats().get("origin"), Ok("relay"), "the outermost");
+    assert_eq!(
+        next.stats().get("origin"),
+        Ok("relay"),
+        "the first comment wins"
+    );
 }
 
 #[test]
-fn a_name_that_is_none() {
+fn invalid_origin_is_refused_at_start() {
     for (name, part) in [
         (
             "two\nlines".to_owned(),
@@ -533,7 +529,7 @@ fn a_name_that_is_none() {
         let error = super::scenario::text(&error.expect("an error"));
         assert!(error.contains(part), "{error}");
 
-        // It can be put right.
+        // The element starts once the property is corrected.
         element.set_state(gst::State::Null).expect("it stops");
         element.set_property("origin", "ü".repeat(100));
         element.set_state(gst::State::Paused).expect("it starts");
@@ -541,10 +537,8 @@ fn a_name_that_is_none() {
     }
 }
 
-// Arrivals
-
 #[test]
-fn stamps_are_read() {
+fn comments_are_read_into_meta_and_stats() {
     const AGO: i64 = 3_600_000_000_000;
     let jpeg = &pictures(1)[0];
     let time = now() - AGO as u64;
@@ -565,7 +559,7 @@ fn stamps_are_read() {
 }
 
 #[test]
-fn strangers_are_dropped_while_the_first_one_sends() {
+fn other_origins_are_dropped_while_first_sends() {
     let jpegs = pictures(6);
     let hall: Vec<_> = jpegs.iter().map(|jpeg| of("hall", jpeg)).collect();
     let yard: Vec<_> = jpegs.iter().map(|jpeg| of("yard", jpeg)).collect();
@@ -583,7 +577,11 @@ fn strangers_are_dropped_while_the_first_one_sends() {
     let got = scenario.buffers();
     assert!(got[1].flags().contains(gst::BufferFlags::DISCONT));
     let got: Vec<_> = got.iter().map(|buffer| bytes(buffer)).collect();
-    assert_same(&got, &[hall[0].clone(), hall[3].clone()], "the first one's");
+    assert_same(
+        &got,
+        &[hall[0].clone(), hall[3].clone()],
+        "the JPEGs of the first origin",
+    );
     scenario.expect_stats(&[
         ("frames", 2),
         ("strangers", 2),
@@ -591,7 +589,7 @@ fn strangers_are_dropped_while_the_first_one_sends() {
         ("errors", 0),
     ]);
 
-    // More than a nanosecond later.
+    // More than a nanosecond has passed.
     scenario.element.set_property("origin-timeout", 1_u64);
     scenario.feed(&yard[4]).expect_frames(&yard[4..5]);
     assert_eq!(scenario.stats().get("origin"), Ok("yard"));
@@ -612,7 +610,7 @@ fn strangers_are_dropped_while_the_first_one_sends() {
 }
 
 #[test]
-fn everybody_s_pictures_pass() {
+fn all_origins_pass_without_timeout() {
     let jpeg = &pictures(1)[0];
     let all = [of("hall", jpeg), of("yard", jpeg), jpeg.clone()];
     let scenario = &mut Scenario::check().with("origin-timeout", "0");
@@ -626,7 +624,7 @@ fn everybody_s_pictures_pass() {
 }
 
 #[test]
-fn a_stopped_element_starts_anew() {
+fn stopped_element_starts_anew() {
     let hall = of("hall", &pictures(1)[0]);
     let yard = of("yard", &pictures(1)[0]);
     let scenario = &mut Scenario::check().with("origin-timeout", FOREVER);
@@ -655,9 +653,9 @@ fn a_stopped_element_starts_anew() {
     }
 }
 
-/// Of whatever comes, good or bad, and only if that is wanted.
+/// Every buffer can cause a notification, but only if the interval is set.
 #[test]
-fn statistics_are_announced() {
+fn stats_interval_notifies_stats() {
     for (interval, expected) in [("0", 0), ("1", 3), (FOREVER, 0)] {
         let announced = Arc::<AtomicUsize>::default();
         let scenario = &mut Scenario::check().with("stats-interval", interval);
@@ -665,7 +663,7 @@ fn statistics_are_announced() {
         scenario
             .element
             .connect_notify(Some("stats"), move |element, _| {
-                // Whoever hears of it may ask.
+                // A handler may read the property.
                 element.property::<gst::Structure>("stats");
                 count.fetch_add(1, Ordering::Relaxed);
             });
@@ -679,9 +677,9 @@ fn statistics_are_announced() {
     }
 }
 
-/// The examples in the documentation, as they stand there, but for what is between them.
+/// The documented pipelines, with the network between them replaced.
 #[test]
-fn the_examples() {
+fn documented_pipelines_work() {
     const FRAMES: usize = 25;
     let lines: Vec<_> = include_str!("../../src/elements/jpegcheck/imp.rs")
         .lines()
@@ -698,7 +696,7 @@ fn the_examples() {
     sender.wait_for_clean_end();
 
     let (_, receiver) = edge.split_once(" ! ").expect("a source");
-    // For the first and the last picture to come, none may be dropped.
+    // Without dropping, the first and the last frame arrive.
     let receiver = receiver
         .replace("leaky=downstream max-size-buffers=1 ", "")
         .replace("jpegcheck ", "jpegcheck name=check ")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `b64jpegdepay` with streams as they should be.
+//! `b64jpegdepay` with valid streams.
 
 use gst::prelude::*;
 
@@ -16,15 +16,15 @@ fn ms(ms: u64) -> Option<gst::ClockTime> {
     Some(gst::ClockTime::from_mseconds(ms))
 }
 
-/// A buffer of a live source that knows its times.
+/// A buffer with a timestamp, as from a live source.
 fn timed(data: &[u8], pts: Option<gst::ClockTime>) -> gst::Buffer {
     let mut buffer = gst::Buffer::from_slice(data.to_vec());
     buffer.get_mut().expect("new").set_pts(pts);
     buffer
 }
 
-/// The three ways in which a depayloader learns of the framing.
-fn capture_time(framing: Framing) -> [Scenario; 3] {
+/// The three ways to set the framing: detection, properties and caps.
+fn scenarios_for(framing: Framing) -> [Scenario; 3] {
     let Framing { header, payload } = framing;
     [
         Scenario::depay(),
@@ -38,7 +38,7 @@ fn capture_time(framing: Framing) -> [Scenario; 3] {
 }
 
 #[test]
-fn every_framing_in_pieces_of_every_size() {
+fn every_framing_is_parsed_in_pieces_of_any_size() {
     let jpegs = [&odd_pictures(), pictures(4)].concat();
     for framing in FRAMINGS {
         let stream = framing.stream(&jpegs);
@@ -48,7 +48,7 @@ fn every_framing_in_pieces_of_every_size() {
             Pieces::Of(1),
             Pieces::Random(700),
         ] {
-            for scenario in capture_time(framing) {
+            for scenario in scenarios_for(framing) {
                 scenario
                     .pieces(pieces)
                     .feed(&stream)
@@ -72,9 +72,9 @@ fn every_framing_in_pieces_of_every_size() {
     }
 }
 
-/// A live frame is there with its last byte, not with the first of the next one.
+/// A live frame is delivered with its last byte, without waiting for the next frame.
 #[test]
-fn frames_do_not_wait_for_the_next() {
+fn frame_is_delivered_with_its_last_byte() {
     for framing in FRAMINGS {
         let scenario = &mut Scenario::depay();
         for jpeg in pictures(3) {
@@ -90,7 +90,7 @@ fn frames_do_not_wait_for_the_next() {
 }
 
 #[test]
-fn properties_win_over_caps() {
+fn properties_override_caps() {
     Scenario::depay()
         .caps("application/x-b64jpeg,header=le32,payload=jpeg")
         .with("header", "be32")
@@ -100,7 +100,7 @@ fn properties_win_over_caps() {
 }
 
 #[test]
-fn caps_of_no_framing_are_refused() {
+fn caps_with_invalid_framing_are_refused() {
     for (fields, why) in [
         ("header=ninety", "unknown header or payload \"ninety\""),
         ("header=lines,payload=jpeg", "do not go together"),
@@ -108,13 +108,13 @@ fn caps_of_no_framing_are_refused() {
         let scenario = &mut Scenario::depay().caps(&format!("application/x-b64jpeg,{fields}"));
         scenario.harness();
         scenario.expect_error(&[why]);
-        // Caps are sticky: the harness tries them again with the segment.
+        // Caps are sticky: the harness sends them again with the segment.
         while scenario.message().is_some() {}
     }
 }
 
 #[test]
-fn another_frame_rate_in_caps() {
+fn changed_framerate_in_caps_is_passed_on() {
     let scenario = &mut Scenario::depay()
         .caps("application/x-b64jpeg,framerate=5/1")
         .byte_segment()
@@ -139,7 +139,7 @@ fn another_frame_rate_in_caps() {
 }
 
 #[test]
-fn a_frame_rate_that_is_set_times_what_has_no_times() {
+fn framerate_property_sets_timestamps() {
     let scenario = &mut Scenario::depay().byte_segment().with("framerate", "5/1");
     scenario.feed(DEFAULT.stream(pictures(3)));
     let times: Vec<_> = scenario
@@ -152,7 +152,7 @@ fn a_frame_rate_that_is_set_times_what_has_no_times() {
 }
 
 #[test]
-fn other_caps_in_the_middle_of_a_stream() {
+fn caps_change_switches_framing() {
     let other = framing("le64", "jpeg");
     Scenario::depay()
         .caps("application/x-b64jpeg,header=be32,payload=base64")
@@ -169,7 +169,7 @@ fn other_caps_in_the_middle_of_a_stream() {
 }
 
 #[test]
-fn what_python_decoders_take() {
+fn variants_that_python_accepts_are_accepted() {
     let file = |name: &str| {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors");
         std::fs::read(format!("{dir}/{name}")).expect(name)
@@ -195,7 +195,7 @@ fn what_python_decoders_take() {
 }
 
 #[test]
-fn caps_follow_the_pictures() {
+fn caps_follow_frame_size() {
     let small = pictures(3);
     let large = &encode(3, 640, 480)[..];
     let scenario = &mut Scenario::depay();
@@ -210,7 +210,7 @@ fn caps_follow_the_pictures() {
                 let s = caps.structure(0).expect("one");
                 assert_eq!(s.name(), "image/jpeg");
                 assert_eq!(s.get("parsed"), Ok(true));
-                assert!(!s.has_field("framerate"), "{s}: it is live");
+                assert!(!s.has_field("framerate"), "{s}: a live stream has none");
                 sizes.push((s.get("width").unwrap(), s.get("height").unwrap()));
             }
         }
@@ -226,8 +226,8 @@ fn caps_follow_the_pictures() {
 }
 
 #[test]
-fn caps_are_the_whole_truth_when_the_picture_does_not_tell() {
-    // SOI, COM, EOI: nothing of a size.
+fn caps_without_size_when_jpeg_has_none() {
+    // SOI, COM, EOI: no segment with a size.
     let jpeg = b"\xff\xd8\xff\xfe\0\x04ab\xff\xd9".to_vec();
     let scenario = &mut Scenario::depay();
     scenario.feed(DEFAULT.frame(&jpeg)).eos();
@@ -237,7 +237,7 @@ fn caps_are_the_whole_truth_when_the_picture_does_not_tell() {
 }
 
 #[test]
-fn a_frame_rate_in_the_caps_is_passed_on() {
+fn framerate_in_caps_is_passed_on() {
     let scenario = &mut Scenario::depay().caps("application/x-b64jpeg,framerate=30/1");
     scenario.feed(DEFAULT.frame(&pictures(1)[0]));
     let (_, caps) = scenario.buffers_and_caps().remove(0);
@@ -248,7 +248,7 @@ fn a_frame_rate_in_the_caps_is_passed_on() {
 }
 
 #[test]
-fn events_in_order() {
+fn pad_events_are_in_order() {
     let scenario = &mut Scenario::depay();
     scenario.feed(DEFAULT.stream(pictures(2))).eos();
     let mut log = scenario.log();
@@ -259,14 +259,14 @@ fn events_in_order() {
     );
 }
 
-/// The times of the buffers that came out.
+/// Timestamps of the output buffers.
 fn times(scenario: &mut Scenario) -> Vec<Option<gst::ClockTime>> {
     let buffers = scenario.buffers().into_iter();
     buffers.map(|buffer| buffer.pts()).collect()
 }
 
 #[test]
-fn a_live_source_without_times_is_timed_by_arrival() {
+fn untimed_live_frames_have_arrival_time() {
     let s = gst::ClockTime::from_seconds;
     let scenario = &mut Scenario::depay();
     scenario.harness().use_testclock();
@@ -281,9 +281,9 @@ fn a_live_source_without_times_is_timed_by_arrival() {
     }
 }
 
-/// `tcpclientsrc do-timestamp=true`, and a demuxer.
+/// As `tcpclientsrc do-timestamp=true` and a demuxer provide timestamps.
 #[test]
-fn a_frame_has_the_time_of_the_buffer_it_begins_in() {
+fn frame_has_timestamp_of_buffer_in_which_it_begins() {
     for scenario in [Scenario::depay(), Scenario::depay().time_segment()] {
         let mut scenario = scenario;
         let jpegs = pictures(6);
@@ -306,7 +306,7 @@ fn a_frame_has_the_time_of_the_buffer_it_begins_in() {
 }
 
 #[test]
-fn frames_that_begin_in_the_same_buffer() {
+fn frames_in_one_buffer_do_not_invent_timestamps() {
     for scenario in [Scenario::depay(), Scenario::depay().time_segment()] {
         let mut scenario = scenario;
         for i in 0..3 {
@@ -316,8 +316,8 @@ fn frames_that_begin_in_the_same_buffer() {
         let times = times(&mut scenario);
         for i in 0..3 {
             assert_eq!(times[2 * i], ms(40 * i as u64));
-            // Both were received at that moment; a time made up for the second would
-            // be one from the future.
+            // Both frames arrived at that moment; an invented timestamp for the
+            // second one would lie in the future.
             assert!(
                 [None, times[2 * i]].contains(&times[2 * i + 1]),
                 "{times:?}"
@@ -327,7 +327,7 @@ fn frames_that_begin_in_the_same_buffer() {
 }
 
 #[test]
-fn every_frame_of_a_timed_source_that_keeps_frames_whole() {
+fn whole_frames_keep_timestamps() {
     let scenario = &mut Scenario::depay().time_segment();
     for (i, jpeg) in pictures(4).iter().enumerate() {
         scenario.push(timed(&DEFAULT.frame(jpeg), ms(33 * i as u64)));
@@ -347,7 +347,7 @@ fn discont(buffer: &gst::Buffer) -> bool {
 }
 
 #[test]
-fn only_the_first_buffer_is_a_discontinuity() {
+fn only_first_buffer_is_discont() {
     let scenario = &mut Scenario::depay().pieces(Pieces::Of(1000));
     scenario.feed(DEFAULT.stream(pictures(4)));
     let disconts: Vec<_> = scenario.buffers().iter().map(discont).collect();
@@ -355,7 +355,7 @@ fn only_the_first_buffer_is_a_discontinuity() {
 }
 
 #[test]
-fn a_discontinuity_between_frames_is_passed_on() {
+fn discont_between_frames_is_passed_on() {
     let scenario = &mut Scenario::depay();
     scenario
         .feed(DEFAULT.stream(&pictures(2)[..2]))
@@ -371,7 +371,7 @@ fn a_discontinuity_between_frames_is_passed_on() {
 }
 
 #[test]
-fn a_discontinuity_inside_a_frame_tears_it() {
+fn discont_inside_frame_drops_it() {
     for framing in FRAMINGS {
         let jpegs = pictures(6);
         let torn = framing.frame(&jpegs[2]);
@@ -401,7 +401,7 @@ fn a_discontinuity_inside_a_frame_tears_it() {
 }
 
 #[test]
-fn a_gap_does_not_tear_a_frame() {
+fn gap_inside_frame_keeps_it() {
     let jpegs = pictures(3);
     let frame = DEFAULT.frame(&jpegs[1]);
     let gap = || gst::event::Gap::builder(gst::ClockTime::ZERO).build();
@@ -429,9 +429,9 @@ fn a_gap_does_not_tear_a_frame() {
     );
 }
 
-/// A gap means nothing to an element that has no segment yet.
+/// Elements downstream ignore a gap before their first segment.
 #[test]
-fn a_gap_after_a_flush_comes_behind_the_segment() {
+fn gap_after_flush_follows_segment() {
     let scenario = &mut Scenario::depay().time_segment();
     scenario.feed(DEFAULT.frame(&pictures(1)[0])).flush();
     scenario.outputs();
@@ -449,7 +449,7 @@ fn a_gap_after_a_flush_comes_behind_the_segment() {
 }
 
 #[test]
-fn after_a_flush_a_frame_begins() {
+fn stream_resumes_at_frame_after_flush() {
     for framing in FRAMINGS {
         let jpegs = pictures(8);
         let torn = framing.frame(&jpegs[3]);
@@ -465,7 +465,7 @@ fn after_a_flush_a_frame_begins() {
 }
 
 #[test]
-fn after_a_flush_the_stream_goes_on_inside_a_frame() {
+fn stream_resumes_inside_frame_after_flush() {
     for framing in FRAMINGS {
         let jpegs = pictures(8);
         let rest = framing.stream(&jpegs[3..]);
@@ -481,7 +481,7 @@ fn after_a_flush_the_stream_goes_on_inside_a_frame() {
 }
 
 #[test]
-fn the_first_frame_after_a_flush_is_a_discontinuity() {
+fn first_frame_after_flush_is_discont() {
     let jpegs = pictures(5);
     let rest = DEFAULT.stream(&jpegs[2..]);
     for cut in [0, 700] {
@@ -496,7 +496,7 @@ fn the_first_frame_after_a_flush_is_a_discontinuity() {
 }
 
 #[test]
-fn a_flush_before_anything_came() {
+fn flush_before_first_frame_is_harmless() {
     Scenario::depay()
         .flush()
         .feed(DEFAULT.stream(pictures(3)))
@@ -505,7 +505,7 @@ fn a_flush_before_anything_came() {
 }
 
 #[test]
-fn a_new_segment_after_the_end() {
+fn stream_can_restart_after_eos() {
     let scenario = &mut Scenario::depay();
     scenario
         .feed(DEFAULT.stream(pictures(3)))
@@ -520,7 +520,7 @@ fn a_new_segment_after_the_end() {
 }
 
 #[test]
-fn an_end_with_nothing_before_it() {
+fn eos_without_data_passes() {
     let scenario = &mut Scenario::depay();
     scenario.eos();
     assert_eq!(scenario.log().last().map(String::as_str), Some("eos"));
@@ -528,7 +528,7 @@ fn an_end_with_nothing_before_it() {
 }
 
 #[test]
-fn a_stopped_element_starts_anew() {
+fn stopped_element_starts_anew() {
     let scenario = &mut Scenario::depay();
     let frame = framing("le64", "jpeg").frame(&pictures(1)[0]);
     scenario.feed(&frame).feed(&frame[..200]);
@@ -536,7 +536,7 @@ fn a_stopped_element_starts_anew() {
         .expect_frames(pictures(1))
         .expect_stats(&[("frames", 1)]);
 
-    // In PLAYING, PAUSED and back nothing is lost.
+    // PAUSED and PLAYING keep a partly received frame.
     let state = |scenario: &Scenario, state| {
         let change = scenario.element.set_state(state);
         assert_eq!(change, Ok(gst::StateChangeSuccess::Success));
@@ -566,7 +566,7 @@ fn a_stopped_element_starts_anew() {
 }
 
 #[test]
-fn capture_time_becomes_a_reference_timestamp() {
+fn capture_time_becomes_reference_timestamp() {
     let time = 1_795_163_520_123_456_789;
     let jpeg = &pictures(1)[0];
     let scenario = &mut Scenario::depay();
@@ -587,7 +587,7 @@ fn capture_time_becomes_a_reference_timestamp() {
 }
 
 #[test]
-fn two_do_not_disturb_each_other() {
+fn two_instances_are_independent() {
     let (a, b) = (&mut Scenario::depay(), &mut Scenario::depay());
     let (one, two) = (
         framing("le32", "jpeg").stream(pictures(20)),
@@ -605,7 +605,7 @@ fn two_do_not_disturb_each_other() {
 }
 
 #[test]
-fn latency_is_that_of_the_source() {
+fn latency_is_that_of_source() {
     let latency = gst::ClockTime::from_mseconds(42);
     let source_says = |scenario: &mut Scenario, live| {
         let source = scenario.harness().srcpad().expect("a pad");
@@ -620,7 +620,7 @@ fn latency_is_that_of_the_source() {
             _ => gst::PadProbeReturn::Ok,
         });
     };
-    // A socket does not say that it is live, but it is.
+    // A socket source does not report that it is live.
     for (scenario, says, expected) in [
         (Scenario::depay(), true, true),
         (Scenario::depay(), false, true),
@@ -638,7 +638,7 @@ fn latency_is_that_of_the_source() {
 }
 
 #[test]
-fn caps_queries() {
+fn caps_queries_are_answered() {
     let scenario = &mut Scenario::depay();
     scenario.harness();
     let goes = |pad, caps: &str| {
@@ -654,7 +654,7 @@ fn caps_queries() {
 }
 
 #[test]
-fn an_unlinked_pad_downstream_is_told_upstream() {
+fn not_linked_is_returned_upstream() {
     let scenario = &mut Scenario::depay();
     scenario.harness();
     let src = scenario.element.static_pad("src").unwrap();

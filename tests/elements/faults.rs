@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `b64jpegdepay` with streams as they should not be.
+//! `b64jpegdepay` with damaged streams.
 
 use super::{
     scenario::{Pieces, Scenario, text},
@@ -10,14 +10,14 @@ use crate::common::isolation::resident_memory;
 
 const MIB: usize = 1 << 20;
 
-/// A stream of pictures with a fault before the frame `at`.
+/// A stream with a fault in or before one frame, at byte `offset`.
 struct Faulty {
     stream: Vec<u8>,
     offset: usize,
 }
 
 impl Faulty {
-    /// Puts `garbage` before the frame `at`.
+    /// Inserts `garbage` before the frame `at`.
     fn before(framing: Framing, jpegs: &[Vec<u8>], at: usize, garbage: &[u8]) -> Self {
         let good = framing.stream(&jpegs[..at]);
         let rest = framing.stream(&jpegs[at..]);
@@ -27,7 +27,7 @@ impl Faulty {
         }
     }
 
-    /// Puts `bad` in the place of the frame `at`.
+    /// Replaces the frame `at` by `bad`.
     fn in_place(framing: Framing, jpegs: &[Vec<u8>], at: usize, bad: &[u8]) -> Self {
         let good = framing.stream(&jpegs[..at]);
         let rest = framing.stream(&jpegs[at + 1..]);
@@ -42,8 +42,8 @@ fn without(jpegs: &[Vec<u8>], at: usize) -> Vec<Vec<u8>> {
     [&jpegs[..at], &jpegs[at + 1..]].concat()
 }
 
-/// Takes every message, which must be warnings, and of which the first must name the
-/// place and contain all of `parts`.
+/// Takes all messages and expects warnings only. The first one names the position and contains
+/// all of `parts`.
 #[track_caller]
 fn expect_fault(scenario: &mut Scenario, at: usize, offset: usize, parts: &[&str]) {
     let place = format!("Frame {at} at byte {offset}: ");
@@ -53,7 +53,7 @@ fn expect_fault(scenario: &mut Scenario, at: usize, offset: usize, parts: &[&str
     }
 }
 
-/// As it comes from the network: every good frame, the first one after the fault marked.
+/// Expects every good frame.
 #[track_caller]
 fn expect_good(scenario: &mut Scenario, jpegs: &[Vec<u8>], what: &str) {
     let got: Vec<_> = scenario
@@ -65,12 +65,12 @@ fn expect_good(scenario: &mut Scenario, jpegs: &[Vec<u8>], what: &str) {
 }
 
 #[test]
-fn garbage_between_frames() {
+fn text_garbage_between_frames_is_skipped() {
     let jpegs = pictures(6);
     let mut random = Random::new(7);
     for framing in FRAMINGS {
         for len in [1, 10, 3000] {
-            // Nothing that could begin a frame, as text that is still in a line of its own.
+            // Letters cannot begin a frame. The line end keeps them apart from a line of text.
             let mut garbage: Vec<_> = random
                 .bytes(len)
                 .iter()
@@ -84,7 +84,7 @@ fn garbage_between_frames() {
                     let scenario = &mut Scenario::depay().pieces(pieces);
                     scenario.feed(&faulty.stream).eos();
                     if len == 1 && matches!(framing.header, "lines" | "none") {
-                        // An empty line, or fill between pictures.
+                        // An empty line, or a fill byte between JPEGs.
                         scenario.expect_silence();
                     } else {
                         expect_fault(scenario, at, faulty.offset, &[]);
@@ -97,16 +97,16 @@ fn garbage_between_frames() {
 }
 
 #[test]
-fn binary_garbage_between_frames() {
+fn binary_garbage_between_frames_is_skipped() {
     let jpegs = pictures(6);
     let mut random = Random::new(77);
     for framing in FRAMINGS {
         if framing.header == "lines" {
-            continue; // Without a line end it is part of the next line.
+            continue; // Without a line end, the garbage becomes part of the next line.
         }
         for at in [1, 3, 5] {
             let mut garbage = random.bytes(5000);
-            garbage[0] = 1; // No fill, no zero length.
+            garbage[0] = 1; // Neither a fill byte nor a zero length.
             let faulty = Faulty::before(framing, jpegs, at, &garbage);
             let scenario = &mut Scenario::depay().pieces(Pieces::Of(4096));
             scenario.feed(&faulty.stream).eos();
@@ -120,16 +120,16 @@ fn binary_garbage_between_frames() {
     }
 }
 
-/// BaseParse itself gives up when it skips more than two megabytes at once.
+/// GstBaseParse alone gives up when it skips more than two megabytes at once.
 #[test]
-fn megabytes_of_garbage() {
+fn megabytes_of_garbage_are_skipped() {
     let jpegs = pictures(6);
     for framing in [DEFAULT, framing("ascii16", "jpeg"), framing("none", "jpeg")] {
         for len in [3 * MIB, 6 * MIB] {
             for pieces in [Pieces::Whole, Pieces::Of(4096)] {
                 let mut garbage = Random::new(5).bytes(len);
                 garbage[0] = 1;
-                // By chance it may hold the start of a raw JPEG.
+                // Random bytes may contain the start of a raw JPEG.
                 for i in 1..len {
                     if garbage[i - 1] == 0xff {
                         garbage[i] = 0x42;
@@ -146,7 +146,7 @@ fn megabytes_of_garbage() {
 }
 
 #[test]
-fn garbage_longer_than_a_frame_may_be_is_reported_again() {
+fn long_garbage_is_reported_repeatedly() {
     let jpegs = pictures(2);
     let garbage = vec![b'x'; 10 * MIB];
     let faulty = Faulty::before(DEFAULT, jpegs, 1, &garbage);
@@ -172,11 +172,11 @@ fn garbage_longer_than_a_frame_may_be_is_reported_again() {
 }
 
 #[test]
-fn garbage_before_the_first_frame() {
+fn garbage_before_first_frame_is_skipped() {
     let jpegs = pictures(4);
     for framing in FRAMINGS {
         let garbage = b"hello, this is the camera of the garden\n";
-        for (told, scenario) in [
+        for (given, scenario) in [
             (false, Scenario::depay()),
             (
                 true,
@@ -189,8 +189,8 @@ fn garbage_before_the_first_frame() {
             let faulty = Faulty::before(framing, jpegs, 0, garbage);
             scenario.feed(&faulty.stream).eos();
             expect_fault(&mut scenario, 0, 0, &[]);
-            expect_good(&mut scenario, jpegs, &format!("{framing:?}, told: {told}"));
-            if told {
+            expect_good(&mut scenario, jpegs, &format!("{framing:?}, told: {given}"));
+            if given {
                 scenario.expect_framing(framing);
             }
         }
@@ -198,7 +198,7 @@ fn garbage_before_the_first_frame() {
 }
 
 #[test]
-fn lengths_that_cannot_be() {
+fn wrong_length_costs_one_frame() {
     let jpegs = pictures(6);
     for at in [0, 1, 3, 5] {
         let payload = DEFAULT.payload(&jpegs[at]);
@@ -217,17 +217,17 @@ fn lengths_that_cannot_be() {
             (n + 5, &[]),
             (n + 40_000, &[]),
         ] {
-            for told in [false, true] {
+            for given in [false, true] {
                 let faulty = Faulty::in_place(DEFAULT, jpegs, at, &with_len(len));
-                let what = format!("{len} in place of {n} for frame {at}, told: {told}");
+                let what = format!("{len} in place of {n} for frame {at}, told: {given}");
                 let mut scenario = Scenario::depay().pieces(Pieces::Of(1000));
-                if told {
+                if given {
                     scenario = scenario.with("header", "be32").with("payload", "base64");
                 }
                 scenario.feed(&faulty.stream).eos();
-                // Before two frames agree, a length that is too long one way may be
-                // right the other way.
-                let parts = if at < 2 && !told { &[] } else { parts };
+                // Before two frames agree, a length that is too long in one framing may be right in
+                // another.
+                let parts = if at < 2 && !given { &[] } else { parts };
                 expect_fault(&mut scenario, at, faulty.offset, parts);
                 expect_good(&mut scenario, &without(jpegs, at), &what);
             }
@@ -236,7 +236,7 @@ fn lengths_that_cannot_be() {
 }
 
 #[test]
-fn lengths_of_eight_bytes_and_sixteen_digits_that_cannot_be() {
+fn invalid_header_costs_one_frame() {
     let jpegs = pictures(4);
     for (framing, header) in [
         (framing("le64", "jpeg"), [0xff; 8].to_vec()),
@@ -289,7 +289,7 @@ fn zero_lengths_are_skipped() {
 }
 
 #[test]
-fn megabytes_of_zero_lengths() {
+fn megabytes_of_zero_lengths_are_skipped() {
     let jpegs = pictures(4);
     for pieces in [Pieces::Whole, Pieces::Of(4096), Pieces::Of(99_999)] {
         for at in [0, 2] {
@@ -306,7 +306,7 @@ fn megabytes_of_zero_lengths() {
 }
 
 #[test]
-fn a_skipped_zero_length_is_no_discontinuity() {
+fn zero_length_is_no_discontinuity() {
     let scenario = &mut Scenario::depay();
     let frames = pictures(3)
         .iter()
@@ -321,7 +321,7 @@ fn a_skipped_zero_length_is_no_discontinuity() {
 }
 
 #[test]
-fn foreign_protocols_end_the_stream_with_advice() {
+fn foreign_protocol_is_an_error_with_advice() {
     let jpeg = &pictures(1)[0];
     let pickle = b"\x80\x04\x95\x10\0\0\0\0\0\0\0\x8c\x05numpy\x94".to_vec();
     let http =
@@ -342,9 +342,9 @@ fn foreign_protocols_end_the_stream_with_advice() {
         (DEFAULT.wrap(&png), "PNG", "imencode"),
         (DEFAULT.wrap(&DEFAULT.payload(&png)), "PNG", "imencode"),
     ] {
-        for told in [false, true] {
+        for given in [false, true] {
             let mut scenario = Scenario::depay();
-            if told {
+            if given {
                 scenario = scenario.with("header", "be32").with("payload", "base64");
             }
             scenario
@@ -360,7 +360,7 @@ fn foreign_protocols_end_the_stream_with_advice() {
 }
 
 #[test]
-fn a_picture_that_is_none() {
+fn non_jpeg_payload_is_skipped_with_warning() {
     let jpegs = pictures(5);
     let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x10\0\0\0\x10".repeat(20);
     for framing in FRAMINGS {
@@ -390,7 +390,7 @@ fn a_picture_that_is_none() {
 }
 
 #[test]
-fn text_that_is_not_base64() {
+fn invalid_base64_is_skipped_with_warning() {
     let jpegs = pictures(5);
     for framing in FRAMINGS {
         if framing.payload != "base64" {
@@ -430,7 +430,7 @@ fn text_that_is_not_base64() {
                     &format!("{what}, frame {at}, {framing:?}"),
                 );
                 scenario.expect_stats(&[("frames", 4)]);
-                // Before two frames agree, a bad one may be tried in another framing, too.
+                // Before two frames agree, a bad frame may be tried in several framings.
                 if at > 1 {
                     let resyncs = u64::from(at < 4);
                     scenario.expect_stats(&[("errors", 1), ("resyncs", resyncs)]);
@@ -441,7 +441,7 @@ fn text_that_is_not_base64() {
 }
 
 #[test]
-fn only_the_frame_after_a_bad_one_is_a_discontinuity() {
+fn only_frame_after_bad_one_is_discont() {
     let jpegs = pictures(6);
     let faulty = Faulty::in_place(DEFAULT, jpegs, 2, &DEFAULT.wrap(b"/9j/!!!!"));
     let scenario = &mut Scenario::depay();
@@ -456,7 +456,7 @@ fn only_the_frame_after_a_bad_one_is_a_discontinuity() {
 }
 
 #[test]
-fn a_frame_as_long_as_allowed_and_one_longer() {
+fn max_frame_size_is_exact() {
     let jpegs = pictures(6);
     for framing in FRAMINGS {
         let longest = jpegs
@@ -503,7 +503,7 @@ fn a_frame_as_long_as_allowed_and_one_longer() {
 }
 
 #[test]
-fn the_end_inside_a_frame() {
+fn eos_inside_frame_is_a_warning() {
     let jpegs = pictures(3);
     for framing in FRAMINGS {
         let header = framing.frame(&[]).len() - usize::from(framing.header == "lines");
@@ -550,20 +550,20 @@ fn the_end_inside_a_frame() {
 }
 
 #[test]
-fn the_end_inside_the_first_frame() {
+fn eos_inside_first_frame_is_an_error() {
     for have in [1, 3, 4, 6, 23, 500] {
         let scenario = &mut Scenario::depay();
         let frame = DEFAULT.frame(&pictures(1)[0]);
         scenario.feed(&frame[..have]).eos();
         scenario.expect_warning(&["Frame 0 at byte 0: "]);
         scenario.expect_error(&["no good frame in the stream", "Frame 0 at byte 0: "]);
-        // BaseParse's own verdict of a stream without a frame.
+        // GstBaseParse posts its own error if a stream has no frame.
         scenario.expect_error(&["No valid frames found before end of stream"]);
     }
 }
 
 #[test]
-fn a_last_line_without_its_end() {
+fn last_line_may_lack_line_end() {
     let framing = framing("lines", "base64");
     let mut stream = framing.stream(pictures(3));
     stream.pop();
@@ -574,7 +574,7 @@ fn a_last_line_without_its_end() {
         .expect_frames(&pictures(3)[2..]);
 }
 
-/// Bad frames in a row, then a good one.
+/// Feeds two good frames, `bad` bad ones and three good ones.
 fn bad_in_a_row(max_errors: &str, bad: usize) -> Scenario {
     let mut scenario = Scenario::depay().with("max-errors", max_errors);
     scenario.feed(DEFAULT.stream(pictures(2)));
@@ -586,7 +586,7 @@ fn bad_in_a_row(max_errors: &str, bad: usize) -> Scenario {
 }
 
 #[test]
-fn errors_up_to_the_limit() {
+fn errors_up_to_max_errors_are_tolerated() {
     for (max_errors, bad) in [("0", 0), ("3", 3), ("10", 10), ("-1", 500)] {
         let scenario = &mut bad_in_a_row(max_errors, bad);
         for _ in 0..bad {
@@ -600,7 +600,7 @@ fn errors_up_to_the_limit() {
 }
 
 #[test]
-fn errors_over_the_limit() {
+fn errors_above_max_errors_are_fatal() {
     for (max_errors, bad) in [("0", 1), ("3", 4), ("10", 11)] {
         let scenario = &mut bad_in_a_row(max_errors, bad);
         for _ in 1..bad {
@@ -620,7 +620,7 @@ fn errors_over_the_limit() {
 }
 
 #[test]
-fn a_good_frame_forgives_the_bad_ones() {
+fn good_frame_resets_error_count() {
     let scenario = &mut Scenario::depay().with("max-errors", "2");
     let bad = DEFAULT.wrap(b"/9j/4AA!/9k=");
     for jpeg in pictures(5) {
@@ -630,9 +630,9 @@ fn a_good_frame_forgives_the_bad_ones() {
     scenario.expect_frames(pictures(5));
 }
 
-/// One bad header is one bad frame, not a thousand.
+/// A frame without its header counts as one error, not as one per skipped byte.
 #[test]
-fn one_fault_is_one_error() {
+fn frame_without_header_is_one_error() {
     let jpegs = pictures(6);
     for framing in FRAMINGS {
         if framing.header == "none" {
@@ -652,7 +652,7 @@ fn one_fault_is_one_error() {
 }
 
 #[test]
-fn a_framing_that_was_given_wrong() {
+fn wrong_framing_property_delivers_nothing() {
     for (header, payload) in [
         ("le32", "base64"),
         ("be64", "base64"),
@@ -677,7 +677,7 @@ fn a_framing_that_was_given_wrong() {
 }
 
 #[test]
-fn memory_is_bounded() {
+fn endless_input_is_bounded_in_memory() {
     let before = resident_memory();
     let endless = |start: &[u8], fill: u8| {
         let scenario = &mut Scenario::depay()
@@ -701,7 +701,7 @@ fn memory_is_bounded() {
             start.escape_ascii().to_string(),
         );
     };
-    // A line, a bare JPEG, a length, and a search that never end.
+    // A line, a bare JPEG, a length, and a search, none of which ends.
     endless(b"/9j/4AAQ", b'A');
     endless(b"\xff\xd8\xff\xda\0\x02", b'A');
     endless(b"\0\x10\0\0/9j/4AAQ", b'!');
@@ -709,7 +709,7 @@ fn memory_is_bounded() {
 }
 
 #[test]
-fn a_declared_length_is_not_allocated() {
+fn declared_length_is_not_allocated() {
     let before = resident_memory();
     for _ in 0..50 {
         Scenario::depay()
@@ -720,9 +720,9 @@ fn a_declared_length_is_not_allocated() {
     assert!(resident_memory() < before + 500 * MIB);
 }
 
-/// Whatever the bytes, there is no panic, and good frames behind them are found.
+/// Random damage never causes a panic, and good frames after it are found.
 #[test]
-fn any_bytes() {
+fn random_damage_is_survived() {
     let jpegs = pictures(8);
     for seed in 1..600 {
         let mut random = Random::new(seed);
@@ -743,8 +743,8 @@ fn any_bytes() {
         let mut scenario = Scenario::depay()
             .with("max-errors", "-1")
             .pieces(Pieces::Random(3000));
-        let told = random.below(2) == 0;
-        if told {
+        let given = random.below(2) == 0;
+        if given {
             scenario = scenario
                 .with("header", framing.header)
                 .with("payload", framing.payload);
@@ -761,11 +761,11 @@ fn any_bytes() {
             .iter()
             .map(|buffer| bytes(buffer))
             .collect();
-        // A damaged segment of a JPEG without a length may reach to the end.
-        let bare = framing.header == "none" || !told && framing.payload == "jpeg";
+        // A damaged segment of a bare JPEG may reach to the end of the stream.
+        let bare = framing.header == "none" || !given && framing.payload == "jpeg";
         assert!(
             fatal || bare || got.last() == jpegs.last(),
-            "seed {seed}, {framing:?}: the last frame is not there"
+            "seed {seed}, {framing:?}: the last frame is missing"
         );
     }
 }
