@@ -7,10 +7,10 @@ mod common;
 mod elements {
     use crate::common::wire;
 
-    mod check;
     mod depay;
-    mod faults;
+    mod depay_damaged;
     mod files;
+    mod jpegcheck;
     mod pay;
     mod pipeline;
     mod properties;
