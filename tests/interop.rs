@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Our elements against real OpenCV programs, which are in `tests/peers`.
+//! The elements with the OpenCV programs in `tests/peers`.
 
 mod common;
 
@@ -24,16 +24,16 @@ use gst::prelude::*;
 
 const FRAMES: usize = 90;
 
-/// Decoded pictures come within 33 to 35 dB of the clip; its frames are 16 dB apart, and
-/// a picture whose range was relabelled and not converted has 26 dB.
+/// Decoded frames are within 33 to 35 dB of the clip. Frames of the clip differ by 16 dB, and a
+/// frame whose range is mislabelled reaches 26 dB.
 const MIN_PSNR: f64 = 31.0;
 
-/// What the width of 800 makes of the clip, on both sides.
+/// Size of the clip's frames when scaled to a width of 800.
 const SIZE: &str = "800x450";
 const RGB: &str = "videoconvert ! videoscale ! video/x-raw,format=RGB,width=800,height=450";
 
 #[test]
-fn opencv_to_us() {
+fn opencv_sender_to_depayloader() {
     let (sent, got) = from_opencv(&[], "b64jpegdepay");
     assert_eq!(sent.len(), FRAMES);
     got.is_clean();
@@ -41,14 +41,14 @@ fn opencv_to_us() {
 }
 
 #[test]
-fn opencv_to_our_picture() {
+fn opencv_sender_to_decoded_picture() {
     let (_, got) = from_opencv(&[], &format!("b64jpegdepay ! jpegdec ! {RGB}"));
-    is_the_clip(&got);
+    assert_is_clip(&got);
 }
 
-/// Expects the pictures of the clip, in RGB.
+/// Expects the frames of the clip, in RGB.
 #[track_caller]
-fn is_the_clip(got: &Outcome) {
+fn assert_is_clip(got: &Outcome) {
     let source = run(&format!("{} ! {RGB}", decoded_clip()));
     assert_eq!(got.buffers.len(), FRAMES);
     assert_eq!(source.buffers.len(), FRAMES);
@@ -59,7 +59,7 @@ fn is_the_clip(got: &Outcome) {
 }
 
 #[test]
-fn opencv_to_us_in_every_framing() {
+fn opencv_sender_to_depayloader_in_every_framing() {
     for Framing { header, payload } in FRAMINGS
         .into_iter()
         .chain(["base64", "jpeg"].map(|payload| framing("ascii16-zero", payload)))
@@ -73,7 +73,7 @@ fn opencv_to_us_in_every_framing() {
 }
 
 #[test]
-fn us_to_opencv() {
+fn payloader_to_opencv_receiver() {
     let (sent, got) = to_opencv(800, "be32", "base64");
     assert_eq!(sent.len(), FRAMES);
     assert_eq!(got.len(), FRAMES);
@@ -85,7 +85,7 @@ fn us_to_opencv() {
 }
 
 #[test]
-fn us_to_opencv_in_every_framing() {
+fn payloader_to_opencv_receiver_in_every_framing() {
     for Framing { header, payload } in FRAMINGS {
         let (sent, got) = to_opencv(160, header, payload);
         assert_eq!(sent.len(), FRAMES);
@@ -94,14 +94,14 @@ fn us_to_opencv_in_every_framing() {
     }
 }
 
-/// The scripts people have, with only their server replaced by ours.
+/// The usual receiver script, with our server instead of its own.
 #[test]
-fn our_server_to_a_script() {
+fn server_sink_to_receiver_script() {
     let source = format!("{} ! {}", decoded_clip(), jpegs(800));
     let expected = run(&source).sums();
     assert_eq!(expected.len(), FRAMES);
     for pace in ["sync=false", ""] {
-        let mut server = launch(&format!(
+        let mut server = gst_launch(&format!(
             "-m {source} ! b64jpegserversink port=0 wait-for-client=true max-clients=1 {pace}"
         ));
         let line = server.expect_line("b64jpeg-waiting");
@@ -121,15 +121,15 @@ fn our_server_to_a_script() {
     }
 }
 
-/// With only their client replaced.
+/// The usual sender script, with our client instead of its own.
 #[test]
-fn a_script_to_our_client() {
+fn sender_script_to_client_source() {
     let directory = scratch("to-our-client");
     let _ = fs::remove_dir_all(&directory);
     fs::create_dir_all(&directory).expect("a directory");
     let mut sender = Program::start(peer("sender.py").arg(&*CLIP));
     let line = sender.expect_line("port ");
-    let client = launch(&format!(
+    let client = gst_launch(&format!(
         "b64jpegclientsrc host=localhost port={} reconnect=false
          ! multifilesink location={}/%05d.jpg",
         line.trim_start_matches("port "),
@@ -149,18 +149,18 @@ fn a_script_to_our_client() {
         .collect();
     assert_eq!(sums(&got), sent);
 
-    // Shown, they are what the clip shows.
+    // Decoded, the frames are those of the clip.
     let shown = run(&format!(
         "multifilesrc location={}/%05d.jpg caps=image/jpeg,framerate=30/1 ! jpegdec ! {RGB}",
         directory.display()
     ));
     shown.is_clean();
-    is_the_clip(&shown);
+    assert_is_clip(&shown);
 }
 
-/// Both ends by themselves: a clean end, and nothing said but every frame.
+/// The stream ends cleanly and every frame arrives without a warning.
 #[test]
-fn a_script_to_our_client_in_every_framing() {
+fn sender_script_to_client_source_in_every_framing() {
     for Framing { header, payload } in FRAMINGS {
         let args = ["--width", "160", "--header", header, "--payload", payload];
         let mut sender = peer("sender.py");
@@ -173,65 +173,65 @@ fn a_script_to_our_client_in_every_framing() {
     }
 }
 
-/// Which frames arrive when a fault befalls one.
-enum Arrive {
+/// Which frames arrive when one is damaged.
+enum Arriving {
     All,
-    AllButThatOne,
-    OnlyThoseBefore,
+    AllButDamaged,
+    OnlyEarlier,
 }
-use Arrive::{All, AllButThatOne, OnlyThoseBefore};
+use Arriving::{All, AllButDamaged, OnlyEarlier};
 
-/// Faults within a stream: a name in `faults.py`, and what the warning says about it
-/// in the default framing.
-const FAULTS: &[(&str, Arrive, Option<&str>)] = &[
+/// Faults within a stream: the name in `faults.py`, and a part of the warning in the default
+/// framing.
+const FAULTS: &[(&str, Arriving, Option<&str>)] = &[
     ("chops", All, None),
     ("bytes", All, None),
     ("garbage", All, Some("")),
     ("garbage-log-line", All, Some("")),
     ("garbage-small-frame", All, Some("not begin like a JPEG")),
     ("torn", All, Some("not base64")),
-    ("beheaded", AllButThatOne, Some("")),
+    ("beheaded", AllButDamaged, Some("")),
     ("zero-length", All, None),
     (
         "length-4gib",
-        AllButThatOne,
+        AllButDamaged,
         Some("4294967295 bytes is over the limit"),
     ),
-    ("length-50mib", AllButThatOne, Some("")),
+    ("length-50mib", AllButDamaged, Some("")),
     (
         "length-short",
-        AllButThatOne,
+        AllButDamaged,
         Some("inside a group of four"),
     ),
-    ("length-long", AllButThatOne, Some("not base64")),
-    ("length-far-too-long", AllButThatOne, Some("not base64")),
+    ("length-long", AllButDamaged, Some("not base64")),
+    ("length-far-too-long", AllButDamaged, Some("not base64")),
     (
         "not-a-jpeg",
-        AllButThatOne,
+        AllButDamaged,
         Some("not begin like a JPEG but with"),
     ),
     (
         "flipped-character",
-        AllButThatOne,
+        AllButDamaged,
         Some("byte 100 of its text is 0x21"),
     ),
     (
         "stop-in-frame",
-        OnlyThoseBefore,
+        OnlyEarlier,
         Some("ended inside it, after 1000 of "),
     ),
     (
         "stop-in-header",
-        OnlyThoseBefore,
+        OnlyEarlier,
         Some("ended inside it, after 3 bytes"),
     ),
 ];
 
-/// Whether the bytes of a framing can show that there is such a fault.
+/// Whether a fault is visible in this framing.
 fn is_visible(fault: &str, header: &str, payload: &str) -> bool {
     match fault {
         "flipped-character" => payload == "base64",
-        // What ends without a line feed is the start of the next line.
+        // Garbage without a line feed becomes the start of the next line.
         "garbage" | "torn" => header != "lines",
         _ if fault.contains("length") => !matches!(header, "lines" | "none"),
         _ => true,
@@ -272,14 +272,14 @@ fn check_faults(at: usize, header: &str, payload: &str) {
         }
         let expected = match arrive {
             All => jpegs.clone(),
-            AllButThatOne => [&jpegs[..at], &jpegs[at + 1..]].concat(),
-            OnlyThoseBefore => jpegs[..at].to_vec(),
+            AllButDamaged => [&jpegs[..at], &jpegs[at + 1..]].concat(),
+            OnlyEarlier => jpegs[..at].to_vec(),
         };
         assert_same(&got.buffers, &expected, &label);
     }
 }
 
-/// Bytes of a frame.
+/// Length of a frame in bytes.
 fn wire_len(jpeg: &[u8], header: &str, payload: &str) -> usize {
     let body = match payload {
         "base64" => jpeg.len().div_ceil(3) * 4,
@@ -295,14 +295,14 @@ fn wire_len(jpeg: &[u8], header: &str, payload: &str) -> usize {
 }
 
 #[test]
-fn faults_anywhere() {
+fn fault_at_any_frame_is_handled() {
     for at in [1, FRAMES / 2, FRAMES - 2] {
         check_faults(at, "be32", "base64");
     }
 }
 
 #[test]
-fn faults_in_other_framings() {
+fn fault_in_any_framing_is_handled() {
     for (header, payload) in [
         ("le64", "jpeg"),
         ("ascii16", "base64"),
@@ -323,7 +323,7 @@ fn too_many_faults_are_an_error() {
 }
 
 #[test]
-fn foreign_protocols_are_refused_by_name() {
+fn foreign_protocol_is_named() {
     for (fault, name) in [
         ("pickle", "pickle"),
         ("pickle-protocol-0", "pickle"),
@@ -342,14 +342,14 @@ fn foreign_protocols_are_refused_by_name() {
 }
 
 #[test]
-fn vectors_are_what_python_writes() {
+fn vectors_match_python() {
     let mut make = Command::new(&*PYTHON);
     make.args(["-W", "error", "tests/vectors/make.py", "--check"])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     Program::start(&mut make).finish();
 }
 
-/// What a pipeline put into its appsink and onto its bus.
+/// Buffers and messages of a pipeline.
 struct Outcome {
     buffers: Vec<Vec<u8>>,
     warnings: Vec<String>,
@@ -367,12 +367,12 @@ impl Outcome {
     }
 }
 
-/// The checksum of each picture.
+/// The checksum of each JPEG.
 fn sums(pictures: &[Vec<u8>]) -> Vec<String> {
     pictures.iter().map(|picture| sum(picture)).collect()
 }
 
-/// Plays a pipeline, less its sink, to its end.
+/// Runs a pipeline, given without its sink, to its end.
 fn run(line: &str) -> Outcome {
     let pipeline = Pipeline::launch(&format!("{line} ! fakesink name=sink sync=false"));
     let buffers = pipeline.collect("sink", "sink");
@@ -391,7 +391,7 @@ fn decoded_clip() -> String {
     format!("filesrc location={} ! decodebin", CLIP.display())
 }
 
-/// What makes pictures of a width of decoded ones.
+/// Elements that scale to a width and encode.
 fn jpegs(width: u32) -> String {
     format!(
         "jfifconvert ! videoscale ! video/x-raw,width={width},pixel-aspect-ratio=1/1
@@ -399,13 +399,13 @@ fn jpegs(width: u32) -> String {
     )
 }
 
-/// Starts `gst-launch-1.0` with these words.
-fn launch(words: &str) -> Program {
-    let mut launch = Command::new("gst-launch-1.0");
-    Program::start(with_plugin(launch.args(words.split_whitespace())))
+/// Starts `gst-launch-1.0` with these arguments.
+fn gst_launch(words: &str) -> Program {
+    let mut gst_launch = Command::new("gst-launch-1.0");
+    Program::start(with_plugin(gst_launch.args(words.split_whitespace())))
 }
 
-/// The OpenCV sender's stream in a file, in small.
+/// A recording by the OpenCV sender, with small frames.
 struct Recording {
     path: PathBuf,
     jpegs: Vec<Vec<u8>>,
@@ -431,7 +431,7 @@ static RECORDING: LazyLock<Recording> = LazyLock::new(|| {
     Recording { path, jpegs }
 });
 
-/// Starts a peer that serves, and runs on its port what `client` makes of it.
+/// Starts a serving peer, and runs the pipeline that `client` makes of its port.
 fn receive(server: &mut Command, client: impl FnOnce(&str) -> String) -> (String, Outcome) {
     let mut server = Program::start(server);
     let line = server.expect_line("port ");
@@ -445,7 +445,7 @@ fn receive(server: &mut Command, client: impl FnOnce(&str) -> String) -> (String
     (printed, got)
 }
 
-/// Runs the OpenCV sender of the clip; returns the checksums of its JPEGs, and what arrived.
+/// Runs the OpenCV sender; returns the checksums of its JPEGs, and what arrived.
 fn from_opencv(args: &[&str], tail: &str) -> (Vec<String>, Outcome) {
     let mut sender = peer("sender.py");
     let (printed, got) = receive(sender.args(args).arg(&*CLIP), |port| {
@@ -464,7 +464,7 @@ fn stock_client(port: &str, tail: &str) -> String {
     format!("tcpclientsrc host=127.0.0.1 port={port} ! {tail}")
 }
 
-/// The checksums that the OpenCV sender printed.
+/// Checksums printed by the OpenCV sender.
 fn sent(printed: &str) -> Vec<String> {
     let sums = printed
         .lines()
@@ -472,16 +472,16 @@ fn sent(printed: &str) -> Vec<String> {
     sums.map(String::from).collect()
 }
 
-/// What the OpenCV receiver says of a frame.
+/// A frame as the OpenCV receiver reports it.
 #[derive(Debug)]
-struct Seen {
+struct SeenFrame {
     size: String,
     psnr: f64,
     sha256: String,
 }
 
-/// Sends the clip to the OpenCV receiver; returns the checksums of our JPEGs, and what it saw.
-fn to_opencv(width: u32, header: &str, payload: &str) -> (Vec<String>, Vec<Seen>) {
+/// Sends the clip to the OpenCV receiver; returns the checksums of our JPEGs, and its reports.
+fn to_opencv(width: u32, header: &str, payload: &str) -> (Vec<String>, Vec<SeenFrame>) {
     let pipeline = Pipeline::launch(&format!(
         "{} ! {} ! b64jpegpay name=pay header={header} payload={payload}
          ! tcpserversink name=server host=127.0.0.1 port=0 sync=false",
@@ -492,8 +492,8 @@ fn to_opencv(width: u32, header: &str, payload: &str) -> (Vec<String>, Vec<Seen>
 
     let sent = pipeline.collect("pay", "sink");
 
-    // The stock server neither waits for its first client nor, when it is stopped,
-    // for what that client has yet to read.
+    // The stock server waits neither for its first client nor, at the stop, for what that client
+    // has not read yet.
     let pay: gst::Element = pipeline.element("pay");
     let src = pay.static_pad("src").expect("a pad");
     let block = gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER;
@@ -524,8 +524,8 @@ fn to_opencv(width: u32, header: &str, payload: &str) -> (Vec<String>, Vec<Seen>
     (sums(&sent.take()), seen(&printed))
 }
 
-/// What the OpenCV receiver printed.
-fn seen(printed: &str) -> Vec<Seen> {
+/// Frames that the OpenCV receiver printed.
+fn seen(printed: &str) -> Vec<SeenFrame> {
     let seen = printed.lines().filter_map(|line| {
         let [size, psnr, sha256] = line
             .strip_prefix("frame ")?
@@ -533,7 +533,7 @@ fn seen(printed: &str) -> Vec<Seen> {
             .collect::<Vec<_>>()
             .try_into()
             .expect("size, PSNR, checksum");
-        Some(Seen {
+        Some(SeenFrame {
             size: size.into(),
             psnr: psnr.parse().expect("a number"),
             sha256: sha256.into(),
