@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Hostile peers and bad luck: nothing crashes or hangs, and nothing takes memory without limit.
+//! Hostile peers: nothing crashes or hangs, and memory stays bounded.
 //!
-//! Each test attacks a real server, receiver or script over loopback, bounded in time and
-//! bytes, and asserts what the others notice (nothing) and what it costs (little memory). With
+//! Each test attacks a server, a receiver or a script over loopback, with a limit of time and
+//! bytes. It asserts that other peers notice nothing and that the attack costs little memory. With
 //! `--nocapture` the attacks print their figures.
 
 mod common;
@@ -31,4 +31,6 @@ mod hostile {
     mod web;
     #[cfg(feature = "web")]
     mod web_guard;
+    #[cfg(feature = "web")]
+    mod websocket;
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Pictures and metas that say what no camera would say.
+//! JPEGs and metadata with capture times that no camera would write.
 
 use gst::prelude::*;
 
 use super::{
-    receivers::{Kind, Receiver},
+    receivers::{Receiver, ReceiverKind},
     wire::{FRAMINGS, bytes, capture_time, now, pictures, stamped, with_comment},
 };
 use crate::common::{
@@ -17,7 +17,7 @@ const DAY: u64 = 24 * 3600 * 1_000_000_000;
 const YEAR_1999: u64 = 946_684_799_000_000_000;
 const STAMP: &[u8] = b"b64jpeg capture-time-unix-ns=";
 
-/// What stands behind `capture-time-unix-ns=` in pictures of hostile senders.
+/// Texts that a hostile sender may write after `capture-time-unix-ns=`.
 fn hostile_stamps() -> Vec<Vec<u8>> {
     let numbers = [
         0,
@@ -47,7 +47,7 @@ fn hostile_stamps() -> Vec<Vec<u8>> {
 
 #[test]
 fn hostile_stamp_is_counted_and_ignored_by_every_receiver() {
-    for &kind in Kind::ALL {
+    for &kind in ReceiverKind::ALL {
         let mut receiver = Receiver::new(kind, "");
         let mut jpegs = pictures(250).iter();
         let mut next = || jpegs.next().expect("there are enough").as_slice();
@@ -68,7 +68,7 @@ fn hostile_stamp_is_counted_and_ignored_by_every_receiver() {
                 ("errors", 0),
             ]);
         }
-        // None of them is in the delays.
+        // The ignored times do not count in the delays.
         let stats = receiver.fixture.stats();
         for name in ["delay-last", "delay-median", "delay-p99"] {
             let delay: i64 = stats.get(name).expect("a delay");
@@ -78,9 +78,9 @@ fn hostile_stamp_is_counted_and_ignored_by_every_receiver() {
 }
 
 #[test]
-fn check_stamps_pictures_with_hostile_stamps_anew() {
+fn jpegcheck_replaces_hostile_capture_times() {
     let start = now();
-    let mut receiver = Receiver::new(Kind::Check, "capture-time=true");
+    let mut receiver = Receiver::new(ReceiverKind::Check, "capture-time=true");
     for (jpeg, stamp) in pictures(250).iter().zip(hostile_stamps()) {
         let hostile = with_comment(jpeg, [STAMP, &stamp].concat());
         receiver.send(&hostile);
@@ -91,14 +91,14 @@ fn check_stamps_pictures_with_hostile_stamps_anew() {
     }
 }
 
-/// What a picture's own stamp says, if it is in front.
+/// The capture time in the first comment segment of a JPEG.
 fn stamp_of(jpeg: &[u8]) -> u64 {
     let text = jpeg[6..].strip_prefix(STAMP).expect("a stamp in front");
     let digits = std::str::from_utf8(&text[..19]).expect("digits");
     digits.parse().expect("a number")
 }
 
-/// A picture with metas that another element wrote.
+/// A buffer with `GstReferenceTimestampMeta` of these times.
 fn with_metas(jpeg: &[u8], times: &[u64]) -> gst::Buffer {
     let unix: gst::Caps = "timestamp/x-unix".parse().expect("caps");
     let mut buffer = gst::Buffer::from_slice(jpeg.to_vec());
@@ -110,7 +110,7 @@ fn with_metas(jpeg: &[u8], times: &[u64]) -> gst::Buffer {
     buffer
 }
 
-/// What other elements may write into `GstReferenceTimestampMeta`.
+/// Times that other elements may write into `GstReferenceTimestampMeta`.
 fn hostile_metas() -> [u64; 5] {
     [
         0,
@@ -166,7 +166,7 @@ fn hostile_meta_is_not_sent_to_tcp_clients() {
     server.expect_no_messages();
 }
 
-/// The capture time that the server tells with its newest picture, in nanoseconds.
+/// Capture time that the server reports with its newest frame, in nanoseconds since 1970.
 #[cfg(feature = "web")]
 #[track_caller]
 fn snapshot_time(port: i32) -> u64 {
@@ -193,7 +193,7 @@ fn snapshot_time(port: i32) -> u64 {
 
 #[cfg(feature = "web")]
 #[test]
-fn hostile_time_is_not_told_on_the_web() {
+fn hostile_time_is_not_reported_over_http() {
     let start = now();
     let fixture = sender("socketioserversink name=element port=0 sync=false async=false");
     let port = fixture.element.property::<i32>("current-port");
@@ -209,7 +209,7 @@ fn hostile_time_is_not_told_on_the_web() {
     });
     for (number, buffer) in std::iter::zip(1.., metas.into_iter().chain(stamps)) {
         fixture.push_buffer(buffer);
-        crate::common::wait::wait_for("it is shown", || {
+        crate::common::wait::wait_for("the frame to be counted", || {
             (fixture.stat("frames") == number).then_some(())
         });
         let time = snapshot_time(port);
@@ -218,14 +218,14 @@ fn hostile_time_is_not_told_on_the_web() {
 }
 
 #[test]
-fn start_of_a_picture_alone_is_dropped_and_the_next_one_passes() {
+fn truncated_jpeg_is_dropped_and_next_one_passes() {
     let start = b"\xff\xd8\xff";
     let jpegs = pictures(2);
     for framing in FRAMINGS
         .into_iter()
         .filter(|framing| framing.header != "none")
     {
-        for kind in [Kind::Depay, Kind::ClientSrc] {
+        for kind in [ReceiverKind::Depay, ReceiverKind::ClientSrc] {
             let mut receiver = Receiver::of_framing(kind, framing, "");
             receiver.pass(&jpegs[0]);
             receiver.send(start);
@@ -239,7 +239,7 @@ fn start_of_a_picture_alone_is_dropped_and_the_next_one_passes() {
                 .expect_stats(&[("errors", 1), ("frames", 2)]);
         }
     }
-    let mut check = Receiver::new(Kind::Check, "");
+    let mut check = Receiver::new(ReceiverKind::Check, "");
     check.send(start);
     check.pass(&jpegs[0]);
     check

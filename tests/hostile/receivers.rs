@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Every element that receives pictures, with a test as its sender.
+//! Every element that receives frames, with the test as the sender.
 
 #[cfg(feature = "web")]
 use gst::prelude::*;
@@ -11,9 +11,9 @@ use crate::common::{
     raw_server::{RawConnection, RawServer},
 };
 
-/// The elements that receive pictures.
+/// The elements that receive frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ReceiverKind {
     Depay,
     ClientSrc,
     #[cfg(feature = "web")]
@@ -21,7 +21,7 @@ pub enum Kind {
     Check,
 }
 
-impl Kind {
+impl ReceiverKind {
     pub const ALL: &[Self] = &[
         Self::Depay,
         Self::ClientSrc,
@@ -41,35 +41,35 @@ impl Kind {
     }
 }
 
-/// One of them in a pipeline that plays.
+/// A receiving element in a playing pipeline.
 pub struct Receiver {
     pub fixture: ElementFixture,
-    /// Pictures that came before those of the test.
+    /// Number of frames received before those of the test.
     pub before: u64,
     framing: Framing,
     source: Source,
 }
 
 enum Source {
-    /// The source `feed` in the pipeline, which frames the pictures or not.
+    /// The `appsrc` named `feed` in the pipeline, which gets framed or bare JPEGs.
     Feed {
         framed: bool,
     },
     Tcp(RawConnection),
-    /// A pipeline with the source `feed` and a server.
+    /// A pipeline with an `appsrc` named `feed` and a `socketioserversink`.
     #[cfg(feature = "web")]
     Web(Box<ElementFixture>),
 }
 
 impl Receiver {
     #[track_caller]
-    pub fn new(kind: Kind, properties: &str) -> Self {
+    pub fn new(kind: ReceiverKind, properties: &str) -> Self {
         Self::of_framing(kind, DEFAULT, properties)
     }
 
-    /// One to which pictures come in a framing, unless they come without any.
+    /// As [`Self::new`], with another framing. `jpegcheck` and Socket.IO have none.
     #[track_caller]
-    pub fn of_framing(kind: Kind, framing: Framing, properties: &str) -> Self {
+    pub fn of_framing(kind: ReceiverKind, framing: Framing, properties: &str) -> Self {
         let sink = "fakesink name=sink sync=false";
         let element = format!("{} name=element {properties}", kind.factory());
         let feed = |caps: &str| {
@@ -80,12 +80,12 @@ impl Receiver {
             fixture
         };
         let (fixture, source) = match kind {
-            Kind::Depay => (
+            ReceiverKind::Depay => (
                 feed("caps=application/x-b64jpeg"),
                 Source::Feed { framed: true },
             ),
-            Kind::Check => (feed(""), Source::Feed { framed: false }),
-            Kind::ClientSrc => {
+            ReceiverKind::Check => (feed(""), Source::Feed { framed: false }),
+            ReceiverKind::ClientSrc => {
                 let server = RawServer::new();
                 let line = format!("{element} host=127.0.0.1 port={} ! {sink}", server.port());
                 let fixture = ElementFixture::launch(&line, "none");
@@ -93,7 +93,7 @@ impl Receiver {
                 (fixture, Source::Tcp(server.accept()))
             }
             #[cfg(feature = "web")]
-            Kind::SocketIoClientSrc => {
+            ReceiverKind::SocketIoClientSrc => {
                 let line = "appsrc name=feed is-live=true format=time caps=image/jpeg
                     ! socketioserversink name=element port=0 sync=false async=false";
                 let server = ElementFixture::launch(line, "none");
@@ -103,7 +103,7 @@ impl Receiver {
                 let mut fixture = ElementFixture::launch(&line, "socketio-connection");
                 fixture.pipeline.play();
                 fixture.expect_states(&["connecting", "connected"]);
-                // A viewer that joins while the first picture is sent may get it twice.
+                // A viewer that joins while the first frame is sent may receive it twice.
                 let jpegs = &super::wire::pictures(250)[248..];
                 server.push(&jpegs[0]);
                 fixture.next(1);
@@ -125,7 +125,7 @@ impl Receiver {
         }
     }
 
-    /// Sends a picture, or what is none.
+    /// Sends a JPEG, or any other payload.
     #[track_caller]
     pub fn send(&mut self, jpeg: &[u8]) {
         match &mut self.source {
@@ -139,7 +139,7 @@ impl Receiver {
         }
     }
 
-    /// Sends a picture and expects it to come out; returns its buffer.
+    /// Sends a JPEG and expects it as the output; returns its buffer.
     #[track_caller]
     pub fn pass(&mut self, jpeg: &[u8]) -> gst::Buffer {
         self.send(jpeg);
