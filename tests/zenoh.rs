@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! One camera and many serving machines, on Zenoh, each machine with an address of its own.
+//! Cameras and serving machines on Zenoh, each machine with addresses of its own.
 
 mod common;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What is no relay of ours, what refuses us, and what others send that is no picture.
+//! Servers that are not usable relays, relays that refuse us, and events that are not JPEGs.
 
 use std::{fs, io::Write, process::Command};
 
@@ -16,14 +16,14 @@ use crate::common::{
     wire::{DEFAULT, pictures as small_pictures},
 };
 
-/// Expects that neither of our elements starts at a URL, and that both say why.
+/// Expects that neither element starts at this URL, with an error that contains all of `parts`.
 #[track_caller]
 fn expect_errors(url: &str, properties: &str, parts: &[&str]) {
-    for fixture in [
+    for start in [
         ElementFixture::socketio_sink,
         ElementFixture::socketio_source,
     ] {
-        let mut fixture = fixture(url, properties);
+        let mut fixture = start(url, properties);
         fixture.expect_error(parts);
         fixture.expect_state("connecting");
         fixture.stop();
@@ -31,7 +31,7 @@ fn expect_errors(url: &str, properties: &str, parts: &[&str]) {
 }
 
 #[test]
-fn no_relay_at_all() {
+fn plain_http_server_is_an_error() {
     let nothing = scratch("nothing");
     fs::create_dir_all(&nothing).expect("a directory");
     let mut server = Command::new("python3");
@@ -50,14 +50,14 @@ fn no_relay_at_all() {
 }
 
 #[test]
-fn what_says_nothing() {
+fn silent_server_is_retried() {
     let server = RawServer::new();
     let url = format!("http://127.0.0.1:{}", server.port());
-    for fixture in [
+    for start in [
         ElementFixture::socketio_sink,
         ElementFixture::socketio_source,
     ] {
-        let mut fixture = fixture(&url, "timeout=200000000");
+        let mut fixture = start(&url, "timeout=200000000");
         fixture.expect_states(&["connecting", "waiting"]);
         fixture.expect_warning(&[
             &url,
@@ -70,7 +70,7 @@ fn what_says_nothing() {
 }
 
 #[test]
-fn another_protocol() {
+fn other_protocol_is_an_error_with_advice() {
     for (bytes, part) in [
         (&b"SSH-2.0-OpenSSH_9.2p1\r\n"[..], "SSH"),
         (&DEFAULT.stream(small_pictures(2)), "b64jpegclientsrc"),
@@ -83,7 +83,7 @@ fn another_protocol() {
 }
 
 #[test]
-fn an_old_relay() {
+fn old_relay_is_an_error_with_advice() {
     let relay = Relay::start(RelayKind::Node, &["--old"]);
     expect_errors(
         &relay.url,
@@ -93,13 +93,13 @@ fn an_old_relay() {
 }
 
 #[test]
-fn a_relay_without_websockets() {
+fn relay_without_websockets_is_an_error() {
     let relay = Relay::start(RelayKind::Flask, &["--no-websocket"]);
     expect_errors(&relay.url, "", &["without websockets", "(transports)"]);
 }
 
 #[test]
-fn the_wrong_path() {
+fn wrong_path_is_an_error() {
     for kind in [RelayKind::Flask, RelayKind::PythonSocketio] {
         let relay = Relay::start(kind, &[]);
         let url = format!("{}/video", relay.url);
@@ -107,12 +107,12 @@ fn the_wrong_path() {
     }
 }
 
-/// Node alone gives no answer where there is nothing.
+/// Node does not answer requests for an unknown path.
 #[test]
-fn the_wrong_path_on_node() {
+fn wrong_path_on_node_is_retried() {
     let relay = Relay::start(RelayKind::Node, &[]);
     let url = format!("{}/video", relay.url);
-    // It takes its time to say nothing.
+    // Both elements wait for the timeout at the same time.
     for mut fixture in [
         ElementFixture::socketio_sink(&url, ""),
         ElementFixture::socketio_source(&url, ""),
@@ -124,7 +124,7 @@ fn the_wrong_path_on_node() {
 }
 
 #[test]
-fn the_wrong_namespace() {
+fn wrong_namespace_is_an_error() {
     for kind in RelayKind::ALL {
         let relay = Relay::start(kind, &[]);
         let parts = ["into the namespace /cam", "`namespace`"];
@@ -133,7 +133,7 @@ fn the_wrong_namespace() {
 }
 
 #[test]
-fn the_wrong_token() {
+fn wrong_token_is_an_error_with_advice() {
     for kind in RelayKind::ALL {
         let relay = Relay::start(kind, &["--auth", "secret"]);
         for (auth, advice) in [
@@ -152,18 +152,18 @@ fn the_wrong_token() {
     }
 }
 
-/// Whoever was let in before may be let in again.
+/// A client that was accepted once keeps trying.
 #[test]
-fn a_token_for_a_while() {
+fn token_refused_after_connection_is_retried() {
     let port = ReservedPort::new();
     let number = port.number().to_string();
     let url = format!("http://127.0.0.1:{number}");
-    for fixture in [
+    for start in [
         ElementFixture::socketio_sink,
         ElementFixture::socketio_source,
     ] {
         let relay = Relay::start(RelayKind::Node, &["--port", &number]);
-        let mut fixture = fixture(&url, "");
+        let mut fixture = start(&url, "");
         fixture.expect_states(&["connecting", "connected"]);
         drop(relay);
         fixture.expect_states(&["lost", "waiting"]);
@@ -198,13 +198,13 @@ fn with_tls(certified: &Certified) -> Relay {
 }
 
 #[test]
-fn certificates_that_are_not_good() {
+fn invalid_certificate_is_an_error_with_advice() {
     let authority = Authority::new("bad-certificates");
     let ca = format!("ca-file={}", authority.file());
 
     let relay = with_tls(&authority.certify("127.0.0.1"));
     expect_errors(&relay.url, "", &[&relay.url, "does not know", "ca-file"]);
-    // It is good for its address only.
+    // The certificate is valid for its address only.
     let url = relay.url.replace("127.0.0.1", "localhost");
     expect_errors(&url, &ca, &[&url, "127.0.0.1", "and not for localhost"]);
 
@@ -212,22 +212,22 @@ fn certificates_that_are_not_good() {
     expect_errors(&relay.url, &ca, &["expired", "renewed"]);
 }
 
-/// What most people have who make a certificate for themselves.
+/// Most private servers have a self-signed certificate.
 #[test]
-fn a_certificate_that_vouches_for_itself() {
+fn self_signed_certificate_is_accepted_as_ca() {
     let authority = Authority::new("own-certificate");
     let certified = authority.certify_self_signed("127.0.0.1");
     let ca = format!("ca-file={}", certified.certificate);
     let relay = with_tls(&certified);
     expect_errors(&relay.url, "", &["does not know", "ca-file"]);
-    for fixture in [
+    for start in [
         ElementFixture::socketio_sink,
         ElementFixture::socketio_source,
     ] {
-        let mut fixture = fixture(&relay.url, &ca);
+        let mut fixture = start(&relay.url, &ca);
         fixture.expect_states(&["connecting", "connected"]);
     }
-    // It has to be a good one all the same.
+    // Its name and its expiry are checked all the same.
     let url = relay.url.replace("127.0.0.1", "localhost");
     expect_errors(&url, &ca, &["not for localhost"]);
     let relay = with_tls(&authority.certify_self_signed_expired("127.0.0.1"));
@@ -235,7 +235,7 @@ fn a_certificate_that_vouches_for_itself() {
 }
 
 #[test]
-fn tls_on_one_side_only() {
+fn tls_on_one_side_is_an_error_with_advice() {
     let relay = Relay::start(RelayKind::Node, &[]);
     let url = relay.url.replace("http:", "https:");
     expect_errors(&url, "", &["does not speak TLS", "http://"]);
@@ -247,7 +247,7 @@ fn tls_on_one_side_only() {
 }
 
 #[test]
-fn properties_that_make_no_sense() {
+fn invalid_property_is_an_error() {
     for (url, properties, parts) in [
         ("localhost:5000", "", &["localhost:5000"][..]),
         ("ftp://localhost", "", &["ftp"]),
@@ -266,25 +266,25 @@ fn properties_that_make_no_sense() {
             &["`ca-file`", "/nowhere.pem"],
         ),
     ] {
-        for fixture in [
+        for start in [
             ElementFixture::socketio_sink,
             ElementFixture::socketio_source,
         ] {
-            let mut fixture = fixture(url, properties);
+            let mut fixture = start(url, properties);
             fixture.expect_error(parts);
             fixture.stop();
         }
     }
 }
 
-/// What somebody else sends on the same event costs a warning, and no picture.
+/// Other data on the same event causes a warning and does not reach the pipeline.
 #[test]
-fn what_is_no_picture() {
+fn non_jpeg_event_is_skipped_with_warning() {
     const OTHER: &str = "no picture as its first argument";
     let relay = Relay::start(RelayKind::Node, &[]);
-    let mut screen = ElementFixture::socketio_source(&relay.url, "");
-    screen.expect_states(&["connecting", "connected"]);
-    let (streamer, mut words) = Streamer::after_words(&relay.url, &[]);
+    let mut receiver = ElementFixture::socketio_source(&relay.url, "");
+    receiver.expect_states(&["connecting", "connected"]);
+    let (streamer, mut input) = Streamer::start_with_input(&relay.url, &[]);
     let events = [
         (r#""hello""#, Some("inside a group of four")),
         (r#""bm90IGEganBlZw==""#, Some("JPEG but with 6e 6f 74 20")),
@@ -293,46 +293,46 @@ fn what_is_no_picture() {
             Some("JPEG but with 89 50 4e 47"),
         ),
         (r#""""#, Some("there is no picture in it")),
-        // What has no text at all is nothing for us; once is enough to say so.
+        // Data without any text is warned about once.
         ("7", Some(OTHER)),
         ("null", None),
         (r#"["/9j/"]"#, None),
         (r#"{"side": true}"#, None),
     ];
     for (number, (event, part)) in (1..).zip(events) {
-        writeln!(words, "{event}").expect("it reads");
+        writeln!(input, "{event}").expect("it reads");
         if let Some(part) = part {
-            screen.expect_warning(&[part]);
+            receiver.expect_warning(&[part]);
         }
-        wait_for("it is counted", || {
-            (screen.stat("errors") == number).then_some(())
+        wait_for("the error to be counted", || {
+            (receiver.stat("errors") == number).then_some(())
         });
     }
-    drop(words);
-    let pictures = screen.next(5);
-    screen.stop();
+    drop(input);
+    let pictures = receiver.next(5);
+    receiver.stop();
     streamer.expect_sent("", &pictures);
-    screen.expect_stats(&[("connections", 1)]);
-    screen.pictures.clear();
+    receiver.expect_stats(&[("connections", 1)]);
+    receiver.pictures.clear();
 }
 
 #[test]
-fn too_much_that_is_no_picture() {
+fn errors_above_max_errors_are_fatal() {
     let relay = Relay::start(RelayKind::Node, &[]);
-    let mut screen = ElementFixture::socketio_source(&relay.url, "max-errors=3");
-    screen.expect_states(&["connecting", "connected"]);
-    let (_streamer, mut words) = Streamer::after_words(&relay.url, &[]);
+    let mut receiver = ElementFixture::socketio_source(&relay.url, "max-errors=3");
+    receiver.expect_states(&["connecting", "connected"]);
+    let (_streamer, mut input) = Streamer::start_with_input(&relay.url, &[]);
     for number in 0..3 {
-        writeln!(words, "\"hello\"").expect("it reads");
-        screen.expect_warning(&[&format!("Picture {number}: ")]);
+        writeln!(input, "\"hello\"").expect("it reads");
+        receiver.expect_warning(&[&format!("Picture {number}: ")]);
     }
-    writeln!(words, "\"hello\"").expect("it reads");
-    screen.expect_error(&["Picture 3: ", "max-errors=3"]);
-    screen.stop();
+    writeln!(input, "\"hello\"").expect("it reads");
+    receiver.expect_error(&["Picture 3: ", "max-errors=3"]);
+    receiver.stop();
 }
 
 #[test]
-fn another_camera() {
+fn event_of_other_camera_is_skipped_with_warning() {
     let relay = Relay::start(RelayKind::Node, &[]);
     for (event, part) in [
         (
@@ -341,39 +341,39 @@ fn another_camera() {
         ),
         (r#""/9j/""#, "a picture without the name of a camera"),
     ] {
-        let mut screen = ElementFixture::socketio_source(&relay.url, "camera=front");
-        screen.expect_states(&["connecting", "connected"]);
+        let mut receiver = ElementFixture::socketio_source(&relay.url, "camera=front");
+        receiver.expect_states(&["connecting", "connected"]);
         let args = ["--camera", "front", "--camera", "back"];
-        let (streamer, mut words) = Streamer::after_words(&relay.url, &args);
-        writeln!(words, "{event}").expect("it reads");
-        screen.expect_warning(&[part]);
-        drop(words);
-        let pictures = screen.next(3);
-        screen.stop();
+        let (streamer, mut input) = Streamer::start_with_input(&relay.url, &args);
+        writeln!(input, "{event}").expect("it reads");
+        receiver.expect_warning(&[part]);
+        drop(input);
+        let pictures = receiver.next(3);
+        receiver.stop();
         streamer.expect_sent("front", &pictures);
-        screen.pictures.clear();
+        receiver.pictures.clear();
     }
 }
 
-/// A picture for which there is no room: it is told how long it is, and how to have it.
+/// The warning names the length of the frame and the property to change.
 #[test]
-fn messages_over_the_limit() {
+fn frame_above_max_frame_size_is_skipped_with_warning() {
     let relay = Relay::start(RelayKind::Node, &["--max-http-buffer-size", "10000000"]);
-    let mut screen = ElementFixture::socketio_source(&relay.url, "max-frame-size=100000");
-    screen.expect_states(&["connecting", "connected"]);
+    let mut receiver = ElementFixture::socketio_source(&relay.url, "max-frame-size=100000");
+    receiver.expect_states(&["connecting", "connected"]);
     let mut camera = ElementFixture::socketio_sink(&relay.url, "");
     camera.expect_states(&["connecting", "connected"]);
     let (small, large) = (&small_pictures(1)[0], &pictures(1)[0]);
     for round in 1..=3 {
         camera.push(large);
-        wait_for("it is counted", || {
-            (screen.stat("errors") == round).then_some(())
+        wait_for("the error to be counted", || {
+            (receiver.stat("errors") == round).then_some(())
         });
         if round == 1 {
-            screen.expect_warning(&["100000", "max-frame-size"]);
+            receiver.expect_warning(&["100000", "max-frame-size"]);
         }
-        screen.expect_states(&["lost", "connected"]);
+        receiver.expect_states(&["lost", "connected"]);
     }
     camera.push(small);
-    screen.expect_frames(std::slice::from_ref(small));
+    receiver.expect_frames(std::slice::from_ref(small));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Our elements at a relay, and where on it.
+//! Relays with other than default settings, and a sender in Python.
 
 use std::{
     path::PathBuf,
@@ -18,37 +18,37 @@ use crate::common::{
     wire::{bytes, encode},
 };
 
-/// Pictures of some 140 KB, no two alike.
+/// JPEGs of some 140 KB, no two of which are equal.
 pub fn pictures(n: usize) -> &'static [Vec<u8>] {
     static PICTURES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| encode(8, 640, 360));
     &PICTURES[..n]
 }
 
-/// Where on a relay the pictures are: what is to be said to the relay, to other programs
-/// and to our elements.
-pub struct RelayLocation {
+/// Settings of one relay, as options of the relay and of the peers, and as properties of our
+/// elements.
+pub struct RelaySettings {
     relay: Vec<String>,
-    others: Vec<String>,
+    peers: Vec<String>,
     properties: String,
     url: String,
 }
 
-impl RelayLocation {
-    /// Nothing as it is by default: TLS and a token, a path, a query, a namespace, an event.
+impl RelaySettings {
+    /// No setting has its default: TLS and a token, a path, a query, a namespace, an event.
     pub fn non_default(name: &str) -> Self {
         let authority = Authority::new(name);
         let certified = authority.certify("127.0.0.1");
         let ca = authority.file();
-        let place = "--path /video/socket.io --namespace /cam --event picture";
+        let settings = "--path /video/socket.io --namespace /cam --event picture";
         let relay = format!(
-            "{place} --auth secret --certificate {} --key {}",
+            "{settings} --auth secret --certificate {} --key {}",
             certified.certificate, certified.key
         );
-        let others = format!(r#"{place} --auth {{"token":"secret"}} --ca {ca}"#);
+        let peers = format!(r#"{settings} --auth {{"token":"secret"}} --ca {ca}"#);
         let split = |text: String| text.split(' ').map(String::from).collect();
         Self {
             relay: split(relay),
-            others: split(others),
+            peers: split(peers),
             properties: format!(
                 r#"namespace=/cam event=picture auth="{{\"token\":\"secret\"}}" ca-file={ca}"#
             ),
@@ -61,9 +61,9 @@ impl RelayLocation {
         Relay::start(kind, &strs(&self.relay))
     }
 
-    /// For viewers and streamers.
+    /// Options for viewers and senders.
     pub fn args(&self) -> Vec<&str> {
-        strs(&self.others)
+        strs(&self.peers)
     }
 
     pub fn url(&self, relay: &Relay) -> String {
@@ -75,23 +75,23 @@ impl RelayLocation {
     }
 }
 
-fn strs(words: &[String]) -> Vec<&str> {
-    words.iter().map(String::as_str).collect()
+fn strs(input: &[String]) -> Vec<&str> {
+    input.iter().map(String::as_str).collect()
 }
 
-/// Somebody with a camera, in Python, who sends 30 pictures a second. They are all
-/// different for three seconds.
+/// A camera process in Python that sends 30 frames per second. No two frames within three seconds
+/// are equal.
 pub struct Streamer(Program);
 
 impl Streamer {
     #[track_caller]
     pub fn start(url: &str, args: &[&str]) -> Self {
-        Self::after_words(url, args).0
+        Self::start_with_input(url, args).0
     }
 
-    /// One who first sends the JSON that is written there, line by line until it is dropped.
+    /// Sends first the JSON lines written to its input, until the input is closed.
     #[track_caller]
-    pub fn after_words(url: &str, args: &[&str]) -> (Self, ChildStdin) {
+    pub fn start_with_input(url: &str, args: &[&str]) -> (Self, ChildStdin) {
         static CLIP: LazyLock<PathBuf> = LazyLock::new(|| make_clip("streamer.mkv", 90));
         let mut command = peer("streamer.py");
         command
@@ -100,13 +100,13 @@ impl Streamer {
             .arg(&*CLIP)
             .stdin(Stdio::piped());
         let mut program = Program::start(&mut command);
-        let words = program.stdin().expect("piped");
+        let input = program.stdin().expect("piped");
         program.expect_line("connected");
-        (Self(program), words)
+        (Self(program), input)
     }
 
-    /// Expects that these pictures of a camera came from here, each once and in order, and
-    /// returns how many there are between them that did not come.
+    /// Expects that these frames were sent for this camera, each once and in order. Returns the number
+    /// of frames between them that are missing.
     #[track_caller]
     pub fn expect_sent(self, camera: &str, pictures: &[Picture]) -> u64 {
         self.0.signal_group("TERM");

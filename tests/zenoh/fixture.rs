@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A camera whose every picture is numbered, and viewers who keep count.
+//! A camera that numbers its frames, and viewers that record them.
 
 use std::{
     io::{ErrorKind, Write},
@@ -18,14 +18,14 @@ use b64jpeg_wire::{AcceptedFramings, Deframer, FrameLimits};
 
 use crate::common::wire::{comment_segment, encode, framing};
 
-/// Where the test is.
+/// Address of the test.
 const HERE: &str = "10.78.0.254";
 
-/// Stands before the number of a picture, in a comment.
+/// Precedes the number of a frame in its comment segment.
 const NUMBER: &[u8] = b"number=";
 
-/// Serves numbered pictures over TCP to the origin, one after the other at a steady rate,
-/// whoever reads them.
+/// Serves numbered frames over TCP to the origin at a steady rate, whether they are read or
+/// not.
 pub struct Camera {
     pub port: u16,
     sent: Arc<Mutex<Vec<Instant>>>,
@@ -34,7 +34,7 @@ pub struct Camera {
 }
 
 impl Camera {
-    /// One whose pictures are of so many bytes.
+    /// A camera with frames of this length in bytes.
     pub fn start(size: usize, period: Duration) -> Self {
         let picture = encode(1, 640, 360).remove(0);
         let listener = TcpListener::bind((HERE, 0)).expect("a port");
@@ -46,7 +46,7 @@ impl Camera {
         let thread = thread::spawn(move || {
             let mut origin: Option<TcpStream> = None;
             while !ended.load(Ordering::Relaxed) {
-                // Never two at once, as when it had to catch up.
+                // Never send two frames at once in order to catch up.
                 thread::sleep(period);
                 if let Ok((stream, _)) = listener.accept() {
                     stream.set_nonblocking(false).expect("an option");
@@ -76,17 +76,17 @@ impl Camera {
         }
     }
 
-    /// What an origin takes for its source.
+    /// URI of the camera for an origin.
     pub fn uri(&self) -> String {
         format!("b64jpeg://{HERE}:{}", self.port)
     }
 
-    /// When each picture was sent.
+    /// Times at which the frames were sent.
     pub fn sent(&self) -> Vec<Instant> {
         self.sent.lock().unwrap().clone()
     }
 
-    /// The number of the next one.
+    /// Number of the next frame.
     pub fn next(&self) -> usize {
         self.sent.lock().unwrap().len()
     }
@@ -101,7 +101,7 @@ impl Drop for Camera {
     }
 }
 
-/// A picture with its number, made as long as asked for by comments.
+/// A JPEG with its number in a comment segment, padded to `size` with further comments.
 fn numbered(picture: &[u8], number: usize, size: usize) -> Vec<u8> {
     let mut out = picture[..2].to_vec();
     out.extend(comment_segment(
@@ -114,20 +114,20 @@ fn numbered(picture: &[u8], number: usize, size: usize) -> Vec<u8> {
     out
 }
 
-/// The number of a picture.
+/// Number of a frame.
 fn number_of(jpeg: &[u8]) -> Option<usize> {
     let at = jpeg.windows(NUMBER.len()).position(|w| w == NUMBER)? + NUMBER.len();
     str::from_utf8(jpeg.get(at..at + 9)?).ok()?.parse().ok()
 }
 
-/// A picture as a viewer got it.
+/// A received frame.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen {
     pub number: usize,
     pub at: Instant,
 }
 
-/// Somebody who watches an edge over TCP, and comes back when it has gone.
+/// A TCP client of an edge that reconnects when the connection ends.
 pub struct Viewer {
     seen: Arc<Mutex<Vec<Seen>>>,
     connections: mpsc::Receiver<()>,
@@ -161,12 +161,12 @@ impl Viewer {
         }
     }
 
-    /// All that it has seen.
+    /// All frames received so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// How often it has connected since this was asked last.
+    /// Number of connections since the last call.
     pub fn connections(&self) -> usize {
         self.connections.try_iter().count()
     }
@@ -181,7 +181,7 @@ impl Drop for Viewer {
     }
 }
 
-/// Reads until the edge is gone.
+/// Reads until the connection ends.
 fn watch(mut stream: TcpStream, log: &Mutex<Vec<Seen>>, end: &AtomicBool) {
     let patience = Some(Duration::from_millis(100));
     stream.set_read_timeout(patience).expect("an option");

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What is wrong is named, once, and what is good goes on.
+//! Mistakes and foreign data are reported once, and valid streams continue.
 
 use std::{io::Write, net::TcpStream, path::Path, time::Duration};
 
 use super::{
     net::{Machine, Role, network},
     participants::{
-        KEY, PATIENCE, Watching, camera, certify, edge, endpoint, open, origin, prepare_publishers,
-        publisher, tls,
+        EdgeViewer, KEY, PATIENCE, camera, certify, edge, endpoint, origin, prepare_publishers,
+        publisher, start_script, tls,
     },
 };
 use crate::common::{
@@ -16,20 +16,20 @@ use crate::common::{
     peer::{OLD_ZENOH, ZENOH},
 };
 
-/// How often something is said.
+/// Number of times a text was printed.
 fn count(role: &mut Role, what: &str) -> usize {
     role.0.printed().matches(what).count()
 }
 
 #[test]
-fn nobody_is_there_and_then_somebody_is() {
+fn edge_waits_for_late_origin() {
     network(PATIENCE, || {
         let [home, serving] = ["home", "serving"].map(Machine::new);
         let camera = camera();
         let mut edge = edge(&serving, &["--connect", &home.address()]);
         edge.0
             .expect_line("is not there (Connection refused); waiting.");
-        // It has knocked again by then.
+        // The edge has tried again by then.
         std::thread::sleep(Duration::from_secs(8));
         let first = origin(&home, &camera, &[]);
         edge.0.expect_line("cam/main/jpeg comes");
@@ -37,13 +37,13 @@ fn nobody_is_there_and_then_somebody_is() {
         edge.0.expect_line("no more pictures");
         let _second = origin(&home, &camera, &[]);
         edge.0.expect_line("cam/main/jpeg is back");
-        let said = edge.0.printed();
-        assert_eq!(said.matches("waiting.").count(), 2, "{said}");
+        let output = edge.0.printed();
+        assert_eq!(output.matches("waiting.").count(), 2, "{output}");
     });
 }
 
 #[test]
-fn no_router_is_there_and_then_one_is() {
+fn origin_and_edge_wait_for_late_router() {
     network(PATIENCE, || {
         let [home, serving, between] = ["home", "serving", "between"].map(Machine::new);
         let camera = camera();
@@ -53,62 +53,62 @@ fn no_router_is_there_and_then_one_is() {
         let not_there = "is not there (Connection refused)";
         origin.0.expect_line(not_there);
         edge.0.expect_line(not_there);
-        let _router = open(&between, "router", &[]);
+        let _router = start_script(&between, "router", &[]);
         edge.0.expect_line("cam/main/jpeg comes");
         origin.0.expect_line("Pictures get through");
     });
 }
 
 #[test]
-fn for_a_wrong_key_the_right_ones_are_named() {
+fn edge_with_wrong_key_reports_existing_keys() {
     network(PATIENCE, || {
         let [home, serving] = ["home", "serving"].map(Machine::new);
         let camera = camera();
         let _origin = origin(&home, &camera, &["--key", "cam/door/jpeg"]);
         let mut edge = edge(&serving, &["--connect", &home.address()]);
-        let said = edge.0.expect_line("no pictures");
+        let output = edge.0.expect_line("no pictures");
         assert!(
-            said.contains("the cameras there are cam/door/jpeg;"),
-            "{said}"
+            output.contains("the cameras there are cam/door/jpeg;"),
+            "{output}"
         );
     });
 }
 
 #[test]
-fn of_two_origins_on_one_key_one_is_shown_and_both_are_named() {
+fn second_origin_on_one_key_is_reported() {
     network(PATIENCE, || {
         let names = ["one", "two", "between", "serving"];
         let [one, two, between, serving] = names.map(Machine::new);
-        let _router = open(&between, "router", &[]);
+        let _router = start_script(&between, "router", &[]);
         let [first, second] = [camera(), camera()];
         let to = ["--router", &between.address()];
         let _one = origin(&one, &first, &to);
         let mut edge = edge(&serving, &to);
-        let watching = Watching::start(&serving, &first);
-        watching.goes_on();
+        let viewer = EdgeViewer::start(&serving, &first);
+        viewer.expect_new_frames();
         let mut late = origin(&two, &second, &to);
         late.0.expect_line("sends cam/main/jpeg, too");
         edge.0.expect_line("two senders use one stream");
-        watching.goes_on();
+        viewer.expect_new_frames();
         assert_eq!(count(&mut edge, "two senders"), 1);
     });
 }
 
 #[test]
-fn what_is_no_picture_is_named_and_hurts_nobody() {
+fn non_jpeg_is_dropped_with_warning() {
     prepare_publishers();
     network(PATIENCE, || {
         let names = ["home", "between", "serving", "elsewhere"];
         let [home, between, serving, elsewhere] = names.map(Machine::new);
-        let _router = open(&between, "router", &[]);
+        let _router = start_script(&between, "router", &[]);
         let camera = camera();
         let to = ["--router", &between.address()];
         let _origin = origin(&home, &camera, &to);
         let mut edge = edge(&serving, &to);
-        let watching = Watching::start(&serving, &camera);
-        watching.goes_on();
+        let viewer = EdgeViewer::start(&serving, &camera);
+        viewer.expect_new_frames();
         let connect = ["--connect", &endpoint("tcp", &between), KEY];
-        for (what, said) in [
+        for (what, output) in [
             ("text", "does not begin like a JPEG but with 68 65 6c 6c 6f"),
             ("zeros", "does not begin like a JPEG but with 00 00 00 00"),
             ("picture", "Pictures of a sender without a name are dropped"),
@@ -116,25 +116,25 @@ fn what_is_no_picture_is_named_and_hurts_nobody() {
             let args = [&connect[..], &[what]].concat();
             let sent = publisher(&elsewhere, &ZENOH, &args).finish();
             assert!(sent.contains("done"), "{sent}");
-            edge.0.expect_line(said);
-            watching.goes_on();
+            edge.0.expect_line(output);
+            viewer.expect_new_frames();
         }
-        // The first, the second, the fourth and the eighth.
+        // Warnings about the first, the second, the fourth and the eighth frame.
         assert_eq!(count(&mut edge, "is dropped: it does not begin"), 4);
         let args = [&connect[..], &["nothing", "beginning", "20 MB"]].concat();
         publisher(&elsewhere, &ZENOH, &args).finish();
-        watching.goes_on();
+        viewer.expect_new_frames();
     });
 }
 
 #[test]
-fn pictures_need_no_caps_and_false_ones_do_no_harm() {
+fn missing_or_false_caps_do_no_harm() {
     prepare_publishers();
     network(PATIENCE, || {
         let [between, serving, elsewhere] = ["between", "serving", "elsewhere"].map(Machine::new);
-        let _router = open(&between, "router", &[]);
+        let _router = start_script(&between, "router", &[]);
         let mut command = serving.script("edge");
-        // GStreamer warns of caps that come in the middle, or are none.
+        // GStreamer warns about caps that change or are invalid.
         command.env_remove("G_DEBUG");
         command.args(["--host", "0.0.0.0", "--tcp", "9999"]);
         let mut edge = Role::start(command.args(["--router", &between.address()]));
@@ -151,7 +151,7 @@ fn pictures_need_no_caps_and_false_ones_do_no_harm() {
         let sent = publisher(&elsewhere, &ZENOH, &[&connect[..], &whats].concat()).finish();
         assert!(sent.contains("done"), "{sent}");
         edge.0.expect_line("cam/main/jpeg comes");
-        // What it has printed so far does not count.
+        // Ignore what was printed so far.
         edge.0.printed();
         publisher(
             &elsewhere,
@@ -165,43 +165,46 @@ fn pictures_need_no_caps_and_false_ones_do_no_harm() {
 }
 
 #[test]
-fn what_cameras_say_of_themselves_is_text() {
+fn names_of_cameras_are_not_interpreted() {
     prepare_publishers();
     network(PATIENCE, || {
         let [between, serving, elsewhere] = ["between", "serving", "elsewhere"].map(Machine::new);
-        let _router = open(&between, "router", &[]);
+        let _router = start_script(&between, "router", &[]);
         let to = ["--router", &between.address()];
         let mut edge = edge(&serving, &[&to[..], &["--key", "cam/*/jpeg"]].concat());
         edge.0.expect_line("has no camera; waiting.");
         let hello = format!("{KEY}/@hello");
         let args = ["--connect", &endpoint("tcp", &between), &hello, "evil"];
         publisher(&elsewhere, &ZENOH, &args).finish();
-        // Until a good one has been heard, and that it is good.
+        // A valid announcement follows, to know when the invalid ones have been handled.
         let args = ["--connect", &endpoint("tcp", &between), &hello, "hello"];
         publisher(&elsewhere, &ZENOH, &args).finish();
         edge.0.expect_line("Serving cam/good/jpeg at");
         edge.0.expect_line("cam/good/jpeg: no pictures");
-        let said = edge.0.printed();
-        assert_eq!(said.matches("Serving ").count(), 1, "{said}");
-        assert!(!said.contains("evil") && !said.contains('\u{1b}'), "{said}");
+        let output = edge.0.printed();
+        assert_eq!(output.matches("Serving ").count(), 1, "{output}");
+        assert!(
+            !output.contains("evil") && !output.contains('\u{1b}'),
+            "{output}"
+        );
         assert!(!Path::new("evil").exists());
     });
 }
 
 #[test]
-fn another_version_of_zenoh_is_named() {
+fn other_zenoh_version_is_reported() {
     prepare_publishers();
     network(PATIENCE, || {
         let [home, serving, old] = ["home", "serving", "old"].map(Machine::new);
         let camera = camera();
         let _origin = origin(&home, &camera, &[]);
         let _edge = edge(&serving, &["--connect", &home.address()]);
-        let watching = Watching::start(&serving, &camera);
-        watching.goes_on();
+        let viewer = EdgeViewer::start(&serving, &camera);
+        viewer.expect_new_frames();
         let to = endpoint("tcp", &home);
-        let said = publisher(&old, &OLD_ZENOH, &["--connect", &to, KEY, "text"]).finish();
-        assert!(said.contains("not let in"), "{said}");
-        watching.goes_on();
+        let output = publisher(&old, &OLD_ZENOH, &["--connect", &to, KEY, "text"]).finish();
+        assert!(output.contains("not let in"), "{output}");
+        viewer.expect_new_frames();
 
         let listen = endpoint("tcp", &old);
         let texts = ["text"; 100];
@@ -215,16 +218,16 @@ fn another_version_of_zenoh_is_named() {
 }
 
 #[test]
-fn an_origin_survives_what_comes_in_at_its_port() {
+fn origin_survives_bytes_at_its_port() {
     network(PATIENCE, || {
         let [home, serving] = ["home", "serving"].map(Machine::new);
         let camera = camera();
         let _origin = origin(&home, &camera, &[]);
         let _edge = edge(&serving, &["--connect", &home.address()]);
-        let watching = Watching::start(&serving, &camera);
-        watching.goes_on();
-        let to = (home.doorstep(), 7447);
-        let mut silent = Vec::new();
+        let viewer = EdgeViewer::start(&serving, &camera);
+        viewer.expect_new_frames();
+        let to = (home.access_address(), 7447);
+        let mut idle = Vec::new();
         for n in 0..2000_usize {
             let Ok(mut stream) = TcpStream::connect(&to) else {
                 continue;
@@ -237,19 +240,19 @@ fn an_origin_survives_what_comes_in_at_its_port() {
             }
             let _ = stream.write_all(&bytes);
             if n % 4 == 0 {
-                silent.push(stream);
+                idle.push(stream);
             }
         }
-        assert!(silent.len() > 400);
-        watching.goes_on();
-        drop(silent);
+        assert!(idle.len() > 400);
+        viewer.expect_new_frames();
+        drop(idle);
         let mut late = edge(&home, &["--connect", &home.address()]);
         late.0.expect_line("cam/main/jpeg comes");
     });
 }
 
 #[test]
-fn the_first_of_two_routers_need_not_be_there() {
+fn first_of_two_routers_may_be_missing() {
     network(PATIENCE, || {
         let names = ["home", "serving", "missing", "between"];
         let [home, serving, missing, between] = names.map(Machine::new);
@@ -260,15 +263,15 @@ fn the_first_of_two_routers_need_not_be_there() {
             "--router",
             &between.address(),
         ];
-        let _router = open(&between, "router", &[]);
+        let _router = start_script(&between, "router", &[]);
         let _origin = origin(&home, &camera, &to);
         let _edge = edge(&serving, &to);
-        Watching::start(&serving, &camera).goes_on();
+        EdgeViewer::start(&serving, &camera).expect_new_frames();
     });
 }
 
 #[test]
-fn what_keeps_zenoh_from_starting_is_one_sentence() {
+fn reason_for_failed_start_is_one_sentence() {
     network(PATIENCE, || {
         let home = Machine::new("home");
         let authority = Authority::new("zenoh-keys");
@@ -278,13 +281,13 @@ fn what_keeps_zenoh_from_starting_is_one_sentence() {
             key: other.key,
             certificate: one.certificate.clone(),
         };
-        let mut first = open(&home, "router", &[]);
+        let mut first = start_script(&home, "router", &[]);
         first.0.expect_line("meet there with");
         let camera = camera();
         let mixed = &tls(&mixed, &ca)[..];
         for (options, why) in [(mixed, "is not the key of"), (&[], "is already in use")] {
             origin(&home, &camera, options).0.expect_line(why);
-            open(&home, "router", options).0.expect_line(why);
+            start_script(&home, "router", options).0.expect_line(why);
         }
     });
 }

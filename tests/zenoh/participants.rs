@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Who takes part: origins, edges, routers, and those who are none of these.
+//! Origins, edges, routers, and other Zenoh programs.
 
 use std::{fs, path::PathBuf, sync::LazyLock, time::Duration};
 
@@ -19,53 +19,53 @@ use crate::common::{
 
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The key that scripts use when they are told none.
+/// The default key of the scripts.
 pub const KEY: &str = "cam/main/jpeg";
 
 const PORT: u16 = 7447;
-const DOOR: u16 = 9999;
+const TCP_PORT: u16 = 9999;
 
 pub fn camera() -> Camera {
     Camera::start(20_000, Duration::from_millis(100))
 }
 
-/// A script that lets others in, from other machines, too.
-pub fn open(at: &Machine, name: &str, options: &[&str]) -> Role {
+/// Starts a script that accepts connections from other machines.
+pub fn start_script(at: &Machine, name: &str, options: &[&str]) -> Role {
     let mut command = at.script(name);
     Role::start(command.args(["--host", "0.0.0.0"]).args(options))
 }
 
-/// An origin that sends what the camera sees.
+/// Starts an origin that sends the frames of a camera.
 pub fn origin(at: &Machine, camera: &Camera, options: &[&str]) -> Role {
-    open(at, "origin", &[options, &[&camera.uri()]].concat())
+    start_script(at, "origin", &[options, &[&camera.uri()]].concat())
 }
 
-/// An edge with one door.
+/// Starts an edge with one TCP server.
 pub fn edge(at: &Machine, options: &[&str]) -> Role {
-    open(
+    start_script(
         at,
         "edge",
-        &[&["--tcp", &DOOR.to_string()], options].concat(),
+        &[&["--tcp", &TCP_PORT.to_string()], options].concat(),
     )
 }
 
-/// Somebody who watches an edge of one camera.
-pub struct Watching<'a> {
+/// A viewer of an edge that shows one camera.
+pub struct EdgeViewer<'a> {
     viewer: Viewer,
     camera: &'a Camera,
 }
 
-impl<'a> Watching<'a> {
+impl<'a> EdgeViewer<'a> {
     pub fn start(edge: &Machine, camera: &'a Camera) -> Self {
-        let viewer = Viewer::start(&edge.doorstep(), DOOR);
+        let viewer = Viewer::start(&edge.access_address(), TCP_PORT);
         Self { viewer, camera }
     }
 
-    /// Waits until pictures are seen that are sent from now on.
+    /// Waits for frames that are sent from now on.
     #[track_caller]
-    pub fn goes_on(&self) {
+    pub fn expect_new_frames(&self) {
         let next = self.camera.next();
-        wait_until("new pictures", || {
+        wait_until("new frames", || {
             self.viewer
                 .seen()
                 .last()
@@ -74,28 +74,28 @@ impl<'a> Watching<'a> {
     }
 }
 
-/// Where somebody on that machine listens.
+/// Zenoh endpoint of a machine.
 pub fn endpoint(protocol: &str, at: &Machine) -> String {
     format!("{protocol}/{}:{PORT}", at.address())
 }
 
-/// The arguments for who has this certificate, and believes this authority.
+/// Options for TLS with this certificate and this certificate authority.
 pub fn tls<'a>(own: &'a Certified, others: &'a str) -> [&'a str; 4] {
     ["--tls", &own.certificate, &own.key, others]
 }
 
-/// Certificates for the names.
+/// Certificates for these names.
 pub fn certify<const N: usize>(authority: &Authority, names: [&str; N]) -> [Certified; N] {
     names.map(|name| authority.certify(name))
 }
 
-/// To be called where there is an internet: makes what [`publisher`] runs in.
+/// Installs what [`publisher`] needs. Must be called where there is an Internet connection.
 pub fn prepare_publishers() {
     LazyLock::force(&peer::ZENOH);
     LazyLock::force(&peer::OLD_ZENOH);
 }
 
-/// A program in Python that publishes what it is told.
+/// Starts a Python program that publishes what its arguments say.
 pub fn publisher(at: &Machine, python: &LazyLock<PathBuf>, args: &[&str]) -> Program {
     let picture = scratch("a-picture.jpg");
     fs::write(&picture, &encode(1, 640, 360)[0]).expect("a file");
