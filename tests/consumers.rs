@@ -5,19 +5,10 @@
 
 mod common;
 
-use std::{
-    collections::HashSet,
-    fs,
-    process::Command,
-    sync::{
-        Arc, LazyLock,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::{collections::HashSet, fs, process::Command, sync::LazyLock, thread, time::Duration};
 
 use common::{
+    background::BackgroundThread,
     certificates::{Authority, Certified},
     element_fixture::ElementFixture,
     peer::{peer, sum},
@@ -86,40 +77,18 @@ fn url(server: &ElementFixture, path: &str) -> String {
     format!("{scheme}://127.0.0.1:{port}{path}")
 }
 
-/// A camera that sends all shades again and again, 25 times a second.
-struct CameraThread {
-    end: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl CameraThread {
-    fn start(server: &ElementFixture) -> Self {
-        let feed = server.pipeline.element::<gst_app::AppSrc>("feed");
-        let end = Arc::new(AtomicBool::new(false));
-        let ended = end.clone();
-        let thread = thread::spawn(move || {
-            for jpeg in SHADES.iter().cycle() {
-                let pushed = feed.push_buffer(gst::Buffer::from_slice(&jpeg[..]));
-                if pushed.is_err() || ended.load(Ordering::Relaxed) {
-                    break;
-                }
-                thread::sleep(Duration::from_millis(40));
+/// Starts a camera that sends all shades again and again, 25 times a second.
+fn start_camera(server: &ElementFixture) -> BackgroundThread {
+    let feed = server.pipeline.element::<gst_app::AppSrc>("feed");
+    BackgroundThread::spawn(move |stop| {
+        for jpeg in SHADES.iter().cycle() {
+            let pushed = feed.push_buffer(gst::Buffer::from_slice(&jpeg[..]));
+            if pushed.is_err() || stop.is_set() {
+                break;
             }
-        });
-        Self {
-            end,
-            thread: Some(thread),
+            thread::sleep(Duration::from_millis(40));
         }
-    }
-}
-
-impl Drop for CameraThread {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+    })
 }
 
 /// Expects the numbers in the order of the camera. Fewer than half of the shades may be skipped
@@ -149,7 +118,7 @@ fn expect_jpegs(jpegs: &[Vec<u8>]) {
 #[test]
 fn opencv_reads_mjpeg_stream() {
     let server = server("");
-    let _camera = CameraThread::start(&server);
+    let _camera = start_camera(&server);
     let mut capture = peer("mjpeg.py");
     let printed = Program::start(capture.args([&url(&server, "/stream.mjpg"), "50"])).finish();
     let frames = printed
@@ -169,7 +138,7 @@ fn opencv_reads_mjpeg_stream() {
 #[test]
 fn gstreamer_reads_mjpeg_stream() {
     let server = server("");
-    let _camera = CameraThread::start(&server);
+    let _camera = start_camera(&server);
     let viewer = Pipeline::launch(&format!(
         "souphttpsrc location={} is-live=true ! multipartdemux name=demux ! jpegdec
          ! videoconvert ! video/x-raw,format=GRAY8 ! fakesink name=sink num-buffers=50 sync=false",
@@ -191,7 +160,7 @@ fn gstreamer_reads_mjpeg_stream() {
 #[test]
 fn ffmpeg_reads_mjpeg_stream() {
     let server = server("");
-    let _camera = CameraThread::start(&server);
+    let _camera = start_camera(&server);
     let files = scratch("consumers-ffmpeg");
     let _ = fs::remove_dir_all(&files);
     fs::create_dir_all(&files).expect("a directory");
@@ -235,7 +204,7 @@ impl ChromiumImage {
 #[test]
 fn chromium_image_shows_every_shade() {
     let server = server("allowed-origins=null");
-    let _camera = CameraThread::start(&server);
+    let _camera = start_camera(&server);
     let mut image = ChromiumImage::of(&server);
     let mut seen = HashSet::new();
     while seen.len() < SHADES.len() {

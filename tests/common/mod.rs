@@ -3,6 +3,7 @@
 //! Helpers that the integration tests share.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod background;
 pub mod certificates;
 pub mod element_fixture;
 pub mod isolation;

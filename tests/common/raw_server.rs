@@ -5,17 +5,13 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
     time::Duration,
 };
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{process::PATIENCE, wait::wait_for};
+use super::{background::BackgroundThread, process::PATIENCE, wait::wait_for};
 
 /// A loopback port that stays reserved for the test, whether a server listens on it or not.
 ///
@@ -113,10 +109,8 @@ impl RawServer {
     /// Sends the same bytes to every client and closes the connection, until it is dropped.
     pub fn serve(self, bytes: Vec<u8>) -> RunningServer {
         let port = self.port();
-        let end = Arc::new(AtomicBool::new(false));
-        let ended = end.clone();
-        let thread = thread::spawn(move || {
-            while !ended.load(Ordering::Relaxed) {
+        let thread = BackgroundThread::spawn(move |stop| {
+            while !stop.is_set() {
                 match self.try_accept() {
                     Some(mut peer) => {
                         peer.offer(&bytes);
@@ -127,8 +121,7 @@ impl RawServer {
         });
         RunningServer {
             port,
-            end,
-            thread: Some(thread),
+            _thread: thread,
         }
     }
 
@@ -152,17 +145,7 @@ impl RawServer {
 /// A server that serves on a thread of its own.
 pub struct RunningServer {
     pub port: u16,
-    end: Arc<AtomicBool>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Drop for RunningServer {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+    _thread: BackgroundThread,
 }
 
 /// The server's end of one connection. Dropping it closes the connection cleanly.

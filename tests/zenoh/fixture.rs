@@ -5,18 +5,17 @@
 use std::{
     io::{ErrorKind, Write},
     net::{TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
-    thread::{self, JoinHandle},
+    sync::{Arc, Mutex, mpsc},
+    thread,
     time::{Duration, Instant},
 };
 
 use b64jpeg_wire::{AcceptedFramings, Deframer, FrameLimits};
 
-use crate::common::wire::{comment_segment, encode, framing};
+use crate::common::{
+    background::{BackgroundThread, StopFlag},
+    wire::{comment_segment, encode, framing},
+};
 
 /// Address of the test.
 const HERE: &str = "10.78.0.254";
@@ -29,8 +28,7 @@ const NUMBER: &[u8] = b"number=";
 pub struct Camera {
     pub port: u16,
     sent: Arc<Mutex<Vec<Instant>>>,
-    end: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _thread: BackgroundThread,
 }
 
 impl Camera {
@@ -41,11 +39,10 @@ impl Camera {
         listener.set_nonblocking(true).expect("an option");
         let port = listener.local_addr().expect("bound").port();
         let sent = Arc::new(Mutex::new(Vec::new()));
-        let end = Arc::new(AtomicBool::new(false));
-        let (log, ended) = (sent.clone(), end.clone());
-        let thread = thread::spawn(move || {
+        let log = sent.clone();
+        let thread = BackgroundThread::spawn(move |stop| {
             let mut origin: Option<TcpStream> = None;
-            while !ended.load(Ordering::Relaxed) {
+            while !stop.is_set() {
                 // Never send two frames at once in order to catch up.
                 thread::sleep(period);
                 if let Ok((stream, _)) = listener.accept() {
@@ -71,8 +68,7 @@ impl Camera {
         Self {
             port,
             sent,
-            end,
-            thread: Some(thread),
+            _thread: thread,
         }
     }
 
@@ -89,15 +85,6 @@ impl Camera {
     /// Number of the next frame.
     pub fn next(&self) -> usize {
         self.sent.lock().unwrap().len()
-    }
-}
-
-impl Drop for Camera {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
@@ -131,23 +118,21 @@ pub struct Seen {
 pub struct Viewer {
     seen: Arc<Mutex<Vec<Seen>>>,
     connections: mpsc::Receiver<()>,
-    end: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _thread: BackgroundThread,
 }
 
 impl Viewer {
     pub fn start(host: &str, port: u16) -> Self {
         let address = format!("{host}:{port}");
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let end = Arc::new(AtomicBool::new(false));
-        let (log, ended) = (seen.clone(), end.clone());
+        let log = seen.clone();
         let (connected, connections) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            while !ended.load(Ordering::Relaxed) {
+        let thread = BackgroundThread::spawn(move |stop| {
+            while !stop.is_set() {
                 match TcpStream::connect(&address) {
                     Ok(stream) => {
                         let _ = connected.send(());
-                        watch(stream, &log, &ended);
+                        watch(stream, &log, stop);
                     }
                     Err(_) => thread::sleep(Duration::from_millis(20)),
                 }
@@ -156,8 +141,7 @@ impl Viewer {
         Self {
             seen,
             connections,
-            end,
-            thread: Some(thread),
+            _thread: thread,
         }
     }
 
@@ -172,21 +156,12 @@ impl Viewer {
     }
 }
 
-impl Drop for Viewer {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 /// Reads until the connection ends.
-fn watch(mut stream: TcpStream, log: &Mutex<Vec<Seen>>, end: &AtomicBool) {
+fn watch(mut stream: TcpStream, log: &Mutex<Vec<Seen>>, stop: &StopFlag) {
     let patience = Some(Duration::from_millis(100));
     stream.set_read_timeout(patience).expect("an option");
     let mut deframer = Deframer::new(AcceptedFramings::default(), FrameLimits::default());
-    while !end.load(Ordering::Relaxed) {
+    while !stop.is_set() {
         match deframer.read_from(&mut stream) {
             Ok(0) => return,
             Ok(_) => {}
