@@ -231,9 +231,11 @@ fn c_server_serves_every_frame() {
     client.wait_for_clean_end();
     assert_eq!(pictures.take().len(), FRAMES);
     let output = program.finish();
-    let came = output.lines().find(|line| line.ends_with(" came"));
-    let went = output.lines().find(|line| line.contains(" went: ended"));
-    assert!(came.is_some() && went.is_some(), "{output}");
+    let connected = output.lines().find(|line| line.ends_with(" connected"));
+    let disconnected = output
+        .lines()
+        .find(|line| line.contains(" disconnected: ended"));
+    assert!(connected.is_some() && disconnected.is_some(), "{output}");
 }
 
 #[test]
@@ -242,10 +244,10 @@ fn c_server_reports_clients() {
     let server = ([127, 0, 0, 1], port_of(&mut program)).into();
     let mut viewer = Viewer::connect(server);
     let address = viewer.address();
-    program.expect_line(&format!("{address} came"));
+    program.expect_line(&format!("{address} connected"));
     viewer.next().expect("a picture");
     drop(viewer);
-    program.expect_line(&format!("{address} went"));
+    program.expect_line(&format!("{address} disconnected"));
     program.signal_group("INT");
     program.finish();
 }

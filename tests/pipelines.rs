@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The scripts of `pipelines/` as people run them: real files, sockets, terminals
-//! and windows, and no process left when they have ended.
+//! The scripts of `pipelines/` as people run them, with real files, sockets, terminals and windows.
+//! No process may be left when they have ended.
 
 mod common;
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The usual relay in Flask: what a camera sends on an event goes to everybody else.
+"""A common relay in Flask: an event from one client is sent to all other clients.
 
-Says where it is "Running on", and "client QUERY" for each client it takes.
+Prints "Running on URL", and "client QUERY" for each client it accepts.
 """
 
 from flask import Flask, request
@@ -23,7 +23,7 @@ def main():
 
     @socketio.on("connect", namespace=args.namespace)
     def connect(auth):
-        if not socketio_server.is_welcome(args, auth):
+        if not socketio_server.is_authorised(args, auth):
             raise ConnectionRefusedError("wrong token")
         socketio_server.report(request.query_string.decode())
 
@@ -31,7 +31,7 @@ def main():
     def stream(data):
         emit(args.event, data, broadcast=True, include_self=False)
 
-    # Werkzeug's own server, which people run by hand, wants a terminal or this.
+    # Without a terminal, Werkzeug's development server starts only with this option.
     ssl = {"ssl_context": (args.certificate, args.key)} if args.certificate else {}
     socketio.run(app, port=args.port, allow_unsafe_werkzeug=True, **ssl)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""What OpenCV sees: the pictures of a stream, from a server or a file, as RGB in a file."""
+"""Decodes a stream from a server or a file with OpenCV, and writes its frames as RGB to a file."""
 
 import argparse
 import socket
@@ -11,7 +11,7 @@ import numpy
 import framing
 
 
-def see(stream, out):
+def decode_stream(stream, out):
     for count, body in enumerate(framing.bodies(stream)):
         jpeg = numpy.frombuffer(framing.decode(body), numpy.uint8)
         picture = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
@@ -31,10 +31,10 @@ def main():
     with open(args.out, "wb") as out:
         if args.file:
             with open(args.file, "rb") as stream:
-                see(stream, out)
+                decode_stream(stream, out)
             return
         with socket.create_connection(("127.0.0.1", args.port)) as server, server.makefile("rb") as stream:
-            see(stream, out)
+            decode_stream(stream, out)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""What the Socket.IO clients in Python can be told, and how they connect."""
+"""Options and connection of the Socket.IO clients in Python."""
 
 import json
 
@@ -12,7 +12,7 @@ def add_arguments(parser):
     parser.add_argument("--event", default="stream")
     parser.add_argument("--path", default="socket.io", help="of the URL")
     parser.add_argument("--auth", type=json.loads, metavar="JSON")
-    parser.add_argument("--ca", metavar="FILE", help="whose certificates to believe")
+    parser.add_argument("--ca", metavar="FILE", help="certificates to trust")
     parser.add_argument("url")
 
 
@@ -20,7 +20,7 @@ def client(args):
     if not args.ca:
         return socketio.Client(reconnection_delay=0.1, reconnection_delay_max=0.1)
     session = requests.Session()
-    session.trust_env = False  # or the environment decides whom to believe
+    session.trust_env = False  # or environment variables would override the certificates
     session.verify = args.ca
     return socketio.Client(http_session=session, websocket_extra_options={"sslopt": {"ca_certs": args.ca}})
 

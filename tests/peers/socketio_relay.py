@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The usual relay with python-socketio alone, on an ASGI server.
+"""A common relay with python-socketio on an ASGI server.
 
-Says where it is "running on", and "client QUERY" for each client it takes.
+Prints "running on URL", and "client QUERY" for each client it accepts.
 """
 
 import socketio
@@ -16,7 +16,7 @@ def main():
 
     @sio.on("connect", namespace=args.namespace)
     async def connect(sid, environ, auth=None):
-        if not socketio_server.is_welcome(args, auth):
+        if not socketio_server.is_authorised(args, auth):
             raise socketio.exceptions.ConnectionRefusedError("wrong token")
         socketio_server.report(environ["QUERY_STRING"])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""What the relays in Python can be told."""
+"""Options of the relays in Python."""
 
 import argparse
 import urllib.parse
@@ -12,7 +12,7 @@ def arguments(description):
     parser.add_argument("--namespace", default="/")
     parser.add_argument("--event", default="stream")
     parser.add_argument("--auth", metavar="TOKEN", help="refuse clients without it")
-    parser.add_argument("--certificate", metavar="FILE", help="and those that vouch for it")
+    parser.add_argument("--certificate", metavar="FILE", help="certificate chain for TLS")
     parser.add_argument("--key", metavar="FILE")
     parser.add_argument("--cors", action="store_true", help="pages from anywhere may connect")
     parser.add_argument("--max-http-buffer-size", type=int)
@@ -21,7 +21,7 @@ def arguments(description):
 
 
 def options(args):
-    """What changes the defaults of the server, if anything does."""
+    """Arguments for the server that differ from its defaults."""
     options = {}
     if args.cors:
         options["cors_allowed_origins"] = "*"
@@ -32,12 +32,12 @@ def options(args):
     return options
 
 
-def is_welcome(args, auth):
+def is_authorised(args, auth):
     return not args.auth or (isinstance(auth, dict) and auth.get("token") == args.auth)
 
 
 def report(query):
-    """Says what a client has in its URL, but for what the protocol puts there."""
+    """Prints the query of a client's URL without the parameters of the protocol."""
     pairs = urllib.parse.parse_qsl(query)
     own = {"EIO", "transport", "sid", "t", "b64"}
     print("client", urllib.parse.urlencode([pair for pair in pairs if pair[0] not in own]), flush=True)

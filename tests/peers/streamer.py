@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The usual camera process: a Socket.IO client that emits each frame of a clip, over and over.
+"""The usual camera process: a Socket.IO client that emits the frames of a clip repeatedly.
 
-Prints "connected", and for each JPEG "sent [CAMERA] SHA256". Pauses while there is no
-connection. Before all that it emits what it reads, each line of JSON as it comes.
+Prints "connected", and for each JPEG "sent [CAMERA] SHA256". Pauses while it is not
+connected. First it emits each line of JSON from standard input.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from sender import jpegs
 
 FORMS = {
     "base64": lambda jpeg: base64.b64encode(jpeg).decode(),
-    "base64-bytes": base64.b64encode,  # by those who forget to decode()
+    "base64-bytes": base64.b64encode,  # as scripts send it that omit decode()
     "url": lambda jpeg: "data:image/jpeg;base64," + base64.b64encode(jpeg).decode(),
     "binary": lambda jpeg: jpeg,
 }
@@ -27,8 +27,8 @@ FORMS = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     socketio_client.add_arguments(parser)
-    parser.add_argument("--form", choices=FORMS, action="append", help="of several, each has its turn")
-    parser.add_argument("--camera", action="append", default=[], help="one of several, sent in a dict")
+    parser.add_argument("--form", choices=FORMS, action="append", help="several take turns")
+    parser.add_argument("--camera", action="append", default=[], help="may be repeated; frames are then sent in a dict")
     parser.add_argument("--fps", type=float, default=30)
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("clip")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The usual viewer: a Socket.IO client that decodes each picture of an event with OpenCV.
+"""The usual viewer: a Socket.IO client that decodes the JPEG of each event with OpenCV.
 
-Prints "connected", and for each picture "frame [CAMERA] WIDTHxHEIGHT SHA256". What
-OpenCV cannot decode ends it with an error.
+Prints "connected", and for each JPEG "frame [CAMERA] WIDTHxHEIGHT SHA256". Fails if OpenCV
+cannot decode a JPEG.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import socketio_client
 
 def show(picture, *camera):
     if isinstance(picture, str):
-        _, _, text = picture.rpartition(",")  # behind "data:image/jpeg;base64", if that is there
+        _, _, text = picture.rpartition(",")  # without a prefix "data:image/jpeg;base64,"
         picture = base64.b64decode(text, validate=True)
     height, width = cv2.imdecode(numpy.frombuffer(picture, numpy.uint8), cv2.IMREAD_COLOR).shape[:2]
     print("frame", *camera, f"{width}x{height}", hashlib.sha256(picture).hexdigest(), flush=True)
@@ -44,7 +44,7 @@ def main():
             else:
                 show(data)
         except Exception:
-            # Or the client would go on without it.
+            # Otherwise the client would continue after the exception.
             traceback.print_exc()
             os._exit(1)
 

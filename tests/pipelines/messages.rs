@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the scripts say of themselves, and when they cannot do their work.
+//! What the scripts print: their help, their errors, and the pipelines of a dry run.
 
 use std::{fs, io::Write, net::TcpListener, path::Path, process::Command, thread};
 
@@ -28,23 +28,23 @@ const SCRIPTS: [&str; 12] = [
     "web",
 ];
 
-/// A server that says `greeting` to everybody.
-fn greeter(greeting: &'static [u8]) -> String {
+/// A server that sends `greeting` to every client.
+fn greeting_server(greeting: &'static [u8]) -> String {
     let server = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = server.local_addr().expect("an address").to_string();
-    // It ends with the tests.
+    // The thread runs until the test binary ends.
     thread::spawn(move || {
-        let mut guests = Vec::new();
-        for mut guest in server.incoming().flatten() {
-            let _ = guest.write_all(greeting);
-            guests.push(guest);
+        let mut clients = Vec::new();
+        for mut client in server.incoming().flatten() {
+            let _ = client.write_all(greeting);
+            clients.push(client);
         }
     });
     address
 }
 
 #[test]
-fn every_script_explains_itself() {
+fn every_script_has_help() {
     for name in SCRIPTS {
         let output = script(name, &["--help"]).output();
         let text = String::from_utf8(output.stdout).expect("UTF-8");
@@ -58,7 +58,7 @@ fn every_script_explains_itself() {
     }
 }
 
-/// What goes wrong, and a part of the one sentence that says so.
+/// Each failure, with a part of the sentence that reports it.
 #[test]
 fn every_failure_is_one_sentence() {
     let dir = scratch("failures");
@@ -76,14 +76,15 @@ fn every_failure_is_one_sentence() {
         &dir.join("mpeg4.avi"),
     );
     let clip = clip();
-    // Nobody listens on this one, on the other somebody does.
+    // Nothing listens on the first port, and another program on the second one.
     let keeper = ReservedPort::new();
     let closed = format!("127.0.0.1:{}", keeper.number());
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("an address").port().to_string();
 
-    let ssh = greeter(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n");
-    let pickle = greeter(b"\0\0\0\x40\x80\x04\x95\x35\0\0\0\0\0\0\0\x8c\x16numpy.core.multiarray");
+    let ssh = greeting_server(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n");
+    let pickle =
+        greeting_server(b"\0\0\0\x40\x80\x04\x95\x35\0\0\0\0\0\0\0\x8c\x16numpy.core.multiarray");
     let (noise, nothing, sound) = (path("noise.mp4"), path("nothing.mp4"), path("sound.wav"));
     let (missing, directory) = (path("missing.mp4"), path("empty"));
     let (inside_missing, mpeg4) = (path("missing/x.b64jpeg"), path("mpeg4.avi"));
@@ -214,7 +215,7 @@ fn every_failure_is_one_sentence() {
         let errors = String::from_utf8(output.stderr).expect("UTF-8");
         assert_eq!(output.status.code(), Some(status), "{what}: {errors}");
         assert!(errors.contains(text), "{what}: {errors}");
-        // A parser may have warned of the first bad frame on the way.
+        // A parser may have warned about the first bad frame before.
         let sentences = errors.lines().filter(|line| !line.contains(": warning: "));
         assert_eq!(sentences.count(), 1, "{what}: {errors}");
     };
@@ -232,13 +233,16 @@ fn every_failure_is_one_sentence() {
         let no_plugin = script("watch", &[]).env("B64JPEG_PLUGIN_DIR", &directory);
         check(no_plugin, 1, "has no libgstb64jpeg.so");
     });
-    assert!(!Path::new(&path("new.b64jpeg")).exists(), "nothing came");
+    assert!(
+        !Path::new(&path("new.b64jpeg")).exists(),
+        "no frame arrived"
+    );
 }
 
-/// A plugin that was built so says so.
+/// The scripts report that the plugin was built without the feature.
 #[cfg(not(feature = "web"))]
 #[test]
-fn without_the_web() {
+fn scripts_report_missing_web_feature() {
     for (name, args) in [
         ("web", &["test"][..]),
         ("relay-out", &["localhost", "test"]),
@@ -255,7 +259,7 @@ fn without_the_web() {
 }
 
 #[test]
-fn a_dry_run_prints_the_line_and_does_nothing() {
+fn dry_run_prints_pipeline_and_does_nothing() {
     let nowhere = scratch("not-written.b64jpeg");
     let nowhere = nowhere.to_str().expect("UTF-8");
     let cases: [(&str, &[&str], &str); 12] = [
@@ -330,9 +334,9 @@ fn a_dry_run_prints_the_line_and_does_nothing() {
     assert!(!Path::new(nowhere).exists());
 }
 
-/// The line that a script prints does the same without the script.
+/// The printed pipeline works without the script.
 #[test]
-fn the_printed_line_can_be_pasted() {
+fn pipeline_of_dry_run_can_be_pasted() {
     let clip = clip();
     for fast in [false, true] {
         let port = ReservedPort::new();
@@ -361,9 +365,9 @@ fn the_printed_line_can_be_pasted() {
     }
 }
 
-/// The environment that setup.sh prints is one in which GStreamer finds the plugin.
+/// GStreamer finds the plugin in the environment that setup.sh prints.
 #[test]
-fn setup_prints_the_environment() {
+fn setup_prints_environment() {
     let setup = script("setup", &[]);
     let mut bash = Command::new("bash");
     bash.args(["-c", "eval \"$($0)\" && gst-inspect-1.0 b64jpegdepay"]);

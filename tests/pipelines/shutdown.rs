@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! How people end the scripts, and how the demo does so itself.
+//! How the scripts end: by a key, a window, a signal, a crash, or by themselves.
 
 use std::{fs, io::Write, path::Path};
 
@@ -11,21 +11,21 @@ use super::{
 use crate::common::{raw_server::ReservedPort, wait::wait_for};
 
 #[test]
-fn q_in_the_terminal_ends_it() {
+fn q_in_terminal_ends_script() {
     let mut server = script("serve", &["--port", "0", "test"])
         .in_terminal()
         .start();
     let mut server_keys = server.program.stdin().expect("a keyboard");
     let address = server.address();
     let keeper = ReservedPort::new();
-    let nobody = format!("127.0.0.1:{}", keeper.number());
+    let closed_address = format!("127.0.0.1:{}", keeper.number());
     let (some, none) = (fresh("until q.b64jpeg"), fresh("nothing.b64jpeg"));
     let clip = clip();
     let cases: [(&[&str], &str); 5] = [
         (&["watch", "--no-display", &address], "Watching"),
         (&["record", "--force", &address, &some], "Recording"),
-        (&["watch", "--no-display", &nobody], "is not there"),
-        (&["record", &nobody, &none], "is not there"),
+        (&["watch", "--no-display", &closed_address], "is not there"),
+        (&["record", &closed_address, &none], "is not there"),
         (
             &["serve", "--port=0", &clip],
             "It begins with the first viewer",
@@ -36,7 +36,7 @@ fn q_in_the_terminal_ends_it() {
             let mut running = script(words[0], &words[1..]).in_terminal().start();
             running.expect("q or Ctrl-C ends it");
             running.expect(reached);
-            // Once there is something to end.
+            // Wait until there is something to end.
             if words.contains(&&*some) {
                 wait_for("a frame", || (size(&some) > 0).then_some(()));
             }
@@ -52,13 +52,13 @@ fn q_in_the_terminal_ends_it() {
         }
     }
     assert!(!frames(&fs::read(some).expect("a recording")).is_empty());
-    assert!(!Path::new(&none).exists(), "nothing came");
+    assert!(!Path::new(&none).exists(), "no frame arrived");
     server_keys.write_all(b"\x03").expect("it reads");
     assert!(server.finish().contains("Stopped."));
 }
 
 #[test]
-fn a_window_ends_it() {
+fn window_ends_script() {
     let display = Display::open();
     let start = |name, args: &[&str]| script(name, args).env("DISPLAY", &display.name).start();
     let q = ["key", "--window", "%1", "q"];
@@ -68,11 +68,11 @@ fn a_window_ends_it() {
     let mut server = start("serve", &["--port", "0", "test"]);
     let address = server.address();
     for (action, sentence) in [(&q[..], "Stopped by q."), (&close, closed)] {
-        let mut watcher = start("watch", &[&address]);
-        watcher.expect("Watching");
-        watcher.expect("frames/s");
+        let mut viewer = start("watch", &[&address]);
+        viewer.expect("Watching");
+        viewer.expect("frames/s");
         display.act_on("RECIBIDO", action);
-        let output = watcher.finish();
+        let output = viewer.finish();
         assert!(output.contains(sentence), "{output}");
         server.expect("left (0 clients)");
     }
@@ -81,8 +81,8 @@ fn a_window_ends_it() {
     let output = server.finish();
     assert!(output.contains("q was pressed"), "{output}");
 
-    // While a file waits, its first frame is shown; nothing is drawn that would notice
-    // that the window is no more.
+    // While a video waits for a viewer, its window shows the first frame. The window is not
+    // redrawn, so that its sink does not notice when it is closed.
     let kill = ["windowkill", "%1"];
     for (action, sentence) in [(&q[..], "q was pressed"), (&kill, closed)] {
         let mut server = start("serve", &["--port", "0", &clip()]);
@@ -92,40 +92,40 @@ fn a_window_ends_it() {
         assert!(output.contains(sentence), "{output}");
     }
 
-    // While the server is away, its last frame is.
+    // While the server is away, the window shows the last frame.
     let mut server = start("serve", &["--port", "0", "--no-preview", "test"]);
-    let mut watcher = start("watch", &[&server.address()]);
-    watcher.expect("frames/s");
+    let mut viewer = start("watch", &[&server.address()]);
+    viewer.expect("frames/s");
     server.signal("INT");
     server.finish();
-    watcher.expect("has gone");
+    viewer.expect("has gone");
     display.act_on("RECIBIDO", &q);
-    let output = watcher.finish();
+    let output = viewer.finish();
     assert!(output.contains("Stopped by q."), "{output}");
 }
 
 #[test]
-fn a_signal_ends_it_and_leaves_nothing() {
+fn signal_ends_script_and_leaves_nothing() {
     let clip = clip();
     let mut server = script("serve", &["--port", "0", "test"]).start();
     let address = server.address();
     for signal in ["INT", "TERM", "HUP"] {
-        // One waits for its first viewer, one for a viewer that reads.
+        // One server waits for its first client, the other for a client that does not read.
         let mut waiting = script("serve", &["--port", "0", &clip]).start();
         waiting.expect("It begins with the first viewer");
         let mut fast = script("serve", &["--port", "0", "--fast", &clip]).start();
-        let idle = fast.viewer();
+        let idle_client = fast.viewer();
         fast.expect("watches (1 client)");
         let path = fresh(&format!("until {signal}.b64jpeg"));
         let recorder = script("record", &[&address, &path]).start();
         wait_for("a frame", || (size(&path) > 0).then_some(()));
-        let mut watcher = script("watch", &["--no-display", &address]).start();
-        watcher.expect("frames/s");
-        for running in [waiting, fast, recorder, watcher] {
+        let mut viewer = script("watch", &["--no-display", &address]).start();
+        viewer.expect("frames/s");
+        for running in [waiting, fast, recorder, viewer] {
             running.signal(signal);
             running.finish();
         }
-        drop(idle);
+        drop(idle_client);
         assert!(!frames(&fs::read(path).expect("a recording")).is_empty());
     }
     server.signal("TERM");
@@ -142,8 +142,8 @@ fn crashed_pipeline_is_reported_with_its_signal() {
     };
     for signal in ["SEGV", "ABRT", "BUS"] {
         let mut server = script("serve", &["--port", "0", "test"]).start();
-        let watcher = script("watch", &["--no-display", &server.address()]).start();
-        crash(watcher, signal);
+        let viewer = script("watch", &["--no-display", &server.address()]).start();
+        crash(viewer, signal);
         crash(server, signal);
     }
 }
@@ -152,7 +152,7 @@ fn crashed_pipeline_is_reported_with_its_signal() {
 fn crash_while_the_script_ends_is_reported() {
     let mut server = script("serve", &["--port", "0", "test"]).start();
     server.expect("frames/s");
-    // It cannot end before the crash.
+    // A stopped pipeline cannot end before the crash.
     server.signal_pipeline("STOP");
     server.signal("TERM");
     server.signal_pipeline("SEGV");
@@ -169,20 +169,20 @@ fn expect_crash(running: Running, signal: &str) {
     }
 }
 
-/// Even the signal that a script cannot answer ends what it has started.
+/// SIGKILL, which a script cannot handle, ends its processes as well.
 #[test]
-fn a_killed_script_leaves_nothing() {
+fn killed_script_leaves_nothing() {
     let mut server = script("serve", &["--port", "0", "test"]).start();
     server.address();
     server.signal("KILL");
     let mark = server.mark.clone();
-    wait_for("the end of all", || {
+    wait_for("all processes to end", || {
         processes(&mark).is_empty().then_some(())
     });
 }
 
 #[test]
-fn the_demo_runs_without_a_display() {
+fn demo_runs_without_display() {
     let output = script("demo", &[]).start().finish();
     for text in [
         "serve.sh | No preview: there is no display",
@@ -201,7 +201,7 @@ fn the_demo_runs_without_a_display() {
 }
 
 #[test]
-fn the_demo_opens_two_windows() {
+fn demo_opens_two_windows() {
     let display = Display::open();
     let mut demo = script("demo", &[]).env("DISPLAY", &display.name).start();
     demo.expect("watch.sh | ");
