@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What elements that send pictures have in common.
+//! What senders share: the properties of the framing, and errors.
 
 use std::{
     io::{self, ErrorKind},
@@ -19,7 +19,7 @@ use crate::common::{
 
 pub const DEFAULT_CAPTURE_TIME: bool = false;
 
-/// The property `capture-time`, the same for every element that has it.
+/// The spec of `capture-time`, the same for every element that has it.
 pub fn capture_time_spec() -> glib::ParamSpec {
     glib::ParamSpecBoolean::builder("capture-time")
         .nick("Capture time")
@@ -32,7 +32,7 @@ pub fn capture_time_spec() -> glib::ParamSpec {
         .build()
 }
 
-/// How pictures are written: the properties that say so.
+/// The properties `header`, `payload` and `capture-time`.
 #[derive(Debug, Default, Clone)]
 pub struct Format {
     header: HeaderProperty,
@@ -41,6 +41,7 @@ pub struct Format {
 }
 
 impl Format {
+    /// The properties, for the table of an element.
     pub fn properties() -> PropertyTable<Self> {
         PropertyTable::default()
             .field(
@@ -55,7 +56,7 @@ impl Format {
             .field(
                 glib::ParamSpecEnum::builder::<PayloadProperty>("payload")
                     .nick("Payload")
-                    .blurb("Encoding of each JPEG")
+                    .blurb("Encoding of each picture")
                     .mutable_ready()
                     .build(),
                 |format| &format.payload,
@@ -68,12 +69,16 @@ impl Format {
             )
     }
 
-    /// The framing; the default if header and payload do not go together.
+    /// The framing; the default if header and payload cannot be combined.
     pub fn framing(&self) -> Framing {
         Framing::new(self.header.into(), self.payload.into()).unwrap_or_default()
     }
 
-    /// The framing, if header and payload go together.
+    /// The framing.
+    ///
+    /// # Errors
+    ///
+    /// If header and payload cannot be combined.
     pub fn check(&self) -> Result<Framing, gst::ErrorMessage> {
         framing::check(AcceptedFramings {
             header: Some(self.header.into()),
@@ -86,25 +91,29 @@ impl Format {
 /// A picture that cannot be sent.
 #[derive(Debug)]
 pub struct Refused {
-    /// Which one it is of those that came in.
+    /// Its number among the pictures from upstream, from zero.
     number: u64,
     error: WireError,
 }
 
 impl Refused {
-    /// Counts a picture of so many bytes.
+    /// Counts a picture of `len` bytes.
     pub fn new(stats: &mut Stats, len: usize, error: WireError) -> Self {
         Self::of(stats.frames + stats.errors, stats, len, error)
     }
 
-    /// As [`new`](Self::new), where not every good one is sent.
+    /// As [`new`](Self::new), for an element that does not send every good picture.
     pub fn of(number: u64, stats: &mut Stats, len: usize, error: WireError) -> Self {
         stats.errors += 1;
         stats.bytes_in += len as u64;
         Self { number, error }
     }
 
-    /// Says so; an error if the next ones will not do either.
+    /// Reports it.
+    ///
+    /// # Errors
+    ///
+    /// If further pictures cannot be sent either.
     pub fn report(self, element: &impl IsA<gst::Element>) -> Result<(), gst::FlowError> {
         let Self { number, error } = self;
         if let WireError::TooLong { .. } = error {
@@ -124,7 +133,7 @@ impl Refused {
     }
 }
 
-/// Why there is no server, and what to do.
+/// The error of a server that cannot listen, with advice.
 pub fn cannot_listen(
     host: &str,
     port: u16,

@@ -41,7 +41,7 @@ use std::{
 };
 
 use b64jpeg_net::{
-    socketio::client::{Connection, Incoming, Message},
+    socketio::{Connection, IncomingEvent, Message},
     sync::{lock, wait_timeout},
 };
 use b64jpeg_wire::{FrameLimits, OutgoingFrame, WireError, socketio::PictureEvent};
@@ -288,7 +288,7 @@ impl SocketIoElement for SocketIoClientSink {
         self.outbox_changed.notify_all();
     }
 
-    fn take(&self, _event: &Incoming<'_>) -> bool {
+    fn take(&self, _event: &IncomingEvent<'_>) -> bool {
         false
     }
 
