@@ -66,7 +66,7 @@ fn elements(c: &mut Criterion) {
                 let mut harness = Harness::new(name);
                 harness.set_sink_caps_str(to);
                 harness.set_src_caps(caps.clone());
-                b.iter(|| harness.push_and_pull(frame.clone()).expect("a picture"));
+                b.iter(|| harness.push_and_pull(frame.clone()).expect("a frame"));
             });
         }
     }

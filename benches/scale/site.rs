@@ -191,11 +191,11 @@ impl Case {
         let mut fewest = usize::MAX;
         viewers.iter().for_each(Watching::stop);
         for viewer in viewers {
-            let mut pictures = viewer.end()?;
-            pictures.retain(|picture| picture.at >= begin);
-            let in_time = pictures.iter().filter(|picture| picture.at <= end);
+            let mut frames_seen = viewer.end()?;
+            frames_seen.retain(|frame| frame.at >= begin);
+            let in_time = frames_seen.iter().filter(|frame| frame.at <= end);
             fewest = fewest.min(in_time.count());
-            seen.extend(pictures);
+            seen.extend(frames_seen);
         }
         let cost = |tier: usize| {
             Some(Cost {
