@@ -166,13 +166,13 @@ fn what_is_no_picture_is_dropped() {
         .feed(b"hello")
         .feed(&jpegs[2])
         .expect_warning(&[
-            "Picture 1 is dropped: it does not begin like a JPEG",
+            "Frame 1 is dropped: it does not begin like a JPEG",
             "89 50 4e 47",
             "it came without caps",
-            "bad ones so far: 1 ",
+            "bad frames so far: 1 ",
         ])
-        .expect_warning(&["Picture 2 is dropped", "no picture", "bad ones so far: 2 "])
-        .expect_warning(&["Picture 5 is dropped", "68 65 6c 6c 6f (\"hello\")"])
+        .expect_warning(&["Frame 2 is dropped", "no picture", "bad frames so far: 2 "])
+        .expect_warning(&["Frame 5 is dropped", "68 65 6c 6c 6f (\"hello\")"])
         .expect_silence()
         .expect_stats(&[
             ("frames", 3),
@@ -203,8 +203,8 @@ fn a_flood_is_told_in_a_few_words() {
         scenario.feed(b"bad").feed(&pictures(1)[0]);
     }
     for told in [1, 2, 4, 8, 16, 32, 64] {
-        let number = format!("Picture {} is dropped", 2 * (told - 1));
-        scenario.expect_warning(&[&number, &format!("bad ones so far: {told} ")]);
+        let number = format!("Frame {} is dropped", 2 * (told - 1));
+        scenario.expect_warning(&[&number, &format!("bad frames so far: {told} ")]);
     }
     scenario
         .expect_silence()
@@ -228,7 +228,7 @@ fn nothing_good_at_all() {
     scenario
         .feed(b"bad")
         .eos()
-        .expect_warning(&["Picture 0 is dropped", "it came as text/plain; "]);
+        .expect_warning(&["Frame 0 is dropped", "it came as text/plain; "]);
     assert_eq!(scenario.flow, Ok(gst::FlowSuccess::Ok));
     assert_eq!(scenario.log(), ["stream-start", "eos"]);
 }
@@ -571,7 +571,7 @@ fn strangers_are_dropped_while_the_first_one_sends() {
         .feed(&jpegs[2])
         .feed(&hall[3])
         .expect_warning(&[
-            "Pictures of \"yard\" are dropped while those of \"hall\" come",
+            "Frames of \"yard\" are dropped while those of \"hall\" arrive",
             "a stream of its own",
         ])
         .expect_silence();
@@ -596,8 +596,8 @@ fn strangers_are_dropped_while_the_first_one_sends() {
     scenario
         .feed(&hall[5])
         .feed(b"bad")
-        .expect_warning(&["Pictures of \"hall\" are dropped while those of \"yard\" come"])
-        .expect_warning(&["Picture 6 is dropped", "bad ones so far: 1 "])
+        .expect_warning(&["Frames of \"hall\" are dropped while those of \"yard\" arrive"])
+        .expect_warning(&["Frame 6 is dropped", "bad frames so far: 1 "])
         .expect_stats(&[
             ("frames", 3),
             ("strangers", 3),
@@ -628,7 +628,7 @@ fn a_stopped_element_starts_anew() {
     scenario
         .feed(&hall)
         .feed(b"bad")
-        .expect_warning(&["Picture 1 "])
+        .expect_warning(&["Frame 1 "])
         .expect_frames(std::slice::from_ref(&hall));
     for jpeg in [&yard, &hall] {
         let element = scenario.element.clone();
@@ -642,7 +642,7 @@ fn a_stopped_element_starts_anew() {
             .event(gst::event::Segment::new(&segment))
             .feed(jpeg)
             .feed(b"bad")
-            .expect_warning(&["Picture 1 ", "bad ones so far: 1 "]);
+            .expect_warning(&["Frame 1 ", "bad frames so far: 1 "]);
         assert_eq!(
             scenario.log(),
             ["stream-start", "caps", "segment", "buffer"]
@@ -668,7 +668,7 @@ fn statistics_are_announced() {
             .feed(&pictures(1)[0])
             .feed(b"bad")
             .feed(&pictures(2)[1])
-            .expect_warning(&["Picture 1 "])
+            .expect_warning(&["Frame 1 "])
             .expect_frames(pictures(2));
         assert_eq!(announced.load(Ordering::Relaxed), expected, "{interval}");
     }

@@ -251,5 +251,5 @@ fn start_of_a_picture_alone_is_dropped_and_the_next_one_passes() {
     check.pass(&jpegs[0]);
     check
         .door
-        .expect_warning(&["Picture 0", "no picture", "3 bytes"]);
+        .expect_warning(&["Frame 0", "no picture", "3 bytes"]);
 }

@@ -128,7 +128,7 @@ static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
         )
         .field(payload, |s| &s.payload, |s| &mut s.payload)
         .field(
-            sender::capture_time_property(),
+            sender::capture_time_spec(),
             |s| &s.capture_time,
             |s| &mut s.capture_time,
         )

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use b64jpeg_wire::socketio::{self as protocol, Args, Body, Packet, PacketDecoder, ProtocolError};
+use b64jpeg_wire::socketio::{Args, Body, Packet, PacketDecoder, ProtocolError, SocketIoPacket};
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use tokio::time::{Instant, sleep_until};
@@ -212,7 +212,7 @@ impl Connection {
 
     /// Sends Disconnect and Close, then drains. No timeout: cancel by dropping the future.
     pub async fn close(mut self) {
-        let disconnect = protocol::Message::new(&*self.namespace, Body::Disconnect).encode();
+        let disconnect = SocketIoPacket::new(&*self.namespace, Body::Disconnect).encode();
         let _ = self.send([disconnect.into(), Message::Close(None)]);
         while self.receive().await.is_ok() {}
     }

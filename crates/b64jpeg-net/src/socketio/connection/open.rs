@@ -4,7 +4,7 @@
 
 use b64jpeg_wire::{
     FirstBytes,
-    socketio::{self as protocol, Body, Packet, PacketDecoder, PacketLimits},
+    socketio::{Body, Packet, PacketDecoder, PacketLimits, SocketIoPacket},
 };
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::{
@@ -134,7 +134,7 @@ impl Connection {
                     self.max_silence = silence.min(MAX_SILENCE);
                     self.max_payload = open.max_payload;
                     let body = Body::Connect(target.auth.clone());
-                    let request = protocol::Message::new(&*target.namespace, body).encode();
+                    let request = SocketIoPacket::new(&*target.namespace, body).encode();
                     self.push(request.into())?;
                 }
                 Some(Packet::Ping(data)) => {
@@ -152,7 +152,7 @@ impl Connection {
                     }
                 }
                 // Socket.IO 2 admits every client to "/" without a request.
-                Some(Packet::Message(protocol::Message {
+                Some(Packet::Message(SocketIoPacket {
                     body: Body::Connect(None),
                     ..
                 })) => return Err(ConnectError::OldSocketIo),
