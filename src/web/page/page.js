@@ -12,6 +12,8 @@ const STALLED = 5 * SECOND;
 const MAX_AGE = 50;
 /** Delay before the page connects again after a refusal. */
 const REFUSED_DELAY = 10 * SECOND;
+/** Removed cameras whose last picture stays. Beyond that, the page forgets the oldest. */
+const MAX_REMOVED = 16;
 /** Samples of the server's clock that are kept. The one with the shortest round trip counts. */
 const CLOCK_SAMPLES = 60;
 
@@ -219,10 +221,10 @@ function connectAfter(delay) {
 
 socket.on("hello", ({ cameras: names, name, version }) => {
   for (const camera of names) cameras.set(camera, cameras.get(camera) ?? new Camera(camera));
-  for (const camera of cameras.values()) {
-    // The last picture stays until the next connection: a server that stops first removes its cameras.
-    camera.gone = !names.includes(camera.name);
-    if (!camera.gone || greeted) continue;
+  for (const camera of cameras.values()) camera.gone = !names.includes(camera.name);
+  // The last picture stays until the next connection: a server that stops first removes its cameras.
+  const removed = [...cameras.values()].filter(({ gone }) => gone);
+  for (const camera of greeted ? removed.slice(0, -MAX_REMOVED) : removed) {
     camera.element.remove();
     cameras.delete(camera.name);
   }
