@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MPL-2.0
-"""Looks at each picture that a server sends, in the place of a client with cv2.imdecode.
+"""Receives the frames of a server, instead of a client with cv2.imdecode.
 
     apt install python3-gi gir1.2-gst-plugins-base-1.0
     eval "$(pipelines/setup.sh)"        # tells GStreamer where the plugin is
@@ -13,13 +13,13 @@ import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstApp", "1.0")
-from gi.repository import GLib, Gst, GstApp  # noqa: E402, F401 (GstApp gives the sink its methods)
+from gi.repository import GLib, Gst, GstApp  # noqa: E402, F401 (GstApp adds methods to the sink)
 
 
 def pictures(address):
-    """Yields width, height and BGR bytes of each picture; if several wait, of the newest.
+    """Yields width, height and BGR bytes of the newest frame; older ones are dropped.
 
-    OpenCV has them as numpy.frombuffer(data, numpy.uint8).reshape(height, width, 3).
+    For OpenCV: numpy.frombuffer(data, numpy.uint8).reshape(height, width, 3).
     """
     pipeline = Gst.parse_launch(
         f"b64jpeg://{address}?reconnect=false ! jpegdec ! videoconvert"
@@ -30,7 +30,7 @@ def pictures(address):
     ends = Gst.MessageType.ERROR | Gst.MessageType.EOS
     pipeline.set_state(Gst.State.PLAYING)
     try:
-        # Python sees a Ctrl-C between two waits.
+        # Python handles Ctrl-C between two calls, so none of them may block for long.
         while not (end := bus.pop_filtered(ends)):
             if sample := sink.try_pull_sample(Gst.SECOND // 10):
                 caps = sample.get_caps().get_structure(0)

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Looks at each picture that a server sends, and waits for the server if need be.
+//! Receives the frames of a server and reconnects when the server restarts.
 //!
 //! ```sh
 //! pipelines/serve.sh test                     # in another terminal
 //! cargo run --example receive [HOST[:PORT]]   # localhost:9999; Ctrl-C ends it
 //! ```
 //!
-//! The plugin is linked in. A program that finds it in `GST_PLUGIN_PATH`, or installed,
-//! leaves `plugin_register_static` out.
+//! The plugin is linked statically. A program that loads the installed plugin, or finds it in
+//! `GST_PLUGIN_PATH`, does not call `plugin_register_static`.
 
 use std::env;
 
@@ -22,12 +22,12 @@ fn main() -> anyhow::Result<()> {
     gstb64jpeg::plugin_register_static()?;
     let address = env::args().nth(1).unwrap_or("localhost".into());
 
-    // Whoever takes long to look gets the newest picture next, not an old one.
+    // If processing takes long, the next frame is the newest one and not an old one.
     let pipeline = gst::parse::launch(&format!(
         "b64jpeg://{address} ! jpegdec ! videoconvert ! video/x-raw,format=GRAY8 \
          ! appsink name=sink sync=false max-buffers=1 drop=true"
     ))?;
-    let pipeline = pipeline.downcast::<gst::Pipeline>().expect("it is one");
+    let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
     let ending = pipeline.downgrade();
     ctrlc::set_handler(move || {
         let pipeline = ending.upgrade();
@@ -38,7 +38,7 @@ fn main() -> anyhow::Result<()> {
     result
 }
 
-/// Looks at the pictures, and tells what is wrong meanwhile.
+/// Processes frames and reports warnings until the stream ends.
 fn run(pipeline: &gst::Pipeline) -> anyhow::Result<()> {
     let sink = pipeline.by_name("sink").and_downcast::<AppSink>();
     let sink = sink.context("there is no sink")?;
@@ -54,21 +54,21 @@ fn run(pipeline: &gst::Pipeline) -> anyhow::Result<()> {
                 _ => {}
             }
         }
-        started?; // the bus said why not
+        started?; // the bus has the reason
         if let Some(sample) = sink.try_pull_sample(gst::ClockTime::from_mseconds(100)) {
-            look(count, &sample)?;
+            process(count, &sample)?;
             count += 1;
         }
     }
 }
 
-/// Prints the size of a picture, and its brightness from 0 to 255.
-fn look(number: u64, sample: &gst::Sample) -> anyhow::Result<()> {
+/// Prints the size of a frame and its brightness from 0 to 255.
+fn process(number: u64, sample: &gst::Sample) -> anyhow::Result<()> {
     let info = VideoInfo::from_caps(sample.caps().context("there are no caps")?)?;
     let buffer = sample.buffer().context("there is no buffer")?;
     let picture = VideoFrameRef::from_buffer_ref_readable(buffer, &info)?;
     let (width, height) = (picture.width() as usize, picture.height());
-    // In memory a row may be longer than the picture is wide.
+    // A row in memory may be longer than the width.
     let stride = picture.plane_stride()[0] as usize;
     let rows = picture.plane_data(0)?.chunks(stride);
     let pixels = rows.flat_map(|row| &row[..width]);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Sends pictures that this program draws to everybody who connects.
+//! Draws frames and sends them to every client.
 //!
 //! ```sh
 //! cargo run --example send [ADDRESS:PORT]   # 127.0.0.1:9999; Ctrl-C ends it
 //! pipelines/watch.sh                        # in another terminal
 //! ```
 //!
-//! The plugin is linked in. A program that finds it in `GST_PLUGIN_PATH`, or installed,
-//! leaves `plugin_register_static` out.
+//! The plugin is linked statically. A program that loads the installed plugin, or finds it in
+//! `GST_PLUGIN_PATH`, does not call `plugin_register_static`.
 
 use std::{env, net::SocketAddr, thread, time::Duration};
 
@@ -17,7 +17,7 @@ use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 
 const WIDTH: usize = 320;
-/// A white bar on black, so wide, and so far to the right in each picture.
+/// Width of a white bar on black, and the distance it moves from frame to frame.
 const BAR: usize = 16;
 
 fn main() -> anyhow::Result<()> {
@@ -26,19 +26,21 @@ fn main() -> anyhow::Result<()> {
     let address = env::args().nth(1).unwrap_or("127.0.0.1:9999".into());
     let address: SocketAddr = address.parse()?;
 
-    // Live, only the newest picture waits.
+    // The source is live, so only the newest frame is queued.
     let pipeline = gst::parse::launch(
         "appsrc name=source is-live=true do-timestamp=true format=time \
              max-buffers=1 leaky-type=downstream \
          ! jfifconvert ! jpegenc \
          ! b64jpegserversink name=server",
     )?;
-    let pipeline = pipeline.downcast::<gst::Pipeline>().expect("it is one");
+    let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
     let source = pipeline.by_name("source").and_downcast::<gst_app::AppSrc>();
-    let source = source.expect("it is in the pipeline");
+    let source = source.expect("an element of the pipeline");
     let info = VideoInfo::builder(VideoFormat::Rgb, WIDTH as u32, 240).build()?;
     source.set_caps(Some(&info.to_caps()?));
-    let server = pipeline.by_name("server").expect("it is in the pipeline");
+    let server = pipeline
+        .by_name("server")
+        .expect("an element of the pipeline");
     server.set_property("host", address.ip().to_string());
     server.set_property("port", i32::from(address.port()));
 
@@ -51,11 +53,11 @@ fn main() -> anyhow::Result<()> {
         })?;
         thread::spawn(move || send(&source, &info));
     }
-    // If it has not started, the bus says why.
-    let patience = started.is_err().then_some(gst::ClockTime::ZERO);
+    // If the pipeline has not started, the bus has the reason.
+    let timeout = started.is_err().then_some(gst::ClockTime::ZERO);
     let ends = [gst::MessageType::Eos, gst::MessageType::Error];
-    let bus = pipeline.bus().expect("a pipeline has one");
-    let end = bus.iter_timed_filtered(patience, &ends).next();
+    let bus = pipeline.bus().expect("a bus");
+    let end = bus.iter_timed_filtered(timeout, &ends).next();
     pipeline.set_state(gst::State::Null)?;
     if let Some(gst::MessageView::Error(error)) = end.as_ref().map(|end| end.view()) {
         bail!(error.error());
@@ -63,7 +65,7 @@ fn main() -> anyhow::Result<()> {
     Ok(started.map(drop)?)
 }
 
-/// Pushes pictures in a loop of its own, as a camera or a model would give them.
+/// Pushes frames from a thread of its own, as a camera or a model does.
 fn send(source: &gst_app::AppSrc, info: &VideoInfo) {
     for x in (0..WIDTH).step_by(BAR).cycle() {
         let mut picture = vec![0; info.size()];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-/* Serves a video and tells who comes and goes; a client that lags loses frames.
+/* Serves a video and reports its clients; a client that cannot keep up skips frames.
  *
  *   cc examples/serve.c -o serve $(pkg-config --cflags --libs gstreamer-1.0)
  *   eval "$(pipelines/setup.sh)"   # tells GStreamer where the plugin is
@@ -16,17 +16,17 @@
 
 static GError *error;
 
-/* Called in a thread of the server, as is the next. */
+/* Both signal handlers run in a thread of the server. */
 static void
 client_added (GstElement *server, const char *address)
 {
-  g_print ("%s: %s came\n", GST_OBJECT_NAME (server), address);
+  g_print ("%s: %s connected\n", GST_OBJECT_NAME (server), address);
 }
 
 static void
 client_removed (GstElement *server, const char *address, const char *reason)
 {
-  g_print ("%s: %s went: %s\n", GST_OBJECT_NAME (server), address, reason);
+  g_print ("%s: %s disconnected: %s\n", GST_OBJECT_NAME (server), address, reason);
 }
 
 static void

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `b64jpegclientsrc` at servers that do what they should, and at those that do not.
+//! `b64jpegclientsrc` with well-behaved and with faulty servers.
 
 mod common;
 
@@ -8,11 +8,11 @@ mod client {
     use crate::common::wire;
 
     mod addresses;
-    mod foreign;
+    mod bad_input;
+    mod fixture;
     mod frames;
     mod reconnect;
     mod states;
     mod times;
     mod uri;
-    mod viewer;
 }

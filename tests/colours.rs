@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The colours of a picture, from a video to whoever sees it, against what was filmed.
+//! Colours from a video to the viewer, compared with the colours of the scene.
 //!
-//! Videos are made from scenes that are known at every point, so that what their frames
-//! ought to look like, at any size, is known without a converter.
+//! The scenes are functions of position, so that the correct pixels of a frame of any size are
+//! known without a converter.
 
 mod common;
 
@@ -14,25 +14,25 @@ use common::{
     pipeline::{Pipeline, make_file, scratch},
     process::Program,
     psnr,
+    server_fixture::ServerFixture,
 };
-use gst::prelude::*;
 
-/// What `pipelines/serve.sh` makes JPEGs with, 800 pixels wide.
+/// How `pipelines/serve.sh` encodes JPEGs 800 pixels wide.
 const ENCODE: &str = "jfifconvert ! videoscale ! video/x-raw,width=800,pixel-aspect-ratio=1/1
     ! jpegenc quality=80";
 
-/// JPEGs in RGB. `jpegdec` alone makes white 254, to save a twentieth of its time.
+/// Decodes JPEGs for conversion to RGB. The default method of `jpegdec` decodes white as 254.
 const DECODE: &str = "jpegdec idct-method=islow ! videoconvert";
 
 const WIDTH: usize = 800;
-/// Scenes; behind them one frame is black, and one white.
+/// Number of scenes; a black and a white frame follow them.
 const SCENES: usize = 3;
 const FRAMES: usize = SCENES + 2;
 
-/// Ours have 43 dB, and OpenCV's 42 where OpenCV does not mistake the matrix: then 28. With
-/// limited range taken for full it is 25, and stock elements get no further than 36.
+/// Our frames reach 43 dB. OpenCV's reach 42 dB, or 28 where OpenCV assumes the wrong matrix. With
+/// limited range taken for full range it is 25, and stock elements reach 36 at most.
 const MIN_PSNR: f64 = 40.0;
-/// Of OpenCV's, shown by us, 40 dB are left, or 38 in Y'CbCr; with the range mistaken, 27.
+/// OpenCV's frames decoded by us reach 40 dB, or 38 in Y'CbCr; with the wrong range, 27.
 const MIN_SHOWN: f64 = 36.0;
 
 /// The luma weights of red and blue.
@@ -48,7 +48,7 @@ struct Clip {
 }
 
 impl Clip {
-    /// Of this size and matrix; it says so, or it says nothing.
+    /// A clip of this size and matrix; `says` is the colorimetry in its header.
     fn new(
         name: &str,
         (width, height): (usize, usize),
@@ -76,8 +76,8 @@ impl Clip {
         }
     }
 
-    /// What its frames ought to look like when they are [`WIDTH`] wide, in RGB.
-    fn truth(&self) -> Vec<Vec<u8>> {
+    /// The correct RGB pixels of each frame at a width of [`WIDTH`].
+    fn expected(&self) -> Vec<Vec<u8>> {
         let height = self.height * WIDTH / self.width;
         let byte = |part: &f64| (part * 255.0).round() as u8;
         (0..FRAMES)
@@ -95,44 +95,39 @@ impl Clip {
         format!("filesrc location={} ! decodebin", self.path.display())
     }
 
-    /// The frames, as the OpenCV sender sends them and OpenCV sees them.
-    fn through_opencv(&self) -> Vec<Vec<u8>> {
+    /// The frames as sent by the OpenCV sender and decoded by OpenCV.
+    fn sent_by_opencv(&self) -> Vec<Vec<u8>> {
         let stream = self.path.with_extension("b64jpeg");
         let mut sender = peer("sender.py");
         sender.arg("--record").arg(&stream).arg(&self.path);
         Program::start(&mut sender).finish();
-        self.seen("file", &stream.display().to_string())
+        self.decoded_by_opencv("file", &stream.display().to_string())
     }
 
-    /// The frames, as we serve them and OpenCV sees them.
-    fn through_us(&self) -> Vec<Vec<u8>> {
-        let pipeline = Pipeline::launch(&format!(
-            "{} ! {ENCODE} ! b64jpegserversink name=server port=0 wait-for-client=true
-               max-clients=1 sync=false",
-            self.decoded()
-        ));
-        pipeline.play();
-        let server: gst::Element = pipeline.element("server");
-        let seen = self.seen("port", &server.property::<i32>("current-port").to_string());
-        pipeline.wait_for_clean_end();
-        seen
+    /// The frames as sent by our server and decoded by OpenCV.
+    fn sent_by_us(&self) -> Vec<Vec<u8>> {
+        let source = format!("{} ! {ENCODE}", self.decoded());
+        let server = ServerFixture::launch(&source, "wait-for-client=true max-clients=1").play();
+        let decoded_by_opencv = self.decoded_by_opencv("port", &server.port().to_string());
+        server.wait_for_clean_end();
+        decoded_by_opencv
     }
 
-    /// What OpenCV sees of a stream.
-    fn seen(&self, kind: &str, place: &str) -> Vec<Vec<u8>> {
+    /// Frames of a stream as OpenCV decodes them.
+    fn decoded_by_opencv(&self, kind: &str, place: &str) -> Vec<Vec<u8>> {
         let out = self.path.with_extension("rgb");
-        let mut eyes = peer("eyes.py");
-        eyes.arg(format!("--{kind}={place}")).arg(&out);
-        Program::start(&mut eyes).finish();
-        let seen = fs::read(out).expect("pictures");
+        let mut decoder = peer("opencv_decoder.py");
+        decoder.arg(format!("--{kind}={place}")).arg(&out);
+        Program::start(&mut decoder).finish();
+        let decoded_by_opencv = fs::read(out).expect("pictures");
         let len = 3 * WIDTH * (self.height * WIDTH / self.width);
-        seen.chunks(len).map(<[u8]>::to_vec).collect()
+        decoded_by_opencv.chunks(len).map(<[u8]>::to_vec).collect()
     }
 }
 
-/// Red, green and blue, 0 to 1, of each pixel of a frame.
+/// Red, green and blue, from 0 to 1, of each pixel of a frame.
 ///
-/// Without detail that scaling would change, but with every colour there is.
+/// The scene contains every colour, but no detail that scaling would change.
 fn picture(frame: usize, width: usize, height: usize) -> Vec<[f64; 3]> {
     let pixel = |at: usize| {
         let x = ((at % width) as f64 + 0.5) / width as f64;
@@ -156,7 +151,7 @@ fn picture(frame: usize, width: usize, height: usize) -> Vec<[f64; 3]> {
         .collect()
 }
 
-/// The samples of a picture, of limited range.
+/// Samples of a frame in I420 and limited range.
 fn i420(rgb: &[[f64; 3]], width: usize, (kr, kb): Matrix) -> Vec<u8> {
     let luma = |[r, g, b]: [f64; 3]| kr * r + (1.0 - kr - kb) * g + kb * b;
     let blocks = rgb.chunks(2 * width).flat_map(|rows| {
@@ -179,7 +174,7 @@ fn i420(rgb: &[[f64; 3]], width: usize, (kr, kb): Matrix) -> Vec<u8> {
         .collect()
 }
 
-/// Expects black to be black and white to be white, everywhere.
+/// Expects the black frame to be black and the white one to be white, in every pixel.
 #[track_caller]
 fn expect_black_and_white(pictures: &[Vec<u8>], label: &str) {
     let all = |frame: usize, value: u8| pictures[frame].iter().all(|&part| part == value);
@@ -189,26 +184,26 @@ fn expect_black_and_white(pictures: &[Vec<u8>], label: &str) {
 }
 
 #[test]
-fn opencv_sees_what_was_filmed() {
+fn opencv_decodes_our_frames_in_true_colours() {
     let hd = (1280, 720);
     let sd = (640, 480);
     for (name, size, matrix, says) in [
         ("hd-bt709", hd, BT709, Some("bt709")),
         ("hd-bt601", hd, BT601, Some("bt601")),
         ("sd-bt709", sd, BT709, Some("bt709")),
-        // Nothing said, it goes by the size.
+        // Without colorimetry in the header, the size decides.
         ("hd", hd, BT709, None),
         ("sd", sd, BT601, None),
     ] {
         let clip = Clip::new(name, size, matrix, says);
-        let truth = clip.truth();
-        let ours = clip.through_us();
-        let opencv = clip.through_opencv();
+        let expected = clip.expected();
+        let ours = clip.sent_by_us();
+        let opencv = clip.sent_by_opencv();
         expect_black_and_white(&ours, name);
         assert_eq!(opencv.len(), FRAMES);
         for frame in 0..SCENES {
-            let ours = psnr(&ours[frame], &truth[frame]);
-            let opencv = psnr(&opencv[frame], &truth[frame]);
+            let ours = psnr(&ours[frame], &expected[frame]);
+            let opencv = psnr(&opencv[frame], &expected[frame]);
             println!("{name}, frame {frame}: {ours:.2} dB, the OpenCV sender {opencv:.2} dB");
             assert!(ours >= MIN_PSNR, "{name}, frame {frame}: {ours:.2} dB");
             assert!(
@@ -219,16 +214,16 @@ fn opencv_sees_what_was_filmed() {
     }
 }
 
-/// In a sink that takes RGB, and in one that takes nothing but Y'CbCr and shows it as of
-/// limited range whatever its caps say, as `xvimagesink` 1.22 does.
+/// In a sink that takes RGB, and in one that takes only Y'CbCr and assumes limited range whatever
+/// the caps say, as `xvimagesink` 1.22 does.
 #[test]
-fn we_see_what_opencv_sends() {
+fn frames_of_opencv_are_shown_in_true_colours() {
     type Rgb = fn(&[u8]) -> Vec<u8>;
     let clip = Clip::new("sent", (1280, 720), BT601, Some("bt601"));
-    let truth = clip.truth();
+    let expected = clip.expected();
     let tails: [(&str, Rgb); 2] = [
         ("video/x-raw,format=RGB", <[u8]>::to_vec),
-        // By way of RGB: asked for another range only, videoconvert 1.22 changes the label.
+        // Through RGB, because videoconvert 1.22 only relabels when just the range differs.
         (
             "video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=I420",
             rgb_of_i420,
@@ -248,15 +243,15 @@ fn we_see_what_opencv_sends() {
         sender.finish();
         let shown: Vec<_> = buffers.take().iter().map(|picture| rgb(picture)).collect();
         expect_black_and_white(&shown, tail);
-        for (frame, (shown, truth)) in shown.iter().zip(&truth).take(SCENES).enumerate() {
-            let psnr = psnr(shown, truth);
+        for (frame, (shown, expected)) in shown.iter().zip(&expected).take(SCENES).enumerate() {
+            let psnr = psnr(shown, expected);
             println!("{tail}, frame {frame}: {psnr:.2} dB");
             assert!(psnr >= MIN_SHOWN, "{tail}, frame {frame}: {psnr:.2} dB");
         }
     }
 }
 
-/// RGB of a picture in I420, [`WIDTH`] wide, of limited range and BT.601.
+/// RGB of a frame in I420, [`WIDTH`] wide, of limited range and BT.601.
 fn rgb_of_i420(picture: &[u8]) -> Vec<u8> {
     let (kr, kb) = BT601;
     let (luma, chroma) = picture.split_at(picture.len() / 3 * 2);

@@ -1,37 +1,29 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `socketioserversink` and the programs that people have: nothing is written for it.
+//! `socketioserversink` with programs that people have, none of which is written for it.
 #![cfg(feature = "web")]
 
 mod common;
 
-use std::{
-    collections::HashSet,
-    fs,
-    process::Command,
-    sync::{
-        Arc, LazyLock,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::{collections::HashSet, fs, process::Command, sync::LazyLock, thread, time::Duration};
 
 use common::{
+    background::BackgroundThread,
     certificates::{Authority, Certified},
-    door::Door,
+    element_fixture::ElementFixture,
     peer::{peer, sum},
     pipeline::{Buffers, Pipeline, scratch},
     process::Program,
-    relay::watchers,
-    sender::{Port, eventually},
+    raw_server::ReservedPort,
+    relay::viewers,
+    wait::wait_for,
 };
 use gst::prelude::*;
 
 const WIDTH: usize = 320;
 const HEIGHT: usize = 240;
 
-/// Pictures of one colour each, every one brighter than the one before it by this much.
+/// JPEGs of one shade of grey each; consecutive shades differ in brightness by this much.
 const STEP: usize = 12;
 static SHADES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let shade = |shade: usize| {
@@ -49,7 +41,7 @@ static SHADES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     (1..20).map(shade).collect()
 });
 
-/// The number of the picture that is as bright.
+/// Number of the shade with this brightness.
 #[track_caller]
 fn number(brightness: &str) -> usize {
     let brightness: usize = brightness.parse().expect("a number");
@@ -58,23 +50,23 @@ fn number(brightness: &str) -> usize {
     number - 1
 }
 
-/// A server of what the test pushes.
+/// A server of the JPEGs that the test pushes.
 #[track_caller]
-fn server(properties: &str) -> Door {
-    let door = Door::launch(
+fn server(properties: &str) -> ElementFixture {
+    let fixture = ElementFixture::launch(
         &format!(
             "appsrc name=feed format=time caps=image/jpeg is-live=true
-             ! socketioserversink name=door port=0 {properties}"
+             ! socketioserversink name=element port=0 {properties}"
         ),
         "",
     );
-    door.pipeline.play();
-    door
+    fixture.pipeline.play();
+    fixture
 }
 
-/// Its address, with something behind it.
+/// URL of a path on this server.
 #[track_caller]
-fn url(server: &Door, path: &str) -> String {
+fn url(server: &ElementFixture, path: &str) -> String {
     let port = server.element.property::<i32>("current-port");
     assert!(port > 0);
     let secure = server
@@ -85,46 +77,24 @@ fn url(server: &Door, path: &str) -> String {
     format!("{scheme}://127.0.0.1:{port}{path}")
 }
 
-/// A camera: all the shades, over and over, 25 times a second.
-struct Film {
-    end: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Film {
-    fn begin(server: &Door) -> Self {
-        let feed = server.pipeline.element::<gst_app::AppSrc>("feed");
-        let end = Arc::new(AtomicBool::new(false));
-        let ended = end.clone();
-        let thread = thread::spawn(move || {
-            for jpeg in SHADES.iter().cycle() {
-                let pushed = feed.push_buffer(gst::Buffer::from_slice(&jpeg[..]));
-                if pushed.is_err() || ended.load(Ordering::Relaxed) {
-                    break;
-                }
-                thread::sleep(Duration::from_millis(40));
+/// Starts a camera that sends all shades again and again, 25 times a second.
+fn start_camera(server: &ElementFixture) -> BackgroundThread {
+    let feed = server.pipeline.element::<gst_app::AppSrc>("feed");
+    BackgroundThread::spawn(move |stop| {
+        for jpeg in SHADES.iter().cycle() {
+            let pushed = feed.push_buffer(gst::Buffer::from_slice(&jpeg[..]));
+            if pushed.is_err() || stop.is_set() {
+                break;
             }
-        });
-        Self {
-            end,
-            thread: Some(thread),
+            thread::sleep(Duration::from_millis(40));
         }
-    }
+    })
 }
 
-impl Drop for Film {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Expects the numbers of pictures to go on as the film does. Some may have been skipped,
-/// but not most of them; one comes twice if the next one is late.
+/// Expects the numbers in the order of the camera. Fewer than half of the shades may be skipped
+/// at once, and a shade may come twice if the next one is late.
 #[track_caller]
-fn expect_film(numbers: &[usize]) {
+fn expect_camera_order(numbers: &[usize]) {
     let len = SHADES.len();
     for pair in numbers.windows(2) {
         let step = (pair[1] + len - pair[0]) % len;
@@ -132,23 +102,23 @@ fn expect_film(numbers: &[usize]) {
     }
 }
 
-/// Expects whole pictures of the film.
+/// Expects whole JPEGs in the order of the camera.
 #[track_caller]
 fn expect_jpegs(jpegs: &[Vec<u8>]) {
     let numbers: Vec<_> = jpegs
         .iter()
         .map(|jpeg| {
             let number = SHADES.iter().position(|shade| shade == jpeg);
-            number.unwrap_or_else(|| panic!("{} bytes that are none of ours", jpeg.len()))
+            number.unwrap_or_else(|| panic!("{} bytes that were never sent", jpeg.len()))
         })
         .collect();
-    expect_film(&numbers);
+    expect_camera_order(&numbers);
 }
 
 #[test]
-fn opencv() {
+fn opencv_reads_mjpeg_stream() {
     let server = server("");
-    let _film = Film::begin(&server);
+    let _camera = start_camera(&server);
     let mut capture = peer("mjpeg.py");
     let printed = Program::start(capture.args([&url(&server, "/stream.mjpg"), "50"])).finish();
     let frames = printed
@@ -162,13 +132,13 @@ fn opencv() {
         })
         .collect();
     assert_eq!(numbers.len(), 50, "{printed}");
-    expect_film(&numbers);
+    expect_camera_order(&numbers);
 }
 
 #[test]
-fn gstreamer() {
+fn gstreamer_reads_mjpeg_stream() {
     let server = server("");
-    let _film = Film::begin(&server);
+    let _camera = start_camera(&server);
     let viewer = Pipeline::launch(&format!(
         "souphttpsrc location={} is-live=true ! multipartdemux name=demux ! jpegdec
          ! videoconvert ! video/x-raw,format=GRAY8 ! fakesink name=sink num-buffers=50 sync=false",
@@ -188,9 +158,9 @@ fn gstreamer() {
 }
 
 #[test]
-fn ffmpeg() {
+fn ffmpeg_reads_mjpeg_stream() {
     let server = server("");
-    let _film = Film::begin(&server);
+    let _camera = start_camera(&server);
     let files = scratch("consumers-ffmpeg");
     let _ = fs::remove_dir_all(&files);
     fs::create_dir_all(&files).expect("a directory");
@@ -208,16 +178,16 @@ fn ffmpeg() {
     expect_jpegs(&jpegs);
 }
 
-/// The `<img>` of a page of somebody else's.
-struct Image(Program);
+/// An `<img>` in a page of another site, in Chromium.
+struct ChromiumImage(Program);
 
-impl Image {
-    fn of(server: &Door) -> Self {
+impl ChromiumImage {
+    fn of(server: &ElementFixture) -> Self {
         let mut image = peer("image.py");
         Self(Program::start(image.arg(url(server, "/stream.mjpg"))))
     }
 
-    /// The number of the next other picture that it shows.
+    /// Number of the next shade that the image shows.
     #[track_caller]
     fn next(&mut self) -> usize {
         loop {
@@ -232,22 +202,22 @@ impl Image {
 }
 
 #[test]
-fn an_image_in_chromium() {
+fn chromium_image_shows_every_shade() {
     let server = server("allowed-origins=null");
-    let _film = Film::begin(&server);
-    let mut image = Image::of(&server);
+    let _camera = start_camera(&server);
+    let mut image = ChromiumImage::of(&server);
     let mut seen = HashSet::new();
     while seen.len() < SHADES.len() {
         seen.insert(image.next());
     }
 }
 
-/// Chromium shows a picture when another one begins, and this must not take for ever.
+/// Chromium shows a part of the stream only when the next one begins.
 #[test]
-fn an_image_in_chromium_that_stands_still() {
+fn chromium_image_shows_still_picture() {
     let server = server("allowed-origins=null");
     server.push(&SHADES[0]);
-    let mut image = Image::of(&server);
+    let mut image = ChromiumImage::of(&server);
     assert_eq!(image.next(), 0);
     for expected in 1..5 {
         server.push(&SHADES[expected]);
@@ -255,7 +225,7 @@ fn an_image_in_chromium_that_stands_still() {
     }
 }
 
-/// Runs curl; returns the code and the type of the answer, and the answer.
+/// Runs curl; returns the status and the content type of the response, and its body.
 #[track_caller]
 fn curl(args: &[&str], url: &str) -> (String, Vec<u8>) {
     let file = scratch(&format!("curl-{:?}", thread::current().id()));
@@ -272,28 +242,30 @@ fn curl(args: &[&str], url: &str) -> (String, Vec<u8>) {
 }
 
 #[test]
-fn snapshots_with_curl() {
+fn curl_gets_newest_snapshot() {
     let server = server("");
     let snapshot = url(&server, "/snapshot.jpg");
     let (answer, _) = curl(&[], &snapshot);
     assert!(answer.starts_with("503 "), "{answer}");
     for (number, shade) in (1..).zip(&SHADES[..5]) {
         server.push(shade);
-        eventually("it has it", || {
+        wait_for("the server to have the picture", || {
             (server.stat("frames") == number).then_some(())
         });
         let (answer, body) = curl(&[], &snapshot);
         assert_eq!(answer, "200 image/jpeg");
-        assert!(body == *shade, "another picture");
+        assert!(body == *shade, "not the newest picture");
     }
 }
 
 #[test]
-fn a_token() {
+fn token_guards_snapshot_and_socketio() {
     let server = server("token=secret");
     let picture = SHADES.last().expect("some");
     server.push(picture);
-    eventually("it has it", || (server.stat("frames") == 1).then_some(()));
+    wait_for("the server to have the picture", || {
+        (server.stat("frames") == 1).then_some(())
+    });
     let snapshot = url(&server, "/snapshot.jpg");
     for (args, query) in [
         (&[][..], ""),
@@ -312,72 +284,75 @@ fn a_token() {
         assert_eq!(answer, "200 image/jpeg");
         assert!(body == *picture);
     }
-    show(&server, &[r#"--auth={"token":"secret"}"#]);
+    expect_viewers_receive(&server, &[r#"--auth={"token":"secret"}"#]);
 }
 
-/// Has a viewer in Python, and one with the program that pages have, see every picture.
+/// Expects that a viewer in Python and one in Node receive every JPEG.
 #[track_caller]
-fn show(server: &Door, args: &[&str]) {
-    let mut watchers = watchers(&url(server, ""), args);
+fn expect_viewers_receive(server: &ElementFixture, args: &[&str]) {
+    let mut viewers = viewers(&url(server, ""), args);
     let (first, rest) = SHADES.split_first().expect("some");
     server.push(first);
-    for watcher in &mut watchers {
-        // Whether there was another one before it or not.
-        watcher.0.expect_line(&sum(first));
+    for viewer in &mut viewers {
+        // The viewer may have received an earlier JPEG.
+        viewer.0.expect_line(&sum(first));
     }
     for shade in rest {
         server.push(shade);
-        for watcher in &mut watchers {
-            watcher.expect("", shade);
+        for viewer in &mut viewers {
+            viewer.expect("", shade);
         }
     }
 }
 
 #[test]
-fn viewers_of_relays() {
-    show(&server(""), &[]);
+fn relay_viewers_receive_every_picture() {
+    expect_viewers_receive(&server(""), &[]);
 }
 
 #[test]
-fn over_tls() {
+fn tls_works_for_viewers_and_curl() {
     let authority = Authority::new("consumers");
     let Certified { certificate, key } = authority.certify("127.0.0.1");
     let server = server(&format!("tls-certificate={certificate} tls-key={key}"));
     let ca = authority.file();
-    show(&server, &["--ca", &ca]);
+    expect_viewers_receive(&server, &["--ca", &ca]);
     let args = ["--cacert", &ca];
     let (answer, body) = curl(&args, &url(&server, "/snapshot.jpg"));
     assert_eq!(answer, "200 image/jpeg");
-    assert!(body == *SHADES.last().expect("some"), "another picture");
+    assert!(
+        body == *SHADES.last().expect("some"),
+        "not the newest picture"
+    );
 }
 
-/// Our own client takes what is meant for programs in Python.
+/// Our client reads what is meant for programs in Python.
 #[test]
-fn our_own_client() {
+fn client_source_receives_every_picture() {
     let server = server("token=secret camera=front");
-    let mut screen = Door::launch(
+    let mut client = ElementFixture::launch(
         &format!(
-            "socketioclientsrc name=door url={} camera=front auth=\"{{\\\"token\\\":\\\"secret\\\"}}\"
+            "socketioclientsrc name=element url={} camera=front auth=\"{{\\\"token\\\":\\\"secret\\\"}}\"
              ! fakesink name=sink sync=false",
             url(&server, "")
         ),
         "socketio-connection",
     );
-    screen.pipeline.play();
-    screen.expect_states(&["connecting", "connected"]);
+    client.pipeline.play();
+    client.expect_states(&["connecting", "connected"]);
     for shade in &*SHADES {
         server.push(shade);
-        screen.expect_frames(std::slice::from_ref(shade));
+        client.expect_frames(std::slice::from_ref(shade));
     }
 }
 
 #[test]
-fn two_cameras() {
-    let port = Port::new();
-    let server = Door::launch(
+fn two_cameras_share_one_port() {
+    let port = ReservedPort::new();
+    let server = ElementFixture::launch(
         &format!(
             "appsrc name=feed format=time caps=image/jpeg is-live=true
-             ! socketioserversink name=door camera=front port={0}
+             ! socketioserversink name=element camera=front port={0}
              appsrc name=other format=time caps=image/jpeg is-live=true
              ! socketioserversink camera=back port={0}",
             port.number()
@@ -386,15 +361,15 @@ fn two_cameras() {
     );
     server.pipeline.play();
     let other = server.pipeline.element::<gst_app::AppSrc>("other");
-    let mut watchers = watchers(&url(&server, ""), &[]);
+    let mut viewers = viewers(&url(&server, ""), &[]);
     for pair in SHADES.chunks_exact(2) {
         server.push(&pair[0]);
         let back = gst::Buffer::from_slice(&pair[1][..]);
         other.push_buffer(back).expect("it plays");
-        for watcher in &mut watchers {
+        for viewer in &mut viewers {
             let mut missing = vec![("front", sum(&pair[0])), ("back", sum(&pair[1]))];
             while !missing.is_empty() {
-                let line = watcher.0.expect_line("frame ");
+                let line = viewer.0.expect_line("frame ");
                 missing.retain(|(name, sum)| !(line.contains(name) && line.contains(sum)));
             }
         }
@@ -403,6 +378,6 @@ fn two_cameras() {
         let snapshot = url(&server, &format!("/snapshot.jpg?camera={camera}"));
         let (answer, body) = curl(&[], &snapshot);
         assert_eq!(answer, "200 image/jpeg");
-        assert!(body == *expected, "another picture");
+        assert!(body == *expected, "not the newest picture");
     }
 }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The elements, one by one: in a harness that plays source and sink, and in pipelines.
+//! Each element in a harness that acts as its source and sink, and in pipelines.
 
 mod common;
 
 mod elements {
     use crate::common::wire;
 
-    mod check;
     mod depay;
-    mod faults;
+    mod depay_damaged;
     mod files;
+    mod jpegcheck;
     mod pay;
     mod pipeline;
     mod properties;

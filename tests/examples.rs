@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The programs in `examples/`, each with the real element on its other side.
+//! The programs in `examples/`, each with one of the elements at the other end.
 
 mod common;
 
@@ -14,14 +14,15 @@ use std::{
 use common::{
     pipeline::{Pipeline, make_file, scratch},
     process::{Program, with_plugin},
-    sender::{Port, eventually},
+    raw_server::ReservedPort,
     viewer::Viewer,
+    wait::wait_for,
 };
 use gst::prelude::*;
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
 
-/// One in Rust, which cargo has built for this test.
+/// An example in Rust, which cargo has built for this test.
 fn rust(name: &str) -> Command {
     let exe = env::current_exe().expect("a test has a path");
     // target/<profile>/deps/<test>
@@ -29,15 +30,15 @@ fn rust(name: &str) -> Command {
     let program = dir.join("examples").join(name);
     assert!(program.exists(), "run cargo build --examples");
     let mut command = Command::new(program);
-    // It has the plugin in it.
+    // The program registers the elements itself.
     command.env_remove("GST_PLUGIN_PATH");
     command.env("G_DEBUG", "fatal-warnings");
     command
 }
 
-/// The one in Python; any warning is an error.
+/// The example in Python; every warning is an error.
 fn python() -> Command {
-    // Debian has the bindings for its own Python; they cause this warning themselves.
+    // Debian's bindings work with Debian's Python only, and cause this warning themselves.
     let mut command = Command::new("/usr/bin/python3");
     command.args(["-W", "error", "-W", "ignore::ImportWarning"]);
     command.arg(format!("{EXAMPLES}/receive.py"));
@@ -45,7 +46,7 @@ fn python() -> Command {
     command
 }
 
-/// The one in C, compiled as it says itself; any warning is an error.
+/// The example in C, compiled as its own comment says; every warning is an error.
 fn c() -> Command {
     static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
         let program = scratch("example-in-c");
@@ -69,7 +70,7 @@ fn c() -> Command {
     command
 }
 
-/// The port that a program says it serves on.
+/// The port that a program prints.
 #[track_caller]
 fn port_of(program: &mut Program) -> u16 {
     let line = program.expect_line("Serving on port ");
@@ -77,7 +78,7 @@ fn port_of(program: &mut Program) -> u16 {
     port.expect("a number")
 }
 
-/// Serves pictures of one brightness, of a width that is no multiple of anything.
+/// A server of frames of one brightness, with odd width and height.
 fn server(pattern: &str, port: u16) -> Pipeline {
     let pipeline = Pipeline::launch(&format!(
         "videotestsrc name=pictures pattern={pattern} is-live=true
@@ -95,7 +96,7 @@ fn address(server: &Pipeline) -> String {
 }
 
 #[test]
-fn each_is_short() {
+fn examples_are_short() {
     for example in fs::read_dir(EXAMPLES).expect("they are there") {
         let path = example.expect("an entry").path();
         let lines = fs::read_to_string(&path).expect("text").lines().count();
@@ -103,8 +104,8 @@ fn each_is_short() {
     }
 }
 
-/// Where the white bar of a picture begins.
-fn bar(picture: &[u8]) -> usize {
+/// Position of the white bar in a frame.
+fn bar_position(picture: &[u8]) -> usize {
     let row = &picture[100 * 320..][..320];
     let start = row.iter().position(|&pixel| pixel > 128).expect("a bar");
     for (x, &pixel) in row.iter().enumerate() {
@@ -115,7 +116,7 @@ fn bar(picture: &[u8]) -> usize {
 }
 
 #[test]
-fn rust_sends_what_it_draws() {
+fn rust_sender_sends_what_it_draws() {
     let mut program = Program::start(rust("send").arg("127.0.0.1:0"));
     let client = Pipeline::launch(&format!(
         "b64jpegclientsrc port={} reconnect=false ! jpegdec ! videoconvert
@@ -125,21 +126,21 @@ fn rust_sends_what_it_draws() {
     let pictures = client.collect("sink", "sink");
     client.play();
     let mut seen = Vec::new();
-    eventually("the bar moves", || {
-        seen.extend(pictures.take().iter().map(|picture| bar(picture)));
+    wait_for("five frames", || {
+        seen.extend(pictures.take().iter().map(|picture| bar_position(picture)));
         (seen.len() >= 5).then_some(())
     });
     program.signal_group("INT");
     program.finish();
     client.wait_for_clean_end();
     for pair in seen.windows(2) {
-        // A picture may be missing, but none is as before.
+        // Frames may be dropped, but the bar moves with each frame.
         assert!(pair[0] != pair[1] && pair[1] % 16 == 0, "{seen:?}");
     }
 }
 
 #[test]
-fn rust_cannot_serve_where_somebody_does() {
+fn rust_sender_reports_used_port() {
     let server = server("black", 0);
     let address = address(&server);
     let (status, output) = Program::start(rust("send").arg(&address)).wait();
@@ -150,8 +151,8 @@ fn rust_cannot_serve_where_somebody_does() {
 }
 
 #[test]
-fn rust_looks_at_what_it_receives_and_waits_for_more() {
-    let port = Port::new();
+fn rust_receiver_reports_frames_and_reconnects() {
+    let port = ReservedPort::new();
     let address = format!("127.0.0.1:{}", port.number());
     let mut program = Program::start(rust("receive").arg(&address));
     program.expect_line(&port.number().to_string());
@@ -165,27 +166,27 @@ fn rust_looks_at_what_it_receives_and_waits_for_more() {
 }
 
 #[test]
-fn rust_is_told_what_is_no_address() {
+fn rust_receiver_refuses_invalid_address() {
     let (status, output) = Program::start(rust("receive").arg("localhost:http")).wait();
     assert!(!status.success(), "{output}");
     assert!(output.contains("http"), "{output}");
 }
 
 #[test]
-fn python_looks_at_what_it_receives() {
+fn python_receiver_reports_frames() {
     let white = server("white", 0);
     let mut program = Program::start(python().arg(address(&white)));
     program.expect_line("picture 0: 317x211, brightness 25");
     let pictures: gst::Element = white.element("pictures");
     pictures.set_property_from_str("pattern", "black");
     program.expect_line("brightness 0");
-    // It ends with the stream.
+    // The program ends with the stream.
     white.0.send_event(gst::event::Eos::new());
     program.finish();
 }
 
 #[test]
-fn python_is_interrupted() {
+fn python_receiver_can_be_interrupted() {
     let white = server("white", 0);
     let mut program = Program::start(python().arg(address(&white)));
     program.expect_line("picture 2");
@@ -195,15 +196,15 @@ fn python_is_interrupted() {
 }
 
 #[test]
-fn python_is_told_that_nobody_is_there() {
-    let port = Port::new().number();
+fn python_receiver_reports_refused_connection() {
+    let port = ReservedPort::new().number();
     let (status, output) = Program::start(python().arg(format!("127.0.0.1:{port}"))).wait();
     assert_eq!(status.code(), Some(1), "{output}");
     assert!(output.contains(&port.to_string()), "{output}");
     assert!(!output.contains("Traceback"), "{output}");
 }
 
-/// A video that any program plays: so many frames.
+/// Number of frames in a video that any program can play.
 const FRAMES: usize = 30;
 
 fn video() -> &'static Path {
@@ -219,7 +220,7 @@ fn video() -> &'static Path {
 }
 
 #[test]
-fn c_serves_every_picture() {
+fn c_server_serves_every_frame() {
     let mut program = Program::start(c().arg(video()).arg("0"));
     let client = Pipeline::launch(&format!(
         "b64jpegclientsrc port={} reconnect=false ! image/jpeg,width=320 ! fakesink name=sink",
@@ -230,27 +231,29 @@ fn c_serves_every_picture() {
     client.wait_for_clean_end();
     assert_eq!(pictures.take().len(), FRAMES);
     let output = program.finish();
-    let came = output.lines().find(|line| line.ends_with(" came"));
-    let went = output.lines().find(|line| line.contains(" went: ended"));
-    assert!(came.is_some() && went.is_some(), "{output}");
+    let connected = output.lines().find(|line| line.ends_with(" connected"));
+    let disconnected = output
+        .lines()
+        .find(|line| line.contains(" disconnected: ended"));
+    assert!(connected.is_some() && disconnected.is_some(), "{output}");
 }
 
 #[test]
-fn c_tells_who_leaves() {
+fn c_server_reports_clients() {
     let mut program = Program::start(c().arg(video()).arg("0"));
     let server = ([127, 0, 0, 1], port_of(&mut program)).into();
     let mut viewer = Viewer::connect(server);
     let address = viewer.address();
-    program.expect_line(&format!("{address} came"));
+    program.expect_line(&format!("{address} connected"));
     viewer.next().expect("a picture");
     drop(viewer);
-    program.expect_line(&format!("{address} went"));
+    program.expect_line(&format!("{address} disconnected"));
     program.signal_group("INT");
     program.finish();
 }
 
 #[test]
-fn c_is_interrupted_while_it_waits() {
+fn c_server_can_be_interrupted_while_waiting() {
     let mut program = Program::start(c().arg(video()).arg("0"));
     port_of(&mut program);
     program.signal_group("INT");
@@ -258,7 +261,7 @@ fn c_is_interrupted_while_it_waits() {
 }
 
 #[test]
-fn c_is_told_what_is_wrong() {
+fn c_server_reports_invalid_arguments() {
     let taken = server("black", 0);
     let address = address(&taken);
     let (_, port) = address.split_once(':').expect("a port");

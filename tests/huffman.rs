@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Motion JPEG without Huffman tables, as many USB cameras send it: OpenCV and GStreamer
-//! know which ones are meant, other viewers have to be told.
+//! Motion JPEG without Huffman tables, as many USB cameras send it. OpenCV and GStreamer assume
+//! the standard tables; other viewers need the tables in the JPEG.
 
 mod common;
 
-use std::{fs, net::Ipv4Addr};
+use std::fs;
 
-use base64::prelude::*;
 use common::{
     peer::peer,
     pipeline::{Pipeline, scratch},
     process::Program,
-    sender::Sender,
+    raw_server::RawServer,
+    server_fixture::ServerFixture,
     viewer::Viewer,
+    wire::DEFAULT,
 };
-use gst::prelude::*;
 
 const FRAMES: usize = 5;
 const DHT: u8 = 0xc4;
 const SOS: u8 = 0xda;
 
-/// The header segments of a JPEG, each with its marker and length, and the rest.
-fn taken_apart(jpeg: &[u8]) -> (Vec<&[u8]>, &[u8]) {
+/// The header segments of a JPEG, each with marker and length, and the rest.
+fn segments_and_rest(jpeg: &[u8]) -> (Vec<&[u8]>, &[u8]) {
     let (mut segments, mut rest) = (vec![], &jpeg[2..]);
     while let &[0xff, marker, high, low, ..] = rest
         && marker != SOS
@@ -36,26 +36,18 @@ fn taken_apart(jpeg: &[u8]) -> (Vec<&[u8]>, &[u8]) {
 
 /// The Huffman tables of a JPEG.
 fn tables(jpeg: &[u8]) -> Vec<u8> {
-    let (segments, _) = taken_apart(jpeg);
+    let (segments, _) = segments_and_rest(jpeg);
     let tables = segments.into_iter().filter(|segment| segment[1] == DHT);
     tables.flat_map(|segment| &segment[4..]).copied().collect()
 }
 
 fn without_tables(jpeg: &[u8]) -> Vec<u8> {
-    let (mut segments, rest) = taken_apart(jpeg);
+    let (mut segments, rest) = segments_and_rest(jpeg);
     segments.retain(|segment| segment[1] != DHT);
     [&jpeg[..2], &segments.concat(), rest].concat()
 }
 
-fn stream(jpegs: &[Vec<u8>]) -> Vec<u8> {
-    let frame = |jpeg: &Vec<u8>| {
-        let text = BASE64_STANDARD.encode(jpeg);
-        [&(text.len() as u32).to_be_bytes(), text.as_bytes()].concat()
-    };
-    jpegs.iter().flat_map(frame).collect()
-}
-
-/// What passes the sink of a pipeline, called `sink`.
+/// Runs a pipeline; returns the buffers that reach its element `sink`.
 fn run(line: &str) -> Vec<Vec<u8>> {
     let pipeline = Pipeline::launch(line);
     let buffers = pipeline.collect("sink", "sink");
@@ -64,9 +56,9 @@ fn run(line: &str) -> Vec<Vec<u8>> {
     buffers.take()
 }
 
-/// Pictures of jpegenc, which has the tables of the standard, in colour or grey; and a
-/// source of the same without tables, from a directory of its own.
-fn camera(name: &str, format: &str) -> (Vec<Vec<u8>>, String) {
+/// JPEGs of jpegenc, which have the standard tables, and a source of the same JPEGs without
+/// tables.
+fn camera_without_tables(name: &str, format: &str) -> (Vec<Vec<u8>>, String) {
     let jpegs = run(&format!(
         "videotestsrc num-buffers={FRAMES} pattern=smpte horizontal-speed=9
          ! video/x-raw,format={format},width=320,height=240 ! jpegenc ! fakesink name=sink"
@@ -88,24 +80,24 @@ fn camera(name: &str, format: &str) -> (Vec<Vec<u8>>, String) {
     (jpegs, source)
 }
 
-/// What OpenCV sees of a stream in a file.
-fn seen(name: &str, stream: &[u8]) -> Vec<u8> {
+/// Pixels that OpenCV decodes from a stream in a file.
+fn decoded_by_opencv(name: &str, stream: &[u8]) -> Vec<u8> {
     let file = scratch(name);
     let out = file.with_extension("rgb");
     fs::write(&file, stream).expect("a file");
-    let mut eyes = peer("eyes.py");
-    eyes.arg("--file").arg(&file).arg(&out);
-    Program::start(&mut eyes).finish();
+    let mut decoder = peer("opencv_decoder.py");
+    decoder.arg("--file").arg(&file).arg(&out);
+    Program::start(&mut decoder).finish();
     fs::read(out).expect("pictures")
 }
 
-/// Every table that a picture was coded with is in it again, ahead of its scan, and
-/// nothing else has changed.
+/// Expects each JPEG to have all tables that it was encoded with, ahead of its scan, and no other
+/// change.
 #[track_caller]
-fn expect_complete(got: &[Vec<u8>], sent: &[Vec<u8>]) {
+fn expect_tables_added(got: &[Vec<u8>], sent: &[Vec<u8>]) {
     assert_eq!(got.len(), sent.len());
     for (got, sent) in got.iter().zip(sent) {
-        // A grey picture needs two of the four; jpegenc wrote no others.
+        // A greyscale JPEG needs two of the four tables; jpegenc wrote only these.
         for table in split(&tables(sent)) {
             assert!(split(&tables(got)).contains(&table));
         }
@@ -113,7 +105,7 @@ fn expect_complete(got: &[Vec<u8>], sent: &[Vec<u8>]) {
     }
 }
 
-/// Tables, one by one.
+/// Splits the contents of table segments into single tables.
 fn split(mut tables: &[u8]) -> Vec<&[u8]> {
     let mut all = vec![];
     while let [_, counts @ ..] = tables {
@@ -126,45 +118,38 @@ fn split(mut tables: &[u8]) -> Vec<&[u8]> {
 }
 
 #[test]
-fn payloader_gives_tables() {
+fn payloader_adds_missing_tables() {
     for format in ["I420", "GRAY8"] {
-        let (jpegs, source) = camera("payloader", format);
+        let (jpegs, source) = camera_without_tables("payloader", format);
         for payload in ["jpeg", "base64"] {
             let got = run(&format!(
                 "{source} ! b64jpegpay payload={payload} ! b64jpegdepay ! fakesink name=sink"
             ));
-            expect_complete(&got, &jpegs);
+            expect_tables_added(&got, &jpegs);
         }
     }
 }
 
 #[test]
-fn server_gives_tables() {
-    let (jpegs, source) = camera("server", "I420");
-    let pipeline = Pipeline::launch(&format!(
-        "{source} ! b64jpegserversink name=server port=0 wait-for-client=true max-clients=1
-           sync=false"
-    ));
-    pipeline.play();
-    let server: gst::Element = pipeline.element("server");
-    let port = server.property::<i32>("current-port") as u16;
-    let viewer = Viewer::connect((Ipv4Addr::LOCALHOST, port).into());
-    let got: Vec<_> = viewer.collect();
-    pipeline.wait_for_clean_end();
-    expect_complete(&got, &jpegs);
+fn server_adds_missing_tables() {
+    let (jpegs, source) = camera_without_tables("server", "I420");
+    let server = ServerFixture::launch(&source, "wait-for-client=true max-clients=1").play();
+    let got: Vec<_> = Viewer::connect(server.address()).collect();
+    server.wait_for_clean_end();
+    expect_tables_added(&got, &jpegs);
     assert_eq!(
-        seen("huffman-sent.b64jpeg", &stream(&got)),
-        seen("huffman-coded.b64jpeg", &stream(&jpegs))
+        decoded_by_opencv("huffman-sent.b64jpeg", &DEFAULT.stream(&got)),
+        decoded_by_opencv("huffman-coded.b64jpeg", &DEFAULT.stream(&jpegs))
     );
 }
 
-/// From others they come as they are, and jpegdec knows what to do.
+/// The client does not add tables, and jpegdec assumes the standard ones.
 #[test]
-fn pictures_without_tables_are_shown() {
-    let (jpegs, _) = camera("shown", "I420");
+fn jpeg_without_tables_is_decoded() {
+    let (jpegs, _) = camera_without_tables("shown", "I420");
     let bare: Vec<_> = jpegs.iter().map(|jpeg| without_tables(jpeg)).collect();
     let [shown, expected] = [&bare, &jpegs].map(|jpegs| {
-        let server = Sender::new().serve(stream(jpegs));
+        let server = RawServer::new().serve(DEFAULT.stream(jpegs));
         run(&format!(
             "b64jpegclientsrc port={} reconnect=false ! jpegdec
              ! fakesink name=sink sync=false",

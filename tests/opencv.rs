@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Programs that know OpenCV only: `cv2.VideoCapture` with OpenCV's own GStreamer
-//! backend, which Debian's and Ubuntu's python3-opencv has and the one from PyPI has not.
+//! Programs that use only `cv2.VideoCapture` with OpenCV's GStreamer backend. The python3-opencv
+//! package of Debian and Ubuntu has this backend, the one from PyPI does not.
 
 mod common;
 
@@ -10,14 +10,15 @@ use std::{fs, path::PathBuf, process::Command};
 use common::{
     pipeline::{Pipeline, scratch},
     process::{Program, with_plugin},
-    sender::{Peer, Sender},
+    raw_server::{RawConnection, RawServer},
+    wire::DEFAULT,
 };
 
 const FRAMES: usize = 50;
 /// What OpenCV's users put at the end of a pipeline.
 const TAIL: &str = "videoconvert ! video/x-raw,format=BGR ! appsink";
 
-/// Pictures that move, and the files they are in.
+/// JPEGs of a moving pattern, and the files that contain them.
 fn pictures() -> (Vec<PathBuf>, Vec<Vec<u8>>) {
     let files = scratch("opencv");
     fs::create_dir_all(&files).expect("a directory");
@@ -36,17 +37,11 @@ fn pictures() -> (Vec<PathBuf>, Vec<Vec<u8>>) {
     (files, jpegs)
 }
 
-fn frame(jpeg: &[u8]) -> Vec<u8> {
-    use base64::prelude::*;
-    let text = BASE64_STANDARD.encode(jpeg);
-    [&(text.len() as u32).to_be_bytes(), text.as_bytes()].concat()
-}
-
-/// Runs `capture.py` on a server that does as `serve` says; returns what it printed.
-fn capture(source: &str, files: &[PathBuf], serve: impl FnOnce(Peer)) -> String {
-    let server = Sender::new();
+/// Runs `capture.py` with a server that does `serve`; returns its output.
+fn capture(source: &str, files: &[PathBuf], serve: impl FnOnce(RawConnection)) -> String {
+    let server = RawServer::new();
     let source = source.replace("PORT", &server.port().to_string());
-    // Not the Python of a virtual environment: the one that Debian's packages are for.
+    // The system Python, for which Debian's package is made, and not a virtual environment.
     let mut command = Command::new("/usr/bin/python3");
     command
         .args(["-W", "error"])
@@ -61,7 +56,7 @@ fn capture(source: &str, files: &[PathBuf], serve: impl FnOnce(Peer)) -> String 
     program.finish()
 }
 
-/// Expects every frame, in order, the right picture, and the end.
+/// Expects every frame in order, each close to its JPEG, and then the end.
 #[track_caller]
 fn expect_all(printed: &str, frames: usize) {
     let lines: Vec<_> = printed.lines().collect();
@@ -70,7 +65,7 @@ fn expect_all(printed: &str, frames: usize) {
     assert_eq!(seen.len(), frames, "{printed}");
     for (size, psnr) in seen {
         assert_eq!(size, "320x240");
-        // With another frame of this clip, or other colours, it is below 14.
+        // Another frame of this clip, or wrong colours, would be below 14.
         let psnr: f64 = psnr.parse().expect("a number");
         assert!(psnr > 25.0, "{printed}");
     }
@@ -81,13 +76,13 @@ fn expect_all(printed: &str, frames: usize) {
 }
 
 #[test]
-fn opencv_captures_our_streams() {
+fn opencv_captures_whole_stream() {
     let (files, jpegs) = pictures();
-    let stream: Vec<u8> = jpegs.iter().flat_map(|jpeg| frame(jpeg)).collect();
+    let stream = DEFAULT.stream(&jpegs);
     for source in [
         format!("b64jpegclientsrc host=127.0.0.1 port=PORT reconnect=false ! jpegdec ! {TAIL}"),
         format!("uridecodebin uri=b64jpeg://localhost:PORT?reconnect=false ! {TAIL}"),
-        // No pipeline at all: OpenCV makes one.
+        // With a bare URI OpenCV builds the pipeline itself.
         "b64jpeg://localhost:PORT?reconnect=false".into(),
     ] {
         let printed = capture(&source, &files, |mut peer| {
@@ -98,7 +93,7 @@ fn opencv_captures_our_streams() {
     }
 }
 
-/// As for a camera: frame by frame, each read before the next one is there.
+/// As from a camera: each frame is read before the next one is sent.
 #[test]
 fn opencv_captures_frame_by_frame() {
     let (files, jpegs) = pictures();
@@ -106,7 +101,7 @@ fn opencv_captures_frame_by_frame() {
         format!("b64jpegclientsrc host=localhost port=PORT reconnect=false ! jpegdec ! {TAIL}");
     let printed = capture(&source, &files, |mut peer| {
         for jpeg in &jpegs {
-            peer.send(frame(jpeg));
+            peer.send(DEFAULT.frame(jpeg));
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
         peer.close();

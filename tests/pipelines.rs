@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The scripts of `pipelines/` as people run them: real files, sockets, terminals
-//! and windows, and no process left when they have ended.
+//! The scripts of `pipelines/` as people run them, with real files, sockets, terminals and windows.
+//! No process may be left when they have ended.
 
 mod common;
 
 mod pipelines {
     mod disk;
-    mod ends;
+    mod messages;
     mod script;
+    mod shutdown;
     mod streams;
     mod video;
     #[cfg(feature = "web")]
     mod web;
-    mod words;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Players and their elements find our streams by themselves.
+//! GStreamer's players and autoplugging elements recognise our streams.
 
 mod common;
 
@@ -14,26 +14,28 @@ use std::{
 };
 
 use common::{
-    FRAMINGS,
     pipeline::{Buffers, Pipeline, make_file, scratch},
     process::{PATIENCE, Program, with_plugin},
-    sender::{Port, Sender, Serving},
+    raw_server::{RawServer, ReservedPort, RunningServer},
+    wire::{FRAMINGS, Framing},
 };
 use gst::prelude::*;
 
 const FRAMES: usize = 100;
 
-/// The framings that can be recognised; JPEGs back to back begin like any JPEG.
-fn recognisable() -> impl Iterator<Item = (&'static str, &'static str)> {
-    FRAMINGS.into_iter().filter(|(header, _)| *header != "none")
+/// Framings that typefinding recognises. JPEGs back to back look like Motion JPEG.
+fn recognisable() -> impl Iterator<Item = Framing> {
+    FRAMINGS
+        .into_iter()
+        .filter(|framing| framing.header != "none")
 }
 
-/// Four seconds of a clip, written by our payloader, in a file whose name says nothing.
+/// A recording of four seconds by our payloader, in a file without an extension.
 fn recording(header: &str, payload: &str) -> PathBuf {
     static RECORDINGS: Once = Once::new();
     let path = |header: &str, payload: &str| scratch(&format!("recording-{header}-{payload}"));
     RECORDINGS.call_once(|| {
-        for (header, payload) in FRAMINGS {
+        for Framing { header, payload } in FRAMINGS {
             let pay = format!("b64jpegpay header={header} payload={payload}");
             record(&pay, &path(header, payload));
         }
@@ -51,14 +53,14 @@ fn record(tail: &str, path: &Path) {
 
 static RECORDING: LazyLock<PathBuf> = LazyLock::new(|| recording("be32", "base64"));
 
-/// The same with the extension that players know.
+/// The same recording with the file extension that players know.
 static NAMED: LazyLock<PathBuf> = LazyLock::new(|| {
     let path = scratch("named.b64jpeg");
     fs::copy(&*RECORDING, &path).expect("a copy");
     path
 });
 
-/// Runs one of GStreamer's programs to its end.
+/// Runs one of GStreamer's programs to its end; returns its output.
 fn run(program: &str, args: &[&str]) -> String {
     Program::start(with_plugin(Command::new(program).args(args))).finish()
 }
@@ -68,7 +70,7 @@ fn uri(path: &Path) -> String {
 }
 
 #[test]
-fn gst_typefind() {
+fn gst_typefind_recognises_recording() {
     for path in [&*RECORDING, &*NAMED] {
         let path = path.to_str().expect("UTF-8");
         let output = run("gst-typefind-1.0", &[path]);
@@ -80,7 +82,7 @@ fn gst_typefind() {
 }
 
 #[test]
-fn gst_discoverer() {
+fn gst_discoverer_describes_recording() {
     for path in [&*RECORDING, &*NAMED] {
         let output = run("gst-discoverer-1.0", &["-v", path.to_str().expect("UTF-8")]);
         let value = |name: &str| {
@@ -101,7 +103,7 @@ fn gst_discoverer() {
 }
 
 #[test]
-fn gst_play() {
+fn gst_play_plays_recording() {
     for path in [&*RECORDING, &*NAMED] {
         let path = path.to_str().expect("UTF-8");
         let output = run(
@@ -117,10 +119,9 @@ fn gst_play() {
 
 /// Plays to the end and expects every frame.
 ///
-/// The "3" family of GStreamer 1.22 (`decodebin3`, `uridecodebin3`, `playbin3`) now and
-/// then never starts, or swallows the end of a short stream: with a stock WAV file in
-/// some four of a hundred runs. There the frames are awaited and not the end, and a
-/// player that does not start is replaced.
+/// In GStreamer 1.22, `decodebin3`, `uridecodebin3` and `playbin3` sometimes never start, or lose
+/// the end of a short stream; with a stock WAV file in some four of a hundred runs. For these the
+/// test waits for the frames and not for EOS, and starts again if nothing arrives.
 #[track_caller]
 fn expect_all(what: &str, make: impl Fn() -> (Pipeline, gst::Element)) {
     let third = what.contains("bin3");
@@ -149,8 +150,8 @@ fn expect_all(what: &str, make: impl Fn() -> (Pipeline, gst::Element)) {
 }
 
 #[test]
-fn every_framing_in_every_player() {
-    for (header, payload) in recognisable() {
+fn decodebins_play_every_framing() {
+    for Framing { header, payload } in recognisable() {
         let path = recording(header, payload);
         let (file, uri) = (path.display(), uri(&path));
         for line in [
@@ -171,8 +172,8 @@ fn every_framing_in_every_player() {
 }
 
 #[test]
-fn every_framing_in_playbin() {
-    for (header, payload) in recognisable() {
+fn playbins_play_every_framing() {
+    for Framing { header, payload } in recognisable() {
         let uri = uri(&recording(header, payload));
         for playbin in ["playbin", "playbin3"] {
             expect_all(&format!("{playbin} {uri}"), || player(playbin, &uri));
@@ -194,7 +195,7 @@ fn player(playbin: &str, uri: &str) -> (Pipeline, gst::Element) {
 }
 
 #[test]
-fn seeking_in_players() {
+fn playbins_seek_in_recording() {
     for playbin in ["playbin", "playbin3"] {
         let (player, sink) = player(playbin, &uri(&RECORDING));
         sink.set_property("enable-last-sample", true);
@@ -222,9 +223,9 @@ fn seeking_in_players() {
     }
 }
 
-/// JPEGs back to back are a plain MJPEG stream to everybody, and their parser's.
+/// JPEGs back to back are plain Motion JPEG, which has a parser of its own.
 #[test]
-fn jpegs_back_to_back_are_left_to_others() {
+fn typefind_leaves_bare_jpegs_to_others() {
     let path = recording("none", "jpeg");
     let output = run("gst-typefind-1.0", &[path.to_str().expect("UTF-8")]);
     assert!(
@@ -234,7 +235,7 @@ fn jpegs_back_to_back_are_left_to_others() {
 }
 
 #[test]
-fn stock_formats_are_left_to_others() {
+fn typefind_leaves_stock_formats_to_others() {
     let formats = [
         ("image/jpeg", "identity"),
         ("multipart/x-mixed-replace", "multipartmux"),
@@ -274,9 +275,9 @@ fn stock_formats_are_left_to_others() {
     }
 }
 
-/// Text that is not a stream of ours, however it begins.
+/// Text that begins like a frame is not a stream of ours.
 #[test]
-fn text_is_left_to_others() {
+fn typefind_leaves_text_to_others() {
     for text in [
         "/9j/ is how the text of a JPEG begins.\n",
         "1234            \n",
@@ -288,10 +289,10 @@ fn text_is_left_to_others() {
     }
 }
 
-/// What a `tcpserversink` sends, a live stream that nobody can seek in.
+/// A `tcpserversink` sends a live stream that is not seekable.
 #[test]
-fn a_live_stream_in_decodebin() {
-    for (header, payload) in recognisable() {
+fn decodebin_plays_live_stream() {
+    for Framing { header, payload } in recognisable() {
         let server = Pipeline::launch(&format!(
             "videotestsrc is-live=true ! video/x-raw,framerate=100/1,width=160,height=120 ! jpegenc
              ! b64jpegpay header={header} payload={payload}
@@ -312,23 +313,23 @@ fn a_live_stream_in_decodebin() {
     }
 }
 
-/// A server of the recording, frame by frame as it is, and its address.
-fn server() -> (Serving, String) {
-    let server = Sender::new().serve(fs::read(&*RECORDING).expect("the recording"));
+/// A server of the recording, and its URI.
+fn server() -> (RunningServer, String) {
+    let server = RawServer::new().serve(fs::read(&*RECORDING).expect("the recording"));
     let uri = format!("b64jpeg://localhost:{}?reconnect=false", server.port);
     (server, uri)
 }
 
-/// Every frame, and the end.
+/// Every frame arrives, and then EOS.
 #[test]
-fn addresses_in_players() {
+fn players_play_uri() {
     let (_server, uri) = server();
     for line in [
         format!("uridecodebin uri={uri}"),
         format!("uridecodebin3 uri={uri}"),
         format!("urisourcebin uri={uri} ! jpegdec"),
         format!("urisourcebin uri={uri} ! decodebin"),
-        // As gst-launch-1.0 takes it.
+        // gst-launch-1.0 accepts a bare URI.
         format!("{uri} ! decodebin"),
         format!("b64jpegclientsrc uri={uri} ! decodebin3"),
         format!("b64jpegclientsrc uri={uri} ! parsebin ! jpegdec"),
@@ -345,7 +346,7 @@ fn addresses_in_players() {
 }
 
 #[test]
-fn gst_play_at_an_address() {
+fn gst_play_plays_uri() {
     let (_server, uri) = server();
     let output = run(
         "gst-play-1.0",
@@ -358,7 +359,7 @@ fn gst_play_at_an_address() {
 }
 
 #[test]
-fn gst_discoverer_at_an_address() {
+fn gst_discoverer_describes_uri() {
     let (_server, uri) = server();
     let output = run("gst-discoverer-1.0", &["-v", &uri]);
     for line in ["Seekable: no", "Width: 320", "Height: 240"] {
@@ -366,10 +367,10 @@ fn gst_discoverer_at_an_address() {
     }
 }
 
-/// Who starts the player first sees the stream as well.
+/// The player is started before the server.
 #[test]
-fn players_wait_for_the_server() {
-    let port = Port::new();
+fn playbin_waits_for_late_server() {
+    let port = ReservedPort::new();
     let uri = format!("b64jpeg://localhost:{}", port.number());
     let (player, sink) = player("playbin", &uri);
     sink.set_property("num-buffers", 20);
@@ -377,15 +378,15 @@ fn players_wait_for_the_server() {
     let bus = player.0.bus().expect("a bus");
     let patience = gst::ClockTime::try_from(PATIENCE).expect("not so long");
     let warning = bus.timed_pop_filtered(patience, &[gst::MessageType::Warning]);
-    assert!(warning.is_some(), "there is nobody yet");
+    assert!(warning.is_some(), "a warning while there is no server");
     let recording = fs::read(&*RECORDING).expect("the recording");
     let _server = port.listen().serve(recording);
     player.wait_for_clean_end();
 }
 
-/// Streams that never end, from the stock server and from ours.
+/// Streams without an end, from the stock server and from ours.
 #[test]
-fn players_of_live_streams() {
+fn players_play_live_uri() {
     for tail in [
         "b64jpegpay ! tcpserversink name=server host=127.0.0.1 port=0",
         "b64jpegserversink name=server host=127.0.0.1 port=0",
@@ -430,14 +431,14 @@ const RECEIVERS: [&str; 2] = [
     include_str!("../src/elements/b64jpegclientsrc/imp.rs"),
 ];
 
-/// The examples of a program in the documentation of an element: their arguments.
+/// Arguments of the examples of `program` in the documentation of an element.
 fn examples<'a>(source: &'a str, program: &str) -> Vec<&'a str> {
     let start = format!("//! {program} ");
     let lines = source.lines();
     lines.filter_map(|line| line.strip_prefix(&start)).collect()
 }
 
-/// Those of gst-launch-1.0: pipelines.
+/// The example pipelines for gst-launch-1.0.
 fn pipelines(sources: &[&'static str]) -> Vec<&'static str> {
     let each = sources.iter().map(|source| {
         let lines = examples(source, "gst-launch-1.0");
@@ -450,15 +451,15 @@ fn pipelines(sources: &[&'static str]) -> Vec<&'static str> {
 }
 
 #[test]
-fn examples_can_be_launched() {
+fn documented_pipelines_can_be_parsed() {
     for line in pipelines(&[SENDERS, RECEIVERS].concat()) {
         Pipeline::launch(line);
     }
 }
 
-/// As they stand there, but for the port and the display.
+/// Only the port and the video sink are replaced.
 #[test]
-fn examples_understand_each_other() {
+fn documented_senders_and_receivers_work_together() {
     let port = "port=9999";
     let mut pairs = 0;
     for sender in pipelines(&SENDERS) {

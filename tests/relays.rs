@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `socketioclientsink` and `socketioclientsrc` at relays as people run them, with
-//! streamers and viewers as people write them: the programs in `tests/peers`.
+//! `socketioclientsink` and `socketioclientsrc` with the relays, senders and viewers that people
+//! write: the programs in `tests/peers`.
 //!
-//! Pictures are compared bit for bit. Nothing is expected within some time.
+//! JPEGs are compared byte for byte. The tests assert no durations.
 #![cfg(feature = "web")]
 
 mod common;
 
 mod relays {
-    /// Runs tests at each kind of relay.
+    /// Runs tests with each kind of relay.
     macro_rules! at_each_relay {
         ($($test:ident)*) => {
             at_each_relay! { flask Flask: $($test)* }
@@ -21,15 +21,15 @@ mod relays {
                 $(
                     #[test]
                     fn $test() {
-                        super::$test(crate::common::relay::Kind::$kind);
+                        super::$test(crate::common::relay::RelayKind::$kind);
                     }
                 )*
             }
         };
     }
 
-    mod back;
-    mod bad;
-    mod out;
-    mod scene;
+    mod failures;
+    mod fixture;
+    mod sink;
+    mod source;
 }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! One camera and many serving machines, on Zenoh, each machine with an address of its own.
+//! Cameras and serving machines on Zenoh, each machine with addresses of its own.
 
 mod common;
 
 mod zenoh {
-    mod bad;
     #[cfg(feature = "web")]
     mod cameras;
-    mod cast;
     mod faults;
+    mod fixture;
+    mod misuse;
     mod net;
-    mod scene;
+    mod participants;
     mod security;
 }

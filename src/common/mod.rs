@@ -14,6 +14,8 @@ pub mod quit;
 pub mod receiver;
 pub mod sender;
 #[cfg(feature = "web")]
+pub mod socketio_advice;
+#[cfg(feature = "web")]
 pub mod socketio_session;
 #[cfg(feature = "web")]
 pub mod socketio_settings;

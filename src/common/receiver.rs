@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What elements that receive pictures have in common.
+//! The properties that receivers share: limits, tolerated errors, and the framing.
 
 use gst::prelude::*;
 
@@ -14,21 +14,21 @@ const DEFAULT_MAX_FRAME_SIZE: u32 = FrameLimits::DEFAULT_MAX_FRAME as u32;
 pub const DEFAULT_MAX_PIXELS: u32 = FrameLimits::DEFAULT_MAX_PIXELS as u32;
 const DEFAULT_MAX_ERRORS: i32 = 10;
 
-/// The property `max-pixels`, the same for every element that has it.
+/// The spec of `max-pixels`, the same for every element that has it.
 pub fn max_pixels_spec() -> glib::ParamSpec {
     glib::ParamSpecUInt::builder("max-pixels")
         .nick("Maximum pixels")
         .blurb(
-            "Most pixels, width times height, that the header of a picture may say; one with \
-             more is a bad frame and is dropped, because a decoder would take memory for them \
-             all (0 = any number)",
+            "Most pixels, width times height, in the header of a picture; a picture with more is \
+             a bad frame and is dropped, because a decoder would allocate memory for all of \
+             them (0 = no limit)",
         )
         .default_value(DEFAULT_MAX_PIXELS)
         .mutable_ready()
         .build()
 }
 
-/// The limit that a value of that property means.
+/// The limit that a value of `max-pixels` stands for.
 pub fn max_pixels(value: u32) -> u64 {
     match value {
         0 => u64::MAX,
@@ -36,12 +36,12 @@ pub fn max_pixels(value: u32) -> u64 {
     }
 }
 
-/// What is put up with: the properties that say so.
+/// The properties `max-frame-size`, `max-pixels` and `max-errors`.
 #[derive(Debug, Clone)]
 pub struct Tolerance {
     max_frame_size: u32,
     max_pixels: u32,
-    /// Bad frames in a row that are forgiven; any number if it is negative.
+    /// Consecutive bad frames that are skipped; negative for no limit.
     pub max_errors: i32,
 }
 
@@ -104,7 +104,7 @@ impl Tolerance {
     }
 }
 
-/// What is taken for a picture: the properties that say so.
+/// The properties `header` and `payload`, and those of [`Tolerance`].
 #[derive(Debug, Default, Clone)]
 pub struct Format {
     pub header: HeaderOrAuto,
@@ -119,7 +119,7 @@ impl Format {
             .field(
                 glib::ParamSpecEnum::builder::<HeaderOrAuto>("header")
                     .nick("Header")
-                    .blurb("What precedes each payload")
+                    .blurb("Header before each payload")
                     .mutable_ready()
                     .build(),
                 |settings: &Self| &settings.header,
@@ -128,7 +128,7 @@ impl Format {
             .field(
                 glib::ParamSpecEnum::builder::<PayloadOrAuto>("payload")
                     .nick("Payload")
-                    .blurb("How each picture is encoded")
+                    .blurb("Encoding of each picture")
                     .mutable_ready()
                     .build(),
                 |settings| &settings.payload,
@@ -141,17 +141,21 @@ impl Format {
             )
     }
 
-    /// The framings to accept where something else, such as caps, tells some.
-    pub fn accept(&self, told: AcceptedFramings) -> AcceptedFramings {
+    /// The framings to accept: the properties take precedence over `other`, such as that of caps.
+    pub fn accept(&self, other: AcceptedFramings) -> AcceptedFramings {
         AcceptedFramings {
-            header: Option::from(self.header).or(told.header),
-            payload: Option::from(self.payload).or(told.payload),
+            header: Option::from(self.header).or(other.header),
+            payload: Option::from(self.payload).or(other.payload),
         }
     }
 
-    /// These framings, if there are any.
-    pub fn check(&self, told: AcceptedFramings) -> Result<AcceptedFramings, gst::ErrorMessage> {
-        let accept = self.accept(told);
+    /// As [`accept`](Self::accept).
+    ///
+    /// # Errors
+    ///
+    /// If header and payload cannot be combined.
+    pub fn check(&self, other: AcceptedFramings) -> Result<AcceptedFramings, gst::ErrorMessage> {
+        let accept = self.accept(other);
         framing::check(accept).map(|()| accept)
     }
 }

@@ -13,7 +13,10 @@ use std::{
 use b64jpeg_net::{
     backoff::Backoff,
     runtime::Runtime,
-    socketio::client::{Connection, Error, Incoming, Lost, Message, Target, Turn},
+    socketio::{
+        ConnectError, ConnectErrorKind, Connection, IncomingEvent, LostConnection, Message,
+        Progress, Target,
+    },
 };
 use futures_util::FutureExt;
 use gst::{prelude::*, subclass::prelude::*};
@@ -25,7 +28,7 @@ use tokio::{
 
 use crate::common::{
     connection_report::{ConnectionReporter, ConnectionState, PeerName, Problem, ReportCodes},
-    panics,
+    panics, socketio_advice as advice,
     socketio_settings::SocketIoSettings,
     waits::Waits,
 };
@@ -57,7 +60,7 @@ pub trait SocketIoElement: ObjectSubclass<Type: IsA<gst::Element> + Send + Sync>
         Vec::new()
     }
     /// Takes an event. Returns whether it has a picture for this element.
-    fn take(&self, event: &Incoming<'_>) -> bool;
+    fn take(&self, event: &IncomingEvent<'_>) -> bool;
     /// The connection was ended because of what the server sent.
     fn bad_data(&self) {}
     /// There will be no further connection: because of an error that was reported, or
@@ -168,7 +171,7 @@ struct Session<E: SocketIoElement> {
 
 /// What has ended a connection that was open.
 struct ConnectionEnd {
-    lost: Lost,
+    lost: LostConnection,
     /// Whether the server did not even take the first thing that was sent.
     took_nothing: bool,
 }
@@ -192,7 +195,7 @@ impl<E: SocketIoElement> Session<E> {
                     Some(end) => self.handle_end(&end),
                     None => return,
                 },
-                Err(error) => self.handle_connect_error(error),
+                Err(error) => self.handle_connect_error(&error),
             };
             let Some(delay) = delay else { return };
             gst::debug!(
@@ -228,7 +231,7 @@ impl<E: SocketIoElement> Session<E> {
         let mut sending = false;
         let lost = loop {
             let answers = with(&self.element, E::answers).unwrap_or_default();
-            if let Err(lost) = connection.answer(answers) {
+            if let Err(lost) = connection.reply(answers) {
                 break lost;
             }
             if !sending && let Some(messages) = with(&self.element, E::next_messages).flatten() {
@@ -238,7 +241,7 @@ impl<E: SocketIoElement> Session<E> {
                 }
             }
             let element = &self.element;
-            let turn = connection.turn(|event| {
+            let progress = connection.advance(|event| {
                 let taken = with(element, |element: &E| element.take(&event));
                 taken.unwrap_or_default()
             });
@@ -250,14 +253,14 @@ impl<E: SocketIoElement> Session<E> {
                     with(&self.element, |element: &E| element.on_connection(None));
                     return None;
                 }
-                turn = turn => {
-                    let useful = match turn {
-                        Ok(Turn::Sent) if sending => {
+                progress = progress => {
+                    let useful = match progress {
+                        Ok(Progress::Sent) if sending => {
                             sending = false;
                             with(element, E::sent);
                             E::SENDS
                         }
-                        Ok(Turn::Slow(report)) => {
+                        Ok(Progress::Slow(report)) => {
                             // An element that only sends does not wait for messages.
                             if !E::SENDS {
                                 let text = format!(
@@ -269,7 +272,7 @@ impl<E: SocketIoElement> Session<E> {
                             }
                             false
                         }
-                        Ok(turn) => turn == Turn::Received { useful: true },
+                        Ok(progress) => progress == Progress::Received { useful: true },
                         Err(lost) => break lost,
                     };
                     if useful && !std::mem::replace(&mut works, true) {
@@ -302,14 +305,14 @@ impl<E: SocketIoElement> Session<E> {
     /// Reports a lost connection. Returns the delay before the next attempt; nothing if there
     /// is to be none.
     fn handle_end(&mut self, end: &ConnectionEnd) -> Option<Duration> {
-        let (peer, cause) = (self.reporter.peer(), &end.lost.cause);
+        let (peer, cause) = (self.reporter.peer(), &advice::describe_lost(&end.lost));
         let text = format!("{peer} is lost: {cause}");
         self.reporter.enter(ConnectionState::Lost, Some(cause));
-        if end.lost.bad {
+        if end.lost.is_bad() {
             with(&self.element, E::bad_data);
         }
         if self.reconnects() {
-            if end.lost.bad {
+            if end.lost.is_bad() {
                 self.reporter
                     .warn(Problem::BadData, &format!("{text}; trying again"));
             } else if end.took_nothing {
@@ -320,7 +323,7 @@ impl<E: SocketIoElement> Session<E> {
             }
             return Some(self.next_delay());
         }
-        if end.lost.closed {
+        if end.lost.is_closed() {
             gst::info!(self.category, "{text}");
             with(&self.element, E::ended);
         } else {
@@ -331,10 +334,11 @@ impl<E: SocketIoElement> Session<E> {
 
     /// Reports a failed attempt to connect. Returns the delay before the next one; nothing if
     /// there is to be none.
-    fn handle_connect_error(&mut self, error: Error) -> Option<Duration> {
+    fn handle_connect_error(&mut self, error: &ConnectError) -> Option<Duration> {
         let peer = self.reporter.peer();
-        let (text, cause, state, code) = match error {
-            Error::Unreachable(cause) => {
+        let cause = advice::describe(error);
+        let (text, state, code) = match error.kind() {
+            ConnectErrorKind::Unreachable => {
                 let text = format!("Cannot reach {peer}: {cause}");
                 if self.reconnects() {
                     self.reporter
@@ -344,17 +348,17 @@ impl<E: SocketIoElement> Session<E> {
                     return Some(self.next_delay());
                 }
                 let code = gst::ResourceError::OpenReadWrite;
-                (text, cause, ConnectionState::Unreachable, code)
+                (text, ConnectionState::Unreachable, code)
             }
-            Error::Wrong(cause) => {
+            ConnectErrorKind::Unusable => {
                 let code = gst::ResourceError::OpenReadWrite;
                 let text = format!("{peer}: {cause}");
-                (text, cause, ConnectionState::Unreachable, code)
+                (text, ConnectionState::Unreachable, code)
             }
-            Error::Refused(cause) => {
+            ConnectErrorKind::Refused => {
                 let code = gst::ResourceError::NotAuthorized;
                 let text = format!("{peer}: {cause}");
-                (text, cause, ConnectionState::Refused, code)
+                (text, ConnectionState::Refused, code)
             }
         };
         // A server that could be used before may be repaired.

@@ -3,13 +3,13 @@
 //! The properties of elements that connect to a Socket.IO server.
 
 use b64jpeg_net::{
-    socketio::{client::Target, url::Url},
+    socketio::{Target, Url},
     tls,
 };
 use b64jpeg_wire::socketio::{self, Json, PictureEvent};
 use gst::prelude::*;
 
-use crate::common::{property_table::PropertyTable, waits::Waits};
+use crate::common::{property_table::PropertyTable, socketio_advice as advice, waits::Waits};
 
 const DEFAULT_URL: &str = "http://localhost:5000";
 const DEFAULT_EVENT: &str = "stream";
@@ -149,7 +149,8 @@ impl SocketIoSettings {
     /// What is wrong with which property.
     pub fn target(&self, max_picture: usize, listens: bool) -> Result<Target, gst::ErrorMessage> {
         let wrong = |error: String| gst::error_msg!(gst::ResourceError::Settings, ("{error}"));
-        let url: Url = self.url.parse().map_err(wrong)?;
+        let url = self.url.parse::<Url>();
+        let url = url.map_err(|error| wrong(advice::describe_url(&error)))?;
         socketio::check_namespace(self.namespace())
             .map_err(|error| wrong(format!("`namespace` {:?}: {error}", self.namespace)))?;
         if self.event.is_empty() {
@@ -176,15 +177,18 @@ impl SocketIoSettings {
                 Err(error) => return Err(wrong(format!("`auth`: {error}"))),
             },
         };
-        let tls = url.tls.then(|| tls::client(&self.ca_file)).transpose();
+        let tls = url
+            .tls
+            .then(|| tls::client_config(&self.ca_file))
+            .transpose();
         Ok(Target {
-            tls: tls.map_err(|error| wrong(format!("`ca-file`: {error}")))?,
+            tls: tls.map_err(|error| wrong(advice::describe_ca_file(&error)))?,
             url,
             namespace: self.namespace().into(),
             auth,
             timeout: self.waits.timeout(),
-            max_picture,
-            listens,
+            max_frame_size: max_picture,
+            wants_events: listens,
         })
     }
 }

@@ -4,13 +4,17 @@
 
 use std::{error::Error, fmt, io, net::SocketAddr};
 
+use b64jpeg_net::tls::TlsError;
+
 use super::{cameras::CameraNameError, config::ServerConfig};
 
 /// Why a camera cannot be added to a server, or the server cannot start.
 #[derive(Debug)]
 pub enum RegistrationError {
+    /// There is a certificate without a key, or a key without a certificate.
+    TlsIncomplete,
     /// The certificate or the key cannot be used.
-    Tls(Box<dyn Error + Send + Sync>),
+    Tls(TlsError),
     /// The host name cannot be resolved.
     Resolve(io::Error),
     /// None of the addresses of the host can be listened on.
@@ -41,6 +45,7 @@ pub enum RegistrationError {
 impl fmt::Display for RegistrationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::TlsIncomplete => f.write_str("TLS needs both a certificate and a key"),
             Self::Tls(error) => error.fmt(f),
             Self::Resolve(error) => write!(f, "the host cannot be resolved: {error}"),
             Self::Listen { error, .. } => write!(f, "the server cannot listen: {error}"),
@@ -59,7 +64,7 @@ impl Error for RegistrationError {
             // Shown by Display already.
             Self::Tls(error) => error.source(),
             Self::Resolve(error) | Self::Listen { error, .. } | Self::Start(error) => Some(error),
-            Self::ConfigDiffers { .. } => None,
+            Self::TlsIncomplete | Self::ConfigDiffers { .. } => None,
             Self::CameraName { error, .. } => Some(error),
         }
     }

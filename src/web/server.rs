@@ -72,10 +72,16 @@ impl Server {
         let mut warnings = Vec::new();
         let tls = match (&*config.tls_certificate, &*config.tls_key) {
             ("", "") => None,
+            ("", _) | (_, "") => return Err(RegistrationError::TlsIncomplete),
             (certificate, key) => {
-                let config = tls::server(certificate, key, &mut warnings);
-                let config = config.map_err(|error| RegistrationError::Tls(error.into()))?;
-                Some(TlsAcceptor::from(config))
+                let tls = tls::server_config(certificate, key).map_err(RegistrationError::Tls)?;
+                if let Some(day) = tls.expired {
+                    warnings.push(format!(
+                        "The certificate in {certificate} expired on {day}: browsers warn about \
+                         it, and other programs refuse it"
+                    ));
+                }
+                Some(TlsAcceptor::from(tls.config))
             }
         };
         let resolved = resolve(&config.host, config.port).map_err(RegistrationError::Resolve)?;

@@ -1,74 +1,74 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Servers that are there, under all their names, and servers that are not.
+//! Server addresses in every form, and servers that cannot be reached or do not answer.
 
 use gst::prelude::*;
 
 use super::{
-    viewer::{Viewer, expect_parts},
+    fixture::{ClientFixture, expect_parts},
     wire::{DEFAULT, pictures},
 };
-use crate::common::sender::{Port, Sender};
+use crate::common::raw_server::{RawServer, ReservedPort};
 
 #[test]
-fn every_way_to_name_this_machine() {
+fn client_connects_to_every_form_of_loopback_address() {
     for (host, port) in [
-        ("127.0.0.1", Port::new()),
-        ("::1", Port::v6()),
-        ("[::1]", Port::v6()),
-        // A name with two addresses, of which one has a server.
-        ("localhost", Port::new()),
-        ("localhost", Port::v6()),
+        ("127.0.0.1", ReservedPort::new()),
+        ("::1", ReservedPort::v6()),
+        ("[::1]", ReservedPort::v6()),
+        // A name with two addresses, only one of which has a server.
+        ("localhost", ReservedPort::new()),
+        ("localhost", ReservedPort::v6()),
     ] {
         let server = port.listen();
-        let mut viewer = Viewer::playing(&format!("host={host} port={}", port.number()));
+        let mut client = ClientFixture::playing(&format!("host={host} port={}", port.number()));
         server.accept().send(DEFAULT.stream(pictures(3)));
-        viewer.expect_frames(pictures(3));
-        viewer.expect_state("connecting");
-        let connected = viewer.expect_state("connected");
+        client.expect_frames(pictures(3));
+        client.expect_state("connecting");
+        let connected = client.expect_state("connected");
         assert_eq!(connected.get("host"), Ok(host), "{connected}");
         let port = i32::from(port.number());
-        let told = connected.value("port").expect("a port");
+        let reported = connected.value("port").expect("a port");
         assert_eq!(
-            told.transform::<i32>().unwrap().get(),
+            reported.transform::<i32>().unwrap().get(),
             Ok(port),
             "{connected}"
         );
     }
 }
 
-/// The one error of a client that does not try again, which names `host` and `port`.
+/// Expects the only error of a client that does not reconnect; it contains `host` and `port`.
 #[track_caller]
-fn expect_failure(mut viewer: Viewer, host: &str, port: u16, cause: &str) {
-    let error = viewer.expect_error(&[host, &port.to_string()]);
+fn expect_failure(mut client: ClientFixture, host: &str, port: u16, cause: &str) {
+    let error = client.expect_error(&[host, &port.to_string()]);
     let folded = error.to_lowercase();
     expect_parts(&folded, &[&cause.to_lowercase()]);
-    viewer.stop();
-    viewer.expect_nothing();
+    client.stop();
+    client.expect_nothing();
 }
 
 #[test]
-fn nobody_listens() {
+fn refused_connection_is_an_error() {
     for host in ["127.0.0.1", "localhost"] {
-        let port = Port::new().number();
-        let viewer = Viewer::playing(&format!("reconnect=false host={host} port={port}"));
-        expect_failure(viewer, host, port, "refused");
+        let port = ReservedPort::new().number();
+        let client = ClientFixture::playing(&format!("reconnect=false host={host} port={port}"));
+        expect_failure(client, host, port, "refused");
     }
 }
 
 #[test]
-fn nobody_has_the_name() {
+fn unknown_host_name_is_an_error() {
     for host in ["camera.invalid", "a..b", "ünbekannt.invalid", "%"] {
-        let viewer = Viewer::new("reconnect=false port=4711");
-        viewer.element.set_property_from_str("host", host);
-        viewer.pipeline.play();
-        expect_failure(viewer, host, 4711, "");
+        let client = ClientFixture::new("reconnect=false port=4711");
+        client.element.set_property_from_str("host", host);
+        client.pipeline.play();
+        expect_failure(client, host, 4711, "");
     }
 }
 
-/// What can be no name is not looked up, and not tried again for ever.
+/// An invalid host name is an error at once; the client neither looks it up nor retries.
 #[test]
-fn nobody_can_have_the_name() {
+fn invalid_host_is_refused_at_start() {
     for (host, what) in [
         ("", "empty"),
         ("no such host", "no such host"),
@@ -80,149 +80,150 @@ fn nobody_can_have_the_name() {
         ("[::1]:9999", "[::1]:9999"),
         ("me:secret@camera", "password"),
     ] {
-        let mut viewer = Viewer::new("");
-        viewer.element.set_property_from_str("host", host);
-        let playing = viewer.pipeline.0.set_state(gst::State::Playing);
+        let mut client = ClientFixture::new("");
+        client.element.set_property_from_str("host", host);
+        let playing = client.pipeline.0.set_state(gst::State::Playing);
         assert!(playing.is_err(), "{host}");
-        let error = viewer.expect_error(&[what, "`host`", "`port`", "`uri`"]);
+        let error = client.expect_error(&[what, "`host`", "`port`", "`uri`"]);
         assert!(!error.contains("secret"), "{error}");
-        viewer.stop();
-        viewer.expect_nothing();
+        client.stop();
+        client.expect_nothing();
 
-        // It can be put right.
-        let server = Sender::new();
-        viewer.element.set_property("host", "127.0.0.1");
-        viewer
+        // The client works once the property is corrected.
+        let server = RawServer::new();
+        client.element.set_property("host", "127.0.0.1");
+        client
             .element
             .set_property("port", i32::from(server.port()));
-        viewer.pipeline.play();
+        client.pipeline.play();
         server.accept().send(DEFAULT.stream(pictures(1)));
-        viewer.expect_frames(pictures(1));
+        client.expect_frames(pictures(1));
     }
 }
 
-/// An IPv6 address is in brackets once, however it was given.
+/// Messages have brackets around an IPv6 address exactly once, in whichever form it was given.
 #[test]
-fn brackets() {
+fn bracketed_ipv6_host_is_accepted() {
     for host in ["::1", "[::1]"] {
-        let port = Port::v6().number();
-        let mut viewer = Viewer::playing(&format!("reconnect=false host={host} port={port}"));
-        let error = viewer.expect_error(&[&format!(" [::1]:{port}")]);
+        let port = ReservedPort::v6().number();
+        let mut client =
+            ClientFixture::playing(&format!("reconnect=false host={host} port={port}"));
+        let error = client.expect_error(&[&format!(" [::1]:{port}")]);
         assert!(!error.contains("[["), "{error}");
-        let uri = viewer.element.property::<String>("uri");
+        let uri = client.element.property::<String>("uri");
         assert!(uri.starts_with(&format!("b64jpeg://[::1]:{port}")), "{uri}");
     }
 }
 
-/// A server without a sign of life: it accepts no connection, or says nothing, at first,
-/// between two frames, or inside one.
+/// The server does not accept the connection, or stops sending: at the start, between two
+/// frames, or inside one.
 #[test]
-fn silence() {
-    let full = Port::new().fill();
-    let viewer = |port| {
-        Viewer::playing(&format!(
+fn silent_server_times_out() {
+    let full = ReservedPort::new().fill();
+    let client = |port| {
+        ClientFixture::playing(&format!(
             "reconnect=false timeout=200000000 host=127.0.0.1 port={port}"
         ))
     };
     let port = full.number();
-    expect_failure(viewer(port), "127.0.0.1", port, "0.2 s");
+    expect_failure(client(port), "127.0.0.1", port, "0.2 s");
 
     let stream = DEFAULT.stream(pictures(3));
     let two = DEFAULT.stream(pictures(2)).len();
     for len in [0, 2, two, two + 3, stream.len() - 1] {
-        let server = Sender::new();
-        let mut viewer = viewer(server.port());
+        let server = RawServer::new();
+        let mut client = client(server.port());
         let mut peer = server.accept();
         peer.send(&stream[..len]);
         let whole = if len < two { 0 } else { 2 };
-        viewer.expect_frames(&pictures(2)[..whole]);
-        expect_failure(viewer, "127.0.0.1", server.port(), "0.2 s");
-        peer.expect_gone();
+        client.expect_frames(&pictures(2)[..whole]);
+        expect_failure(client, "127.0.0.1", server.port(), "0.2 s");
+        peer.expect_closed();
     }
 }
 
-/// Without a timeout silence is no error: the client waits until there is something.
+/// Without a timeout the client waits.
 #[test]
-fn silence_without_a_timeout() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "reconnect=false timeout=0");
+fn timeout_zero_waits_for_ever() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, "reconnect=false timeout=0");
     let mut peer = server.accept();
     std::thread::sleep(std::time::Duration::from_millis(300));
     peer.send(DEFAULT.stream(pictures(3)));
-    viewer.expect_frames(pictures(3));
+    client.expect_frames(pictures(3));
     peer.close();
-    viewer.expect_end();
+    client.expect_end();
 }
 
-/// Nor is one that takes longer than any counter, and both ways there is no hurry.
+/// Timeouts that overflow a counter of any unit work.
 #[test]
-fn timeouts_of_any_length() {
+fn huge_timeouts_are_accepted() {
     for timeout in [1_u64 << 32, 1 << 52, 4_294_967_296_000_000, i64::MAX as u64] {
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, &format!("reconnect=false timeout={timeout}"));
+        let server = RawServer::new();
+        let mut client = ClientFixture::of(&server, &format!("reconnect=false timeout={timeout}"));
         let mut peer = server.accept();
         peer.send(DEFAULT.stream(pictures(1)));
-        viewer.expect_frames(pictures(1));
+        client.expect_frames(pictures(1));
         peer.send(DEFAULT.stream(pictures(2)));
-        viewer.expect_frames(pictures(2));
+        client.expect_frames(pictures(2));
         peer.close();
-        viewer.expect_end();
+        client.expect_end();
     }
 }
 
-/// A stream may be slow; only silence runs out of time.
+/// The timeout is for silence, not for a whole frame.
 #[test]
-fn a_trickle_is_not_silence() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "reconnect=false timeout=300000000");
+fn slow_frame_does_not_time_out() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, "reconnect=false timeout=300000000");
     let mut peer = server.accept();
     let frame = DEFAULT.frame(&pictures(1)[0]);
     for piece in frame.chunks(frame.len() / 15) {
         std::thread::sleep(std::time::Duration::from_millis(40));
         peer.send(piece);
     }
-    viewer.expect_frames(pictures(1));
+    client.expect_frames(pictures(1));
     peer.close();
-    viewer.expect_end();
+    client.expect_end();
 }
 
 #[test]
-fn a_clean_end() {
+fn closed_connection_ends_stream() {
     for n in [0, 1, 5] {
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, "reconnect=false");
+        let server = RawServer::new();
+        let mut client = ClientFixture::of(&server, "reconnect=false");
         let mut peer = server.accept();
         peer.send(DEFAULT.stream(pictures(n)));
         peer.close();
-        viewer.expect_end().expect_frames(pictures(n));
+        client.expect_end().expect_frames(pictures(n));
     }
 }
 
-/// Everything before the cut is delivered, and then there is one error.
+/// Frames before the cut are delivered; then there is one error.
 #[test]
-fn a_torn_end() {
+fn connection_closed_inside_frame_is_an_error() {
     let stream = DEFAULT.stream(pictures(3));
     let two = DEFAULT.stream(pictures(2)).len();
     for len in [two + 1, two + 4, two + 100, stream.len() - 1] {
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, "reconnect=false");
+        let server = RawServer::new();
+        let mut client = ClientFixture::of(&server, "reconnect=false");
         let mut peer = server.accept();
         peer.send(&stream[..len]);
         peer.close();
-        viewer.expect_frames(pictures(2));
+        client.expect_frames(pictures(2));
         let have = format!("after {}", len - two);
-        expect_failure(viewer, "127.0.0.1", server.port(), &have);
+        expect_failure(client, "127.0.0.1", server.port(), &have);
     }
 }
 
 /// As of a server that was killed.
 #[test]
-fn a_reset() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "reconnect=false");
+fn reset_connection_is_an_error() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, "reconnect=false");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
-    viewer.expect_frames(pictures(2));
+    client.expect_frames(pictures(2));
     peer.reset();
-    expect_failure(viewer, "127.0.0.1", server.port(), "reset");
+    expect_failure(client, "127.0.0.1", server.port(), "reset");
 }

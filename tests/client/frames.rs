@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Pictures as they should come: whole, at once, in order, and timed.
+//! Frames are delivered complete, at once, in order and with timestamps.
 
 use std::fs;
 
 use gst::prelude::*;
 
 use super::{
-    viewer::Viewer,
-    wire::{ALL, DEFAULT, Random, encode, framing, odd_pictures, pictures},
+    fixture::ClientFixture,
+    wire::{DEFAULT, FRAMINGS, Random, encode, framing, odd_pictures, pictures},
 };
-use crate::common::sender::Sender;
+use crate::common::raw_server::RawServer;
 
-/// How a server cuts what it sends.
+/// Cuts a stream into random pieces of at most `longest` bytes.
 fn cut(stream: &[u8], longest: usize) -> Vec<&[u8]> {
     let mut random = Random::new(longest as u32);
     let mut rest = stream;
@@ -26,28 +26,28 @@ fn cut(stream: &[u8], longest: usize) -> Vec<&[u8]> {
 }
 
 #[test]
-fn every_framing_in_pieces_of_every_size() {
+fn every_framing_is_received_in_pieces_of_any_size() {
     let jpegs = [&odd_pictures(), pictures(4)].concat();
-    for framing in ALL {
+    for framing in FRAMINGS {
         let stream = framing.stream(&jpegs);
-        let told = format!("header={} payload={}", framing.header, framing.payload);
-        for (longest, told) in [
+        let properties = format!("header={} payload={}", framing.header, framing.payload);
+        for (longest, properties) in [
             (usize::MAX >> 1, ""),
-            (usize::MAX >> 1, &told[..]),
+            (usize::MAX >> 1, &properties[..]),
             (1, ""),
             (700, ""),
-            (5000, &told),
+            (5000, &properties),
         ] {
-            let server = Sender::new();
-            let mut viewer = Viewer::of(&server, &format!("reconnect=false {told}"));
+            let server = RawServer::new();
+            let mut client = ClientFixture::of(&server, &format!("reconnect=false {properties}"));
             let mut peer = server.accept();
             for piece in cut(&stream, longest) {
                 peer.send(piece);
             }
             peer.close();
-            viewer.expect_end();
-            viewer.expect_frames(&jpegs);
-            viewer.expect_stats(&[
+            client.expect_end();
+            client.expect_frames(&jpegs);
+            client.expect_stats(&[
                 ("frames", jpegs.len() as u64),
                 ("bytes-in", stream.len() as u64),
                 (
@@ -59,7 +59,7 @@ fn every_framing_in_pieces_of_every_size() {
                 ("dropped", 0),
                 ("connections", 1),
             ]);
-            let stats = viewer.stats();
+            let stats = client.stats();
             assert_eq!(stats.get("header"), Ok(framing.header), "{stats}");
             assert_eq!(stats.get("payload"), Ok(framing.payload), "{stats}");
             assert_eq!(stats.get("connected"), Ok(false), "{stats}");
@@ -67,25 +67,25 @@ fn every_framing_in_pieces_of_every_size() {
     }
 }
 
-/// A frame is there with its last byte, not with the first of the next one.
+/// A frame is delivered with its last byte, without waiting for the next frame.
 #[test]
-fn frames_do_not_wait_for_the_next() {
-    for framing in ALL {
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, "");
+fn frame_is_delivered_with_its_last_byte() {
+    for framing in FRAMINGS {
+        let server = RawServer::new();
+        let mut client = ClientFixture::of(&server, "");
         let mut peer = server.accept();
         for jpeg in pictures(3) {
             let frame = framing.frame(jpeg);
             let (most, last) = frame.split_at(frame.len() - 1);
             peer.send(most).send(last);
-            viewer.expect_frames(std::slice::from_ref(jpeg));
+            client.expect_frames(std::slice::from_ref(jpeg));
         }
-        assert_eq!(viewer.stats().get("connected"), Ok(true));
+        assert_eq!(client.stats().get("connected"), Ok(true));
     }
 }
 
 #[test]
-fn what_python_decoders_take() {
+fn variants_that_python_accepts_are_accepted() {
     for name in [
         "ascii16-zero-base64.bin",
         "ascii16-zero-jpeg.bin",
@@ -96,46 +96,46 @@ fn what_python_decoders_take() {
         "lines-crlf.bin",
     ] {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors");
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, "reconnect=false");
+        let server = RawServer::new();
+        let mut client = ClientFixture::of(&server, "reconnect=false");
         let mut peer = server.accept();
         peer.send(fs::read(format!("{dir}/{name}")).expect(name));
         peer.close();
-        viewer.expect_end().expect_frames(&odd_pictures());
+        client.expect_end().expect_frames(&odd_pictures());
     }
 }
 
-/// Many times what one look at the socket brings.
+/// Frames larger than one read of the socket.
 #[test]
-fn large_frames() {
+fn large_frames_are_received() {
     let jpegs = encode(3, 1920, 1080);
     assert!(jpegs[0].len() > 1 << 20);
     for framing in [DEFAULT, framing("none", "jpeg"), framing("lines", "base64")] {
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, "reconnect=false");
+        let server = RawServer::new();
+        let mut client = ClientFixture::of(&server, "reconnect=false");
         let mut peer = server.accept();
         peer.send(framing.stream(&jpegs))
             .send(framing.stream(pictures(20)));
         peer.close();
-        viewer.expect_end();
-        viewer.expect_frames(&jpegs);
-        viewer.expect_frames(pictures(20));
+        client.expect_end();
+        client.expect_frames(&jpegs);
+        client.expect_frames(pictures(20));
     }
 }
 
 #[test]
-fn events_in_order() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "reconnect=false");
+fn pad_events_are_in_order() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, "reconnect=false");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
     peer.close();
-    viewer.expect_end().expect_frames(pictures(2));
-    // What travels on the pad; the rest goes over the bus, on its own time.
+    client.expect_end().expect_frames(pictures(2));
+    // Bus messages arrive independently of the pad, so leave them out.
     let pad = ["stream-start", "caps", "segment", "picture", "eos"];
-    viewer.log.retain(|word| pad.contains(&&word[..]));
+    client.log.retain(|word| pad.contains(&&word[..]));
     assert_eq!(
-        viewer.log,
+        client.log,
         [
             "stream-start",
             "caps",
@@ -148,53 +148,56 @@ fn events_in_order() {
 }
 
 #[test]
-fn caps_follow_the_pictures() {
+fn caps_follow_frame_size() {
     let small = pictures(3);
     let large = &encode(3, 640, 480)[..];
     let jpegs = [small, large, small].concat();
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "");
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, "");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(&jpegs));
-    let got = viewer.expect_frames(&jpegs);
+    let got = client.expect_frames(&jpegs);
     for (i, picture) in got.iter().enumerate() {
         let caps = picture.caps.as_ref().expect("caps");
         let (width, height) = if i / 3 == 1 { (640, 480) } else { (32, 24) };
         let expected = format!("image/jpeg,parsed=true,width={width},height={height}");
         assert_eq!(*caps, expected.parse::<gst::Caps>().unwrap(), "picture {i}");
     }
-    let changes = viewer.log.iter().filter(|word| *word == "caps").count();
+    let changes = client.log.iter().filter(|word| *word == "caps").count();
     assert_eq!(changes, 3);
 }
 
 #[test]
-fn every_picture_is_timed() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "");
+fn frames_have_increasing_timestamps() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, "");
     let mut peer = server.accept();
     let mut times = vec![];
     for jpeg in pictures(10) {
         peer.send(DEFAULT.frame(jpeg));
-        let picture = viewer.next(1).remove(0);
+        let picture = client.next(1).remove(0);
         let segment = picture.segment.as_ref().expect("a segment");
         assert_eq!(segment.format(), gst::Format::Time);
         let segment = segment.downcast_ref::<gst::ClockTime>().expect("of times");
-        let pts = picture.buffer.pts().expect("every picture has its time");
+        let pts = picture.buffer.pts().expect("a timestamp");
         times.push(segment.to_running_time(pts).expect("in the segment"));
         assert_eq!(picture.is_discont(), times.len() == 1);
     }
     assert!(times.is_sorted(), "{times:?}");
-    let now = viewer.pipeline.0.current_running_time().expect("it plays");
-    assert!(times[9] <= now, "none is from the future: {times:?}, {now}");
+    let now = client.pipeline.0.current_running_time().expect("it plays");
+    assert!(
+        times[9] <= now,
+        "no timestamp in the future: {times:?}, {now}"
+    );
 }
 
-/// Several frames that come at once have come at the same time.
+/// Frames that arrive together have timestamps, too.
 #[test]
-fn a_burst_is_timed_too() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "");
+fn burst_of_frames_has_timestamps() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, "");
     server.accept().send(DEFAULT.stream(pictures(50)));
-    let times: Vec<_> = viewer.next(50).iter().map(|p| p.buffer.pts()).collect();
+    let times: Vec<_> = client.next(50).iter().map(|p| p.buffer.pts()).collect();
     assert!(
         times.iter().all(Option::is_some) && times.is_sorted(),
         "{times:?}"
@@ -202,18 +205,18 @@ fn a_burst_is_timed_too() {
 }
 
 #[test]
-fn a_live_source() {
-    let server = Sender::new();
-    let mut viewer = Viewer::new(&format!("host=127.0.0.1 port={}", server.port()));
-    let pipeline = &viewer.pipeline.0;
+fn client_is_a_live_source() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::new(&format!("host=127.0.0.1 port={}", server.port()));
+    let pipeline = &client.pipeline.0;
     let change = pipeline.set_state(gst::State::Paused);
     assert_eq!(change, Ok(gst::StateChangeSuccess::NoPreroll));
-    viewer.pipeline.play();
+    client.pipeline.play();
     let mut peer = server.accept();
     peer.send(DEFAULT.frame(&pictures(1)[0]));
-    viewer.expect_frames(pictures(1));
+    client.expect_frames(pictures(1));
 
-    let pad = viewer.element.static_pad("src").expect("a pad");
+    let pad = client.element.static_pad("src").expect("a pad");
     let mut latency = gst::query::Latency::new();
     assert!(pad.query(&mut latency));
     let zero = gst::ClockTime::ZERO;
@@ -222,7 +225,7 @@ fn a_live_source() {
     let mut seeking = gst::query::Seeking::new(gst::Format::Time);
     assert!(!pad.query(&mut seeking) || !seeking.result().0);
     assert!(
-        viewer
+        client
             .pipeline
             .0
             .seek_simple(gst::SeekFlags::FLUSH, zero)
@@ -230,24 +233,24 @@ fn a_live_source() {
     );
     assert_eq!(pad.query_duration::<gst::ClockTime>(), None);
 
-    // And nothing of that has done any harm.
+    // The queries and the seek have not disturbed the stream.
     peer.send(DEFAULT.frame(&pictures(2)[1]));
-    viewer.expect_frames(&pictures(2)[1..]);
+    client.expect_frames(&pictures(2)[1..]);
 }
 
-/// An application that asks before there is a server is not kept waiting.
+/// Queries are answered while no server has sent anything.
 #[test]
-fn queries_before_the_first_frame() {
-    let server = Sender::new();
-    let viewer = Viewer::of(&server, "");
+fn queries_before_first_frame_are_answered() {
+    let server = RawServer::new();
+    let client = ClientFixture::of(&server, "");
     let peer = server.accept();
-    let pad = viewer.element.static_pad("src").expect("a pad");
+    let pad = client.element.static_pad("src").expect("a pad");
     let mut latency = gst::query::Latency::new();
     assert!(pad.query(&mut latency));
-    assert!(latency.result().0, "it is live");
+    assert!(latency.result().0, "live");
     let caps = pad.query_caps(None);
     assert!(caps.can_intersect(&"image/jpeg,parsed=true".parse::<gst::Caps>().unwrap()));
-    assert_eq!(viewer.stats().get("frames"), Ok(0_u64));
-    drop(viewer);
-    peer.expect_gone();
+    assert_eq!(client.stats().get("frames"), Ok(0_u64));
+    drop(client);
+    peer.expect_closed();
 }

@@ -1,63 +1,61 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Servers that come, go, and come again.
+//! Reconnecting to servers that start late, stop, or lose_and_restart.
 
 use std::{fs, thread, time::Duration};
 
 use super::{
-    viewer::{Viewer, expect_parts},
+    fixture::{ClientFixture, FAST_RECONNECT, expect_parts},
     wire::{DEFAULT, encode, framing, pictures},
 };
 use crate::common::{
-    alone::in_the_void,
-    sender::{Peer, Port, Sender, eventually},
+    isolation::in_unreachable_network,
+    raw_server::{RawConnection, RawServer, ReservedPort},
+    wait::wait_for,
 };
 
-/// Tries again at once, and then hundreds of times in a second.
-const EAGER: &str = "reconnect-delay=1000000 reconnect-delay-max=2000000";
-
-/// Long enough for many tries.
-fn a_while() {
+/// Waits long enough for many connection attempts.
+fn wait_for_many_attempts() {
     thread::sleep(Duration::from_millis(300));
 }
 
-fn client_of(port: &Port, properties: &str) -> Viewer {
-    Viewer::playing(&format!(
-        "host=127.0.0.1 port={} {EAGER} {properties}",
+fn client_of(port: &ReservedPort, properties: &str) -> ClientFixture {
+    ClientFixture::playing(&format!(
+        "host=127.0.0.1 port={} {FAST_RECONNECT} {properties}",
         port.number()
     ))
 }
 
 #[test]
-fn a_server_that_comes_later() {
-    let port = Port::new();
-    let mut viewer = client_of(&port, "");
-    viewer.expect_states(&["connecting", "waiting"]);
-    let there = port.number().to_string();
+fn late_server_is_awaited_with_one_warning() {
+    let port = ReservedPort::new();
+    let mut client = client_of(&port, "");
+    client.expect_states(&["connecting", "waiting"]);
+    let port_text = port.number().to_string();
     let again = "trying again until it is there";
-    let warning = viewer.expect_warning(&["127.0.0.1", &there, again]);
+    let warning = client.expect_warning(&["127.0.0.1", &port_text, again]);
     expect_parts(&warning.to_lowercase(), &["refused"]);
-    a_while();
+    wait_for_many_attempts();
 
     let server = port.listen();
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(3)));
-    let got = viewer.expect_frames(pictures(3));
+    let got = client.expect_frames(pictures(3));
     assert!(got[0].is_discont() && !got[1].is_discont());
-    expect_alternating(&mut viewer);
-    assert_eq!(viewer.stats().get("connected"), Ok(true));
-    viewer.expect_stats(&[("connections", 1), ("frames", 3)]);
-    // However many tries there were, there was one warning.
-    viewer.stop();
+    expect_alternating(&mut client);
+    assert_eq!(client.stats().get("connected"), Ok(true));
+    client.expect_stats(&[("connections", 1), ("frames", 3)]);
+    // One warning for all attempts; dropping the fixture asserts that.
+    client.stop();
 }
 
-/// Whatever it said about its connection, it never said the same twice in a row, and
-/// that there are pictures last.
+/// Expects that the connection never reported the same state twice in a row, and that the last
+/// state is `streaming`.
 #[track_caller]
-fn expect_alternating(viewer: &mut Viewer) {
-    viewer.catch_up();
+fn expect_alternating(client: &mut ClientFixture) {
+    client.catch_up();
     let known = ["connecting", "connected", "streaming", "lost", "waiting"];
-    let mut states: Vec<_> = viewer.log.clone();
+    let mut states: Vec<_> = client.log.clone();
     states.retain(|word| known.contains(&&word[..]));
     assert!(states.windows(2).all(|two| two[0] != two[1]), "{states:?}");
     assert_eq!(
@@ -65,89 +63,92 @@ fn expect_alternating(viewer: &mut Viewer) {
         Some("streaming"),
         "{states:?}"
     );
-    viewer.connections.clear();
+    client.connections.clear();
 }
 
-/// A loss, of any kind, and then nobody there for a while.
-fn restart(lose: impl Fn(Peer)) {
-    let port = Port::new();
+/// Loses the connection by `lose`, with no server for a while, and then a new server.
+fn lose_and_restart(lose: impl Fn(RawConnection)) {
+    let port = ReservedPort::new();
     let server = port.listen();
-    let mut viewer = client_of(&port, "");
+    let mut client = client_of(&port, "");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(3)));
-    viewer.expect_frames(pictures(3));
-    viewer.expect_states(&["connecting", "connected", "streaming"]);
+    client.expect_frames(pictures(3));
+    client.expect_states(&["connecting", "connected", "streaming"]);
 
     drop(server);
     lose(peer);
-    let lost = viewer.expect_state("lost");
+    let lost = client.expect_state("lost");
     assert!(
         lost.get::<&str>("cause").is_ok_and(|c| !c.is_empty()),
         "{lost}"
     );
-    viewer.expect_state("waiting");
-    // One for each change for the worse: of the stream, of the server.
-    let there = port.number().to_string();
-    let refused = eventually("a warning of a server that has gone", || {
-        viewer.catch_up();
+    client.expect_state("waiting");
+    // At most one warning for the lost stream and one for the refused connection.
+    let port_text = port.number().to_string();
+    let refused = wait_for("a warning of a server that has gone", || {
+        client.catch_up();
         let refused = |text: &String| text.to_lowercase().contains("refused");
-        viewer.warnings.iter().position(refused)
+        client.warnings.iter().position(refused)
     });
     expect_parts(
-        &viewer.warnings[refused],
-        &["127.0.0.1", &there, "trying again"],
+        &client.warnings[refused],
+        &["127.0.0.1", &port_text, "trying again"],
     );
-    assert!(refused <= 1, "{:?}", viewer.warnings);
-    viewer.warnings.clear();
-    a_while();
+    assert!(refused <= 1, "{:?}", client.warnings);
+    client.warnings.clear();
+    wait_for_many_attempts();
 
     let larger = encode(2, 64, 48);
     let server = port.listen();
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(&larger));
-    let got = viewer.expect_frames(&larger);
+    let got = client.expect_frames(&larger);
     assert!(got[0].is_discont() && !got[1].is_discont());
     assert_eq!(got[0].size(), (64, 48));
-    expect_alternating(&mut viewer);
-    viewer.expect_stats(&[("connections", 2), ("frames", 5)]);
-    assert!(!viewer.infos.is_empty(), "{:?}", viewer.log);
-    let segments = viewer
+    expect_alternating(&mut client);
+    client.expect_stats(&[("connections", 2), ("frames", 5)]);
+    assert!(!client.infos.is_empty(), "{:?}", client.log);
+    let segments = client
         .log
         .iter()
         .filter(|w| *w == "segment" || *w == "stream-start");
-    assert_eq!(segments.count(), 2, "it is one stream: {:?}", viewer.log);
-    viewer.stop();
+    assert_eq!(segments.count(), 2, "it is one stream: {:?}", client.log);
+    client.stop();
 }
 
 #[test]
-fn a_server_that_is_restarted() {
-    restart(Peer::close);
+fn restarted_server_is_reconnected() {
+    lose_and_restart(RawConnection::close);
 }
 
 #[test]
-fn a_server_that_is_killed() {
-    restart(Peer::reset);
+fn killed_server_is_reconnected() {
+    lose_and_restart(RawConnection::reset);
 }
 
 #[test]
-fn a_server_that_dies_inside_a_frame() {
-    restart(|mut peer| {
+fn server_killed_inside_frame_is_reconnected() {
+    lose_and_restart(|mut peer| {
         peer.send(&DEFAULT.frame(&pictures(1)[0])[..500]);
         peer.close();
     });
 }
 
 #[test]
-fn twenty_losses_in_a_row() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, EAGER);
+fn twenty_losses_in_a_row_are_recovered() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, FAST_RECONNECT);
     let mut last = None;
     for round in 0..=20 {
         let jpegs = &pictures(63)[3 * round..3 * round + 3];
         let mut peer = server.accept();
         peer.send(DEFAULT.stream(jpegs));
-        let got = viewer.expect_frames(jpegs);
-        let disconts: Vec<_> = got.iter().map(super::viewer::Picture::is_discont).collect();
+        let got = client.expect_frames(jpegs);
+        let disconts: Vec<_> = got
+            .iter()
+            .map(super::fixture::Picture::is_discont)
+            .collect();
         assert_eq!(disconts, [true, false, false], "round {round}");
         for picture in got {
             let pts = picture.buffer.pts();
@@ -168,39 +169,39 @@ fn twenty_losses_in_a_row() {
     }
     let mut peer = server.accept();
     peer.send(DEFAULT.frame(&pictures(1)[0]));
-    viewer.expect_frames(pictures(1));
-    viewer.expect_stats(&[("connections", 22), ("frames", 64)]);
-    viewer.expect_states(&["connecting", "connected", "streaming"]);
+    client.expect_frames(pictures(1));
+    client.expect_stats(&[("connections", 22), ("frames", 64)]);
+    client.expect_states(&["connecting", "connected", "streaming"]);
     for _ in 0..=20 {
-        viewer.expect_states(&["lost", "connected", "streaming"]);
+        client.expect_states(&["lost", "connected", "streaming"]);
     }
-    // Frames that were cut off may be reported, each once.
-    assert!(viewer.warnings.len() <= 7, "{:?}", viewer.warnings);
-    viewer.warnings.clear();
-    viewer.stop();
+    // Each truncated frame may be reported once.
+    assert!(client.warnings.len() <= 7, "{:?}", client.warnings);
+    client.warnings.clear();
+    client.stop();
 }
 
-/// A door that opens and shuts: no reason to say so a hundred times.
+/// A server that closes every connection at once is not reported each time.
 #[test]
-fn a_server_that_hangs_up_on_everyone() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, EAGER);
+fn server_that_closes_at_once_is_reported_once() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, FAST_RECONNECT);
     for _ in 0..30 {
         server.accept().close();
     }
     server.accept().send(DEFAULT.stream(pictures(2)));
-    viewer.expect_frames(pictures(2));
-    viewer.catch_up();
-    assert!(viewer.warnings.len() <= 1, "{:?}", viewer.warnings);
-    assert!(viewer.infos.len() <= 2, "{:?}", viewer.infos);
-    viewer.warnings.clear();
+    client.expect_frames(pictures(2));
+    client.catch_up();
+    assert!(client.warnings.len() <= 1, "{:?}", client.warnings);
+    assert!(client.infos.len() <= 2, "{:?}", client.infos);
+    client.warnings.clear();
 }
 
-/// What one server sends has nothing to do with what another has sent.
+/// Each connection detects its framing anew.
 #[test]
-fn another_framing_after_a_loss() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, EAGER);
+fn framing_is_detected_anew_after_reconnect() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, FAST_RECONNECT);
     for framing in [
         DEFAULT,
         framing("le64", "jpeg"),
@@ -211,84 +212,85 @@ fn another_framing_after_a_loss() {
     ] {
         let mut peer = server.accept();
         peer.send(framing.stream(pictures(3)));
-        viewer.expect_frames(pictures(3));
-        let stats = viewer.stats();
+        client.expect_frames(pictures(3));
+        let stats = client.stats();
         assert_eq!(stats.get("header"), Ok(framing.header), "{stats}");
         assert_eq!(stats.get("payload"), Ok(framing.payload), "{stats}");
         peer.close();
     }
 }
 
-/// A link that was cut: the connection stays, but nothing comes.
+/// A cut cable: the connection stays open, but nothing arrives.
 #[test]
-fn silence_is_a_loss() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, &format!("{EAGER} timeout=200000000"));
+fn timeout_reconnects() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, &format!("{FAST_RECONNECT} timeout=200000000"));
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
-    viewer.expect_frames(pictures(2));
+    client.expect_frames(pictures(2));
     let mut next = server.accept();
-    peer.expect_gone();
+    peer.expect_closed();
     next.send(DEFAULT.stream(pictures(3)));
-    let got = viewer.expect_frames(pictures(3));
+    let got = client.expect_frames(pictures(3));
     assert!(got[0].is_discont());
-    viewer.expect_states(&["connecting", "connected", "streaming"]);
-    let lost = viewer.expect_state("lost");
+    client.expect_states(&["connecting", "connected", "streaming"]);
+    let lost = client.expect_state("lost");
     expect_parts(lost.get("cause").expect("a cause"), &["0.2 s"]);
-    viewer.catch_up();
-    assert!(viewer.warnings.len() <= 1, "{:?}", viewer.warnings);
-    viewer.warnings.clear();
+    client.catch_up();
+    assert!(client.warnings.len() <= 1, "{:?}", client.warnings);
+    client.warnings.clear();
 }
 
-/// A server that answers nobody, and then does.
+/// A server that first accepts connections without sending anything.
 #[test]
-fn a_silent_server_is_reported_once() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, &format!("{EAGER} timeout=50000000"));
+fn silent_server_is_warned_about_once() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, &format!("{FAST_RECONNECT} timeout=50000000"));
     let silent: Vec<_> = (0..5).map(|_| server.accept()).collect();
     for peer in silent {
-        peer.expect_gone();
+        peer.expect_closed();
     }
-    // It may have given up one that was not accepted yet.
-    eventually("frames", || {
+    // The client may have closed a connection that was not accepted yet.
+    wait_for("frames", || {
         let mut peer = server.accept();
         peer.offer(DEFAULT.stream(pictures(2)));
-        viewer.catch_up();
-        let came = viewer.stats().get::<u64>("frames").unwrap() > 0;
+        client.catch_up();
+        let came = client.stats().get::<u64>("frames").unwrap() > 0;
         came.then_some(())
     });
-    viewer.stop();
-    viewer.pictures.clear();
-    assert_eq!(viewer.warnings.len(), 1, "{:?}", viewer.warnings);
-    let there = server.port().to_string();
-    viewer.expect_warning(&["127.0.0.1", &there, "0.05 s", "trying again"]);
+    client.stop();
+    client.pictures.clear();
+    assert_eq!(client.warnings.len(), 1, "{:?}", client.warnings);
+    let port_text = server.port().to_string();
+    client.expect_warning(&["127.0.0.1", &port_text, "0.05 s", "trying again"]);
 }
 
-/// The patience grows, but only while there are no frames.
+/// The reconnect delay grows as long as no frame arrives.
 #[test]
-fn a_name_that_nobody_has() {
-    let mut viewer = Viewer::playing(&format!("host=camera.invalid port=4711 {EAGER}"));
-    viewer.expect_warning(&["camera.invalid", "4711", "trying again"]);
-    viewer.expect_states(&["connecting", "waiting"]);
-    a_while();
-    viewer.catch_up();
-    assert_eq!(viewer.connections.len(), 0, "{:?}", viewer.log);
+fn unknown_host_name_is_retried_with_one_warning() {
+    let mut client =
+        ClientFixture::playing(&format!("host=camera.invalid port=4711 {FAST_RECONNECT}"));
+    client.expect_warning(&["camera.invalid", "4711", "trying again"]);
+    client.expect_states(&["connecting", "waiting"]);
+    wait_for_many_attempts();
+    client.catch_up();
+    assert_eq!(client.connections.len(), 0, "{:?}", client.log);
 }
 
-/// Two ends of one socket can be each other's server, if a client that tries a port of
-/// this machine happens to be given the same one for its own end.
+/// A client that connects to a port of its own machine may be given the same port for its own
+/// end. The socket is then connected to itself.
 #[test]
-fn nobody_is_their_own_server() {
-    in_the_void(|| {
+fn self_connection_is_refused() {
+    in_unreachable_network(|| {
         let range = "/proc/sys/net/ipv4/ip_local_port_range";
         fs::write(range, "47110 47110").expect("a range of one port");
         for host in ["127.0.0.1", "::1"] {
-            let address = format!("host={host} port=47110 {EAGER}");
-            let mut viewer = Viewer::playing(&address);
-            viewer.expect_states(&["connecting", "waiting"]);
-            viewer.expect_warning(&["47110", "trying again"]);
-            a_while();
-            assert_eq!(viewer.catch_up().connections.len(), 0, "{:?}", viewer.log);
+            let address = format!("host={host} port=47110 {FAST_RECONNECT}");
+            let mut client = ClientFixture::playing(&address);
+            client.expect_states(&["connecting", "waiting"]);
+            client.expect_warning(&["47110", "trying again"]);
+            wait_for_many_attempts();
+            assert_eq!(client.catch_up().connections.len(), 0, "{:?}", client.log);
         }
     });
 }

@@ -1,105 +1,106 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Whatever a client is busy with, it can be stopped, and it leaves nothing behind.
+//! A client can be stopped at any time, and leaves nothing behind.
 
 use std::{any::Any, fs, thread, time::Duration};
 
 use gst::prelude::*;
 
 use super::{
-    viewer::Viewer,
+    fixture::ClientFixture,
     wire::{DEFAULT, pictures},
 };
 use crate::common::{
-    alone::{alone, in_the_void},
-    sender::{Port, Sender},
+    isolation::{in_own_process, in_unreachable_network},
+    raw_server::{RawServer, ReservedPort},
 };
 
-/// A client that is busy, and what keeps it so.
-type Busy = (Viewer, Box<dyn Any>);
+/// A client in some activity, and the server that keeps it there.
+type BusyClient = (ClientFixture, Box<dyn Any>);
 
-/// Long enough for what was just asked for to have begun.
-fn a_moment() {
+/// Waits long enough for what was just requested to have begun.
+fn settle_briefly() {
     thread::sleep(Duration::from_millis(30));
 }
 
-fn connecting() -> Busy {
-    let full = Port::new().fill();
-    let mut viewer = Viewer::playing(&format!(
+fn connecting() -> BusyClient {
+    let full = ReservedPort::new().fill();
+    let mut client = ClientFixture::playing(&format!(
         "quit-key=q timeout=0 host=127.0.0.1 port={}",
         full.number()
     ));
-    viewer.expect_state("connecting");
-    a_moment();
-    (viewer, Box::new(full))
+    client.expect_state("connecting");
+    settle_briefly();
+    (client, Box::new(full))
 }
 
-/// After so many bytes nothing more comes.
-fn silent_after(len: usize) -> Busy {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "quit-key=q timeout=0");
+/// The server sends this many bytes and then nothing.
+fn silent_after(len: usize) -> BusyClient {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, "quit-key=q timeout=0");
     let mut peer = server.accept();
     peer.send(&DEFAULT.stream(pictures(2))[..len]);
-    viewer.expect_states(&["connecting", "connected"]);
-    viewer.expect_frames(&pictures(2)[..len / DEFAULT.frame(&pictures(1)[0]).len()]);
-    a_moment();
-    (viewer, Box::new((server, peer)))
+    client.expect_states(&["connecting", "connected"]);
+    client.expect_frames(&pictures(2)[..len / DEFAULT.frame(&pictures(1)[0]).len()]);
+    settle_briefly();
+    (client, Box::new((server, peer)))
 }
 
-fn silent_from_the_first() -> Busy {
+fn silent_from_the_first() -> BusyClient {
     silent_after(0)
 }
 
-fn silent_between_frames() -> Busy {
+fn silent_between_frames() -> BusyClient {
     silent_after(DEFAULT.frame(&pictures(1)[0]).len())
 }
 
-fn silent_inside_a_frame() -> Busy {
+fn silent_inside_a_frame() -> BusyClient {
     silent_after(DEFAULT.frame(&pictures(1)[0]).len() + 100)
 }
 
-fn backing_off() -> Busy {
-    let port = Port::new();
+fn backing_off() -> BusyClient {
+    let port = ReservedPort::new();
     let hour = 3_600_000_000_000_u64;
-    let mut viewer = Viewer::playing(&format!(
+    let mut client = ClientFixture::playing(&format!(
         "quit-key=q reconnect-delay={hour} reconnect-delay-max={hour} host=127.0.0.1 port={}",
         port.number()
     ));
-    viewer.expect_warning(&["trying again"]);
-    viewer.expect_states(&["connecting", "waiting"]);
-    a_moment();
-    (viewer, Box::new(port))
+    client.expect_warning(&["trying again"]);
+    client.expect_states(&["connecting", "waiting"]);
+    settle_briefly();
+    (client, Box::new(port))
 }
 
-/// The sink shows the first picture and is in no hurry to have the second one.
-fn held_up_downstream() -> Busy {
-    let server = Sender::new();
-    let mut viewer = Viewer::new(&format!("quit-key=q host=127.0.0.1 port={}", server.port()));
-    let sink = viewer.pipeline.element::<gst::Element>("sink");
+/// The sink holds the second frame back for an hour.
+fn held_up_downstream() -> BusyClient {
+    let server = RawServer::new();
+    let mut client =
+        ClientFixture::new(&format!("quit-key=q host=127.0.0.1 port={}", server.port()));
+    let sink = client.pipeline.element::<gst::Element>("sink");
     sink.set_property("sync", true);
     sink.set_property("ts-offset", 3_600_000_000_000_i64);
-    viewer.pipeline.play();
+    client.pipeline.play();
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
-    viewer.next(1);
-    a_moment();
-    (viewer, Box::new((server, peer)))
+    client.next(1);
+    settle_briefly();
+    (client, Box::new((server, peer)))
 }
 
-fn eos(viewer: &Viewer) {
-    assert!(viewer.pipeline.0.send_event(gst::event::Eos::new()));
+fn eos(client: &ClientFixture) {
+    assert!(client.pipeline.0.send_event(gst::event::Eos::new()));
 }
 
-fn press_q(viewer: &Viewer) {
-    viewer.press("q");
+fn press_q(client: &ClientFixture) {
+    client.press("q");
 }
 
-fn set(viewer: &Viewer, state: gst::State) {
-    viewer.pipeline.0.set_state(state).expect("it obeys");
+fn set(client: &ClientFixture, state: gst::State) {
+    client.pipeline.0.set_state(state).expect("it obeys");
 }
 
-/// Stops a busy client in all ways, each of which returns.
-fn stop_in_every_way(what: &str, busy: fn() -> Busy) {
+/// Stops a busy client in every way; each one must return.
+fn stop_in_every_way(what: &str, busy: fn() -> BusyClient) {
     for states in [
         &[gst::State::Null][..],
         &[gst::State::Ready],
@@ -107,31 +108,31 @@ fn stop_in_every_way(what: &str, busy: fn() -> Busy) {
         &[gst::State::Paused, gst::State::Playing, gst::State::Null],
         &[gst::State::Ready, gst::State::Playing, gst::State::Null],
     ] {
-        let (mut viewer, _server) = busy();
+        let (mut client, _server) = busy();
         println!("{what}: {states:?}");
         for state in states {
-            set(&viewer, *state);
+            set(&client, *state);
         }
-        viewer.stop();
-        // The second start may have come as far as the first one.
-        viewer.warnings.clear();
+        client.stop();
+        // The second start may also have warned.
+        client.warnings.clear();
     }
-    for (how, end) in [("EOS", eos as fn(&Viewer)), ("a key", press_q)] {
+    for (how, end) in [("EOS", eos as fn(&ClientFixture)), ("a key", press_q)] {
         println!("{what}: {how}");
-        let (mut viewer, _server) = busy();
-        end(&viewer);
-        viewer.expect_end();
+        let (mut client, _server) = busy();
+        end(&client);
+        client.expect_end();
 
-        let (mut viewer, _server) = busy();
-        set(&viewer, gst::State::Paused);
-        end(&viewer);
-        set(&viewer, gst::State::Playing);
-        viewer.expect_end();
+        let (mut client, _server) = busy();
+        set(&client, gst::State::Paused);
+        end(&client);
+        set(&client, gst::State::Playing);
+        client.expect_end();
     }
 }
 
 #[test]
-fn whatever_it_is_busy_with() {
+fn busy_client_can_be_stopped_in_every_way() {
     stop_in_every_way("connecting", connecting);
     stop_in_every_way("silent from the first", silent_from_the_first);
     stop_in_every_way("silent between frames", silent_between_frames);
@@ -140,169 +141,169 @@ fn whatever_it_is_busy_with() {
 }
 
 #[test]
-fn looking_up_a_name_or_connecting_to_nowhere() {
-    in_the_void(|| {
-        fn at(host: &str) -> Busy {
-            let mut viewer =
-                Viewer::playing(&format!("quit-key=q timeout=0 host={host} port=4711"));
-            viewer.expect_state("connecting");
-            a_moment();
-            (viewer, Box::new(()))
+fn client_without_answers_can_be_stopped_in_every_way() {
+    in_unreachable_network(|| {
+        fn at(host: &str) -> BusyClient {
+            let mut client =
+                ClientFixture::playing(&format!("quit-key=q timeout=0 host={host} port=4711"));
+            client.expect_state("connecting");
+            settle_briefly();
+            (client, Box::new(()))
         }
         stop_in_every_way("looking up a name", || at("camera.example"));
         stop_in_every_way("connecting to nowhere", || at("192.0.2.1"));
 
         for host in ["camera.example", "192.0.2.1"] {
-            let mut viewer = Viewer::playing(&format!(
+            let mut client = ClientFixture::playing(&format!(
                 "reconnect=false timeout=200000000 host={host} port=4711"
             ));
-            viewer.expect_error(&[host, "4711", "0.2 s"]);
+            client.expect_error(&[host, "4711", "0.2 s"]);
         }
     });
 }
 
-/// Only the states: where the sink holds everything up, an end waits like a picture.
+/// Tests the states only: while the sink blocks, EOS waits like a frame.
 #[test]
-fn held_up_by_the_sink() {
+fn client_blocked_downstream_can_be_stopped() {
     for state in [gst::State::Null, gst::State::Ready, gst::State::Paused] {
-        let (mut viewer, _server) = held_up_downstream();
-        set(&viewer, state);
-        viewer.stop();
-        viewer.pictures.clear();
+        let (mut client, _server) = held_up_downstream();
+        set(&client, state);
+        client.stop();
+        client.pictures.clear();
     }
 }
 
 #[test]
-fn other_keys_end_nothing() {
+fn only_quit_key_ends_stream() {
     for quit_key in ["Escape", ""] {
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, &format!("quit-key=\"{quit_key}\""));
+        let server = RawServer::new();
+        let mut client = ClientFixture::of(&server, &format!("quit-key=\"{quit_key}\""));
         let mut peer = server.accept();
         for key in ["q", "", "escape", "x"] {
-            viewer.press(key);
+            client.press(key);
         }
-        a_moment();
+        settle_briefly();
         peer.send(DEFAULT.stream(pictures(3)));
-        viewer.expect_frames(pictures(3));
+        client.expect_frames(pictures(3));
     }
 }
 
 #[test]
-fn a_sink_that_has_had_enough() {
-    let server = Sender::new();
-    let mut viewer = Viewer::new(&format!("host=127.0.0.1 port={}", server.port()));
-    let sink = viewer.pipeline.element::<gst::Element>("sink");
+fn sink_that_returns_eos_ends_stream() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::new(&format!("host=127.0.0.1 port={}", server.port()));
+    let sink = client.pipeline.element::<gst::Element>("sink");
     sink.set_property("num-buffers", 3);
-    viewer.pipeline.play();
+    client.pipeline.play();
     let mut peer = server.accept();
-    while peer.offer(DEFAULT.stream(pictures(2))) && viewer.catch_up().pictures.len() < 3 {}
-    viewer.expect_end();
-    viewer.stop();
-    viewer.pictures.clear();
-    peer.expect_gone();
+    while peer.offer(DEFAULT.stream(pictures(2))) && client.catch_up().pictures.len() < 3 {}
+    client.expect_end();
+    client.stop();
+    client.pictures.clear();
+    peer.expect_closed();
 }
 
 #[test]
-fn pause_and_play_keep_the_connection() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "timeout=200000000");
+fn pausing_keeps_connection() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, "timeout=200000000");
     let mut peer = server.accept();
     for jpeg in pictures(5) {
         peer.send(DEFAULT.frame(jpeg));
-        viewer.expect_frames(std::slice::from_ref(jpeg));
-        set(&viewer, gst::State::Paused);
-        // Silence of the client's own making is none of the server's.
+        client.expect_frames(std::slice::from_ref(jpeg));
+        set(&client, gst::State::Paused);
+        // A pause longer than the timeout is not silence of the server.
         thread::sleep(Duration::from_millis(400));
         assert!(peer.is_open());
-        set(&viewer, gst::State::Playing);
+        set(&client, gst::State::Playing);
     }
-    viewer.expect_states(&["connecting", "connected", "streaming"]);
-    viewer.expect_stats(&[("connections", 1), ("frames", 5)]);
-    assert_eq!(viewer.connections.len(), 0, "{:?}", viewer.log);
+    client.expect_states(&["connecting", "connected", "streaming"]);
+    client.expect_stats(&[("connections", 1), ("frames", 5)]);
+    assert_eq!(client.connections.len(), 0, "{:?}", client.log);
 }
 
-/// What came meanwhile is there afterwards.
+/// Frames sent during the pause are delivered afterwards.
 #[test]
-fn what_is_sent_during_a_pause() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "reconnect=false");
+fn frames_sent_during_pause_are_delivered() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, "reconnect=false");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
-    viewer.expect_frames(pictures(2));
-    set(&viewer, gst::State::Paused);
+    client.expect_frames(pictures(2));
+    set(&client, gst::State::Paused);
     peer.send(DEFAULT.stream(&pictures(50)[2..]));
-    a_moment();
-    set(&viewer, gst::State::Playing);
+    settle_briefly();
+    set(&client, gst::State::Playing);
     peer.close();
-    viewer.expect_end().expect_frames(&pictures(50)[2..]);
+    client.expect_end().expect_frames(&pictures(50)[2..]);
 }
 
-/// A server that goes away meanwhile is lost when somebody looks again.
+/// A server that closes during the pause is noticed when the pipeline plays again.
 #[test]
-fn a_loss_during_a_pause() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "reconnect-delay=1000000");
+fn loss_during_pause_reconnects_when_playing() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, "reconnect-delay=1000000");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
-    viewer.expect_frames(pictures(2));
-    set(&viewer, gst::State::Paused);
+    client.expect_frames(pictures(2));
+    set(&client, gst::State::Paused);
     peer.send(DEFAULT.stream(&pictures(5)[2..]));
-    // Dropped, not closed: nobody reads the other end now.
+    // Dropped, not closed: `close` would wait for the paused client.
     drop(peer);
-    a_moment();
+    settle_briefly();
     assert!(
         server.try_accept().is_none(),
-        "a paused client does not move"
+        "a paused client does not reconnect"
     );
-    set(&viewer, gst::State::Playing);
-    viewer.expect_frames(&pictures(5)[2..]);
+    set(&client, gst::State::Playing);
+    client.expect_frames(&pictures(5)[2..]);
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
-    assert!(viewer.expect_frames(pictures(2))[0].is_discont());
-    viewer.expect_stats(&[("connections", 2), ("frames", 7)]);
-    viewer.stop();
+    assert!(client.expect_frames(pictures(2))[0].is_discont());
+    client.expect_stats(&[("connections", 2), ("frames", 7)]);
+    client.stop();
 }
 
 #[test]
-fn the_same_client_again_and_elsewhere() {
-    let mut viewer = Viewer::new("host=127.0.0.1 reconnect=false");
+fn client_can_be_restarted_with_another_server() {
+    let mut client = ClientFixture::new("host=127.0.0.1 reconnect=false");
     for round in 1..=5 {
-        let server = Sender::new();
-        viewer
+        let server = RawServer::new();
+        client
             .element
             .set_property_from_str("port", &server.port().to_string());
-        viewer.pipeline.play();
+        client.pipeline.play();
         let mut peer = server.accept();
         peer.send(DEFAULT.stream(pictures(round)));
         peer.close();
-        viewer.expect_end();
-        let got = viewer.expect_frames(pictures(round));
+        client.expect_end();
+        let got = client.expect_frames(pictures(round));
         assert!(got[0].is_discont());
-        viewer.expect_stats(&[("frames", round as u64), ("connections", 1)]);
+        client.expect_stats(&[("frames", round as u64), ("connections", 1)]);
         set(
-            &viewer,
+            &client,
             if round % 2 == 0 {
                 gst::State::Null
             } else {
                 gst::State::Ready
             },
         );
-        viewer.catch_up();
+        client.catch_up();
     }
 }
 
 #[test]
-fn stopping_hangs_up() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "");
+fn stopping_closes_connection() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, "");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
-    viewer.expect_frames(pictures(2));
-    viewer.stop();
-    peer.expect_gone();
+    client.expect_frames(pictures(2));
+    client.stop();
+    peer.expect_closed();
 }
 
-/// What this process has open, and its threads.
+/// Numbers of open file descriptors and of threads of this process.
 fn resources() -> [usize; 2] {
     ["fd", "task"].map(|kind| {
         let all = fs::read_dir(format!("/proc/self/{kind}")).expect("Linux");
@@ -311,12 +312,12 @@ fn resources() -> [usize; 2] {
 }
 
 #[test]
-fn two_hundred_starts_and_stops_leave_nothing() {
-    alone(|| {
+fn two_hundred_starts_leak_nothing() {
+    in_own_process(|| {
         let mut before = [0; 2];
-        let server = Sender::new();
-        let gone = Port::new();
-        let full = Port::new().fill();
+        let server = RawServer::new();
+        let gone = ReservedPort::new();
+        let full = ReservedPort::new().fill();
         for round in 0..220 {
             if round == 20 {
                 before = resources();
@@ -331,19 +332,19 @@ fn two_hundred_starts_and_stops_leave_nothing() {
             } else {
                 "localhost"
             };
-            let mut viewer = Viewer::playing(&format!("host={host} port={port}"));
+            let mut client = ClientFixture::playing(&format!("host={host} port={port}"));
             match round % 4 {
-                // At any moment.
+                // Stop at any moment.
                 0 => {}
                 1 => {
                     server.accept().offer(DEFAULT.stream(pictures(2)));
                 }
                 _ => thread::sleep(Duration::from_millis(round as u64 % 5)),
             }
-            viewer.stop();
-            viewer.warnings.clear();
-            viewer.pictures.clear();
-            drop(viewer);
+            client.stop();
+            client.warnings.clear();
+            client.pictures.clear();
+            drop(client);
             while server.try_accept().is_some() {}
         }
         let after = resources();

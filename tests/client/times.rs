@@ -1,34 +1,35 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! When pictures were captured, and how old they are when they come.
+//! Capture times of frames, and the delays computed from them.
 
 use std::{process::Command, sync::mpsc, time::Duration};
 
 use gst::prelude::*;
 
 use super::{
-    viewer::Viewer,
-    wire::{ALL, DEFAULT, now, pictures, stamped, told},
+    fixture::ClientFixture,
+    wire::{DEFAULT, FRAMINGS, capture_time, now, pictures, stamped},
 };
 use crate::common::{
     process::{PATIENCE, Program, with_plugin},
-    sender::{Sender, eventually},
+    raw_server::RawServer,
+    wait::wait_for,
 };
 
 const SECOND: u64 = 1_000_000_000;
 
-fn told_delays(viewer: &Viewer) -> [Option<i64>; 3] {
-    let stats = viewer.stats();
+fn delays(client: &ClientFixture) -> [Option<i64>; 3] {
+    let stats = client.stats();
     ["delay-last", "delay-median", "delay-p99"].map(|name| stats.get(name).ok())
 }
 
 #[test]
-fn capture_times_come_with_the_pictures() {
-    for framing in ALL {
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, "");
+fn capture_times_are_attached_to_buffers() {
+    for framing in FRAMINGS {
+        let server = RawServer::new();
+        let mut client = ClientFixture::of(&server, "");
         let mut peer = server.accept();
-        // From 2000 up to a day ahead.
+        // From the year 2000 up to one day in the future.
         let times = [
             946_684_800 * SECOND,
             1_234_567_890 * SECOND,
@@ -41,58 +42,64 @@ fn capture_times_come_with_the_pictures() {
             .map(|(time, jpeg)| stamped(jpeg, *time))
             .collect();
         peer.send(framing.stream(&jpegs));
-        // They are stamped and not touched otherwise.
-        let got = viewer.expect_frames(&jpegs);
-        let got: Vec<_> = got.iter().map(|picture| told(&picture.buffer)).collect();
+        // The JPEG itself is unchanged.
+        let got = client.expect_frames(&jpegs);
+        let got: Vec<_> = got
+            .iter()
+            .map(|picture| capture_time(&picture.buffer))
+            .collect();
         assert_eq!(got, times.map(Some), "{framing:?}");
     }
 }
 
 #[test]
-fn pictures_without_a_capture_time() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "");
+fn frames_without_capture_time_have_no_delay() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, "");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(3)));
-    let got = viewer.expect_frames(pictures(3));
-    assert!(got.iter().all(|picture| told(&picture.buffer).is_none()));
-    assert_eq!(told_delays(&viewer), [None; 3]);
+    let got = client.expect_frames(pictures(3));
+    assert!(
+        got.iter()
+            .all(|picture| capture_time(&picture.buffer).is_none())
+    );
+    assert_eq!(delays(&client), [None; 3]);
 }
 
-/// The delay is the time from then to now; between clocks that differ it may be less
-/// than nothing.
+/// The delay is the time from capture to arrival. It is negative if the sender's clock is
+/// ahead.
 #[test]
-fn delays() {
+fn delay_is_arrival_minus_capture_time() {
     let patience = PATIENCE.as_nanos() as i64;
     for ago in [0, 5, 86_400, -5, -86_400_i64] {
         let ago = ago * SECOND as i64;
-        let server = Sender::new();
-        let mut viewer = Viewer::of(&server, "");
+        let server = RawServer::new();
+        let mut client = ClientFixture::of(&server, "");
         let mut peer = server.accept();
         for jpeg in pictures(3) {
             let jpeg = stamped(jpeg, now().wrapping_add_signed(-ago));
             peer.send(DEFAULT.frame(&jpeg));
-            viewer.expect_frames(&[jpeg]);
+            client.expect_frames(&[jpeg]);
         }
-        for delay in told_delays(&viewer) {
-            let delay = delay.expect("there were three");
+        for delay in delays(&client) {
+            let delay = delay.expect("a delay");
             assert!((ago..ago + patience).contains(&delay), "{ago}, {delay}");
         }
     }
 }
 
-/// Only the newest 256 count: a delay that was is soon forgotten.
+/// The statistics cover the newest 256 delays.
 #[test]
-fn the_newest_delays_count() {
+fn delay_statistics_cover_newest_256_frames() {
     let hour = 3600 * SECOND;
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "");
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, "");
     let mut peer = server.accept();
     let mut send = |n: usize, ago: u64| {
         let jpeg = stamped(&pictures(1)[0], now() - ago);
         peer.send(DEFAULT.frame(&jpeg).repeat(n));
-        viewer.next(n);
-        told_delays(&viewer).map(|delay| delay.expect("there were some") as u64 >= hour)
+        client.next(n);
+        delays(&client).map(|delay| delay.expect("a delay") as u64 >= hour)
     };
     assert_eq!(send(300, hour), [true, true, true]);
     assert_eq!(send(1, 0), [false, true, true]);
@@ -101,9 +108,9 @@ fn the_newest_delays_count() {
     assert_eq!(send(1, hour), [true, false, false]);
 }
 
-/// What the payloader stamps, the client reads.
+/// The client reads the capture times that the payloader writes.
 #[test]
-fn from_the_payloader() {
+fn capture_times_of_payloader_are_read() {
     use crate::common::pipeline::Pipeline;
 
     let server = Pipeline::launch(
@@ -114,44 +121,44 @@ fn from_the_payloader() {
     server.play();
     let sink: gst::Element = server.element("server");
     let port = sink.property::<i32>("current-port");
-    let mut viewer = Viewer::playing(&format!("host=127.0.0.1 port={port}"));
-    for picture in viewer.next(10) {
-        let time = told(&picture.buffer).expect("a stamp");
+    let mut client = ClientFixture::playing(&format!("host=127.0.0.1 port={port}"));
+    for picture in client.next(10) {
+        let time = capture_time(&picture.buffer).expect("a stamp");
         assert!((begin..now()).contains(&time), "{begin}, {time}");
     }
-    let [last, ..] = told_delays(&viewer);
+    let [last, ..] = delays(&client);
     assert!(last.is_some_and(|delay| delay >= 0), "{last:?}");
     drop(server);
-    viewer.stop();
-    viewer.pictures.clear();
-    viewer.warnings.clear();
+    client.stop();
+    client.pictures.clear();
+    client.warnings.clear();
 }
 
-/// How often somebody who looks at `stats` is told to look.
+/// Receives the statistics at each `notify::stats`.
 #[track_caller]
-fn notifications(viewer: &Viewer) -> mpsc::Receiver<gst::Structure> {
+fn notifications(client: &ClientFixture) -> mpsc::Receiver<gst::Structure> {
     let (sender, receiver) = mpsc::channel();
-    viewer.element.connect_notify(Some("stats"), move |src, _| {
+    client.element.connect_notify(Some("stats"), move |src, _| {
         let _ = sender.send(src.property("stats"));
     });
     receiver
 }
 
 #[test]
-fn statistics_are_announced() {
-    let server = Sender::new();
-    let mut viewer = Viewer::new(&format!(
+fn stats_interval_notifies_stats() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::new(&format!(
         "stats-interval=20000000 host=127.0.0.1 port={}",
         server.port()
     ));
-    let announced = notifications(&viewer);
-    viewer.pipeline.play();
+    let notified = notifications(&client);
+    client.pipeline.play();
     let mut peer = server.accept();
     let mut seen = vec![];
-    eventually("statistics, three times", || {
+    wait_for("three notifications", || {
         peer.send(DEFAULT.frame(&stamped(&pictures(1)[0], now() - SECOND)));
-        viewer.next(1);
-        seen.extend(announced.try_iter());
+        client.next(1);
+        seen.extend(notified.try_iter());
         (seen.len() >= 3).then_some(())
     });
     let frames: Vec<u64> = seen
@@ -164,24 +171,24 @@ fn statistics_are_announced() {
 }
 
 #[test]
-fn statistics_are_not_announced_unasked() {
-    let server = Sender::new();
-    let mut viewer = Viewer::new(&format!("host=127.0.0.1 port={}", server.port()));
-    let announced = notifications(&viewer);
-    viewer.pipeline.play();
+fn stats_are_not_notified_by_default() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::new(&format!("host=127.0.0.1 port={}", server.port()));
+    let notified = notifications(&client);
+    client.pipeline.play();
     let mut peer = server.accept();
     for jpeg in pictures(20) {
         peer.send(DEFAULT.frame(jpeg));
         std::thread::sleep(Duration::from_millis(5));
     }
-    viewer.expect_frames(pictures(20));
-    assert_eq!(announced.try_iter().count(), 0);
+    client.expect_frames(pictures(20));
+    assert_eq!(notified.try_iter().count(), 0);
 }
 
-/// `gst-launch-1.0 -v` prints what is announced: the delay, live.
+/// `gst-launch-1.0 -v` prints each notification, and with it the current delay.
 #[test]
-fn statistics_on_the_command_line() {
-    let server = Sender::new();
+fn gst_launch_prints_stats() {
+    let server = RawServer::new();
     let mut command = Command::new("gst-launch-1.0");
     command.args(["-v", "b64jpegclientsrc", "stats-interval=1000000"]);
     command.arg(format!("uri=b64jpeg://localhost:{}", server.port()));

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `b64jpeg://` addresses.
+//! `b64jpeg://` URIs.
 
 use std::process::Command;
 
 use gst::prelude::*;
 
 use super::{
-    viewer::{Viewer, expect_parts},
+    fixture::{ClientFixture, expect_parts},
     wire::{DEFAULT, framing, pictures},
 };
 use crate::common::{
     self,
     process::{Program, with_plugin},
-    sender::{Port, Sender},
+    raw_server::{RawServer, ReservedPort},
 };
 
 fn handler(uri: &str) -> Result<gst::Element, String> {
@@ -21,16 +21,16 @@ fn handler(uri: &str) -> Result<gst::Element, String> {
     gst::Element::make_from_uri(gst::URIType::Src, uri, None).map_err(|err| err.to_string())
 }
 
-/// What a client has of an address: host, port, header, payload, reconnect.
+/// The properties that a URI sets: host, port, header, payload, reconnect.
 fn settings(element: &gst::Element) -> [String; 5] {
     ["host", "port", "header", "payload", "reconnect"].map(|name| {
         let value = element.property_value(name);
-        value.serialize().expect("it can be written").into()
+        value.serialize().expect("a string").into()
     })
 }
 
 #[test]
-fn addresses() {
+fn uri_sets_properties() {
     for (uri, expected) in [
         (
             "b64jpeg://camera",
@@ -76,18 +76,18 @@ fn addresses() {
         let element = handler(uri).expect(uri);
         assert_eq!(settings(&element), expected, "{uri}");
 
-        // What it says of itself means the same.
-        let told = element.property::<String>("uri");
-        let again = handler(&told).expect(&told);
-        assert_eq!(settings(&again), expected, "{uri}, {told}");
-        assert_eq!(again.property::<String>("uri"), told);
+        // The `uri` property of the element means the same.
+        let own_uri = element.property::<String>("uri");
+        let again = handler(&own_uri).expect(&own_uri);
+        assert_eq!(settings(&again), expected, "{uri}, {own_uri}");
+        assert_eq!(again.property::<String>("uri"), own_uri);
         let interface = element.dynamic_cast_ref::<gst::URIHandler>();
-        assert_eq!(interface.and_then(|h| h.uri()), Some(told.into()));
+        assert_eq!(interface.and_then(|h| h.uri()), Some(own_uri.into()));
     }
 }
 
 #[test]
-fn an_address_follows_the_properties() {
+fn uri_property_follows_other_properties() {
     common::init();
     let element = gst::ElementFactory::make("b64jpegclientsrc")
         .build()
@@ -116,7 +116,7 @@ fn an_address_follows_the_properties() {
 }
 
 #[test]
-fn whose_they_are() {
+fn uri_scheme_belongs_to_client() {
     common::init();
     let element = handler("b64jpeg://camera").expect("a client");
     let factory = element.factory().expect("a factory");
@@ -126,8 +126,8 @@ fn whose_they_are() {
     assert_eq!(factory.metadata("klass"), Some("Source/Network"));
 }
 
-/// Each says what is wrong with it.
-const NONSENSE: [(&str, &str); 17] = [
+/// Invalid URIs, each with a part of the expected error message.
+const INVALID_URIS: [(&str, &str); 17] = [
     ("b64jpeg://", "host"),
     ("b64jpeg://:9999", "host"),
     ("b64jpeg:camera", "host"),
@@ -148,11 +148,11 @@ const NONSENSE: [(&str, &str); 17] = [
 ];
 
 #[test]
-fn nonsense() {
-    for (uri, what) in NONSENSE {
+fn invalid_uri_is_refused() {
+    for (uri, what) in INVALID_URIS {
         let error = handler(uri).expect_err(uri);
         expect_parts(&error, &[what]);
-        // Where there is one already, it stays as it was.
+        // An existing element keeps its properties.
         let element = handler("b64jpeg://camera:4711?header=le32").expect("a client");
         let before = settings(&element);
         let interface = element.dynamic_cast_ref::<gst::URIHandler>().expect("one");
@@ -163,52 +163,52 @@ fn nonsense() {
     }
 }
 
-/// Secrets have no place in logs.
+/// Passwords do not belong in logs.
 #[test]
-fn a_password_is_not_repeated() {
-    let error = handler("b64jpeg://me:secret@camera").expect_err("there are no users");
+fn password_in_uri_is_not_repeated() {
+    let error = handler("b64jpeg://me:secret@camera").expect_err("user names are not supported");
     assert!(!error.contains("secret"), "{error}");
 }
 
-/// Not while it plays.
+/// The URI cannot be changed while the element plays.
 #[test]
-fn another_address_while_it_plays() {
-    let server = Sender::new();
-    let mut viewer = Viewer::of(&server, "");
+fn uri_is_refused_while_playing() {
+    let server = RawServer::new();
+    let mut client = ClientFixture::of(&server, "");
     let mut peer = server.accept();
     peer.send(DEFAULT.stream(pictures(2)));
-    viewer.expect_frames(pictures(2));
-    let before = settings(&viewer.element);
-    let interface = viewer
+    client.expect_frames(pictures(2));
+    let before = settings(&client.element);
+    let interface = client
         .element
         .dynamic_cast_ref::<gst::URIHandler>()
         .expect("one");
     let error = interface.set_uri("b64jpeg://camera").expect_err("it plays");
     assert_eq!(error.kind::<gst::URIError>(), Some(gst::URIError::BadState));
-    assert_eq!(settings(&viewer.element), before);
+    assert_eq!(settings(&client.element), before);
 }
 
 #[test]
-fn addresses_lead_to_servers() {
+fn uri_connects_to_server() {
     for (host, port) in [
-        ("127.0.0.1", Port::new()),
-        ("[::1]", Port::v6()),
-        ("localhost", Port::v6()),
+        ("127.0.0.1", ReservedPort::new()),
+        ("[::1]", ReservedPort::v6()),
+        ("localhost", ReservedPort::v6()),
     ] {
         let server = port.listen();
         let uri = format!(
             "b64jpeg://{host}:{}?header=le64&payload=jpeg&reconnect=false",
             port.number()
         );
-        let mut viewer = Viewer::playing(&format!("uri={uri}"));
+        let mut client = ClientFixture::playing(&format!("uri={uri}"));
         let mut peer = server.accept();
         peer.send(framing("le64", "jpeg").stream(pictures(3)));
         peer.close();
-        viewer.expect_end().expect_frames(pictures(3));
+        client.expect_end().expect_frames(pictures(3));
     }
 }
 
-/// Runs `gst-launch-1.0` on a line; returns what it printed, and whether it went well.
+/// Runs `gst-launch-1.0`; returns whether it succeeded, and its output.
 fn launch(args: &[&str]) -> (bool, String) {
     let mut command = Command::new("gst-launch-1.0");
     with_plugin(command.args(args)).env("LC_ALL", "C.UTF-8");
@@ -217,9 +217,9 @@ fn launch(args: &[&str]) -> (bool, String) {
 }
 
 #[test]
-fn addresses_on_the_command_line() {
+fn gst_launch_plays_uri() {
     for first in ["", "b64jpegclientsrc uri="] {
-        let server = Sender::new();
+        let server = RawServer::new();
         let uri = format!(
             "{first}b64jpeg://localhost:{}?reconnect=false",
             server.port()
@@ -237,9 +237,9 @@ fn addresses_on_the_command_line() {
     }
 }
 
-/// A mistake on the command line is told there and then, and nothing is waited for.
+/// An invalid URI on the command line is an error at once.
 #[test]
-fn nonsense_on_the_command_line() {
+fn gst_launch_refuses_invalid_uri() {
     for (uri, what) in [
         ("b64jpeg://camera.invalid:99999", "99999"),
         ("b64jpeg://camera.invalid?header=ninety", "ninety"),

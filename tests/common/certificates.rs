@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Certificates, and an authority that nobody knows.
+//! Certificates, and the private certificate authority that signs them.
 
 use std::{
     fs,
@@ -14,13 +14,13 @@ use rcgen::{
 
 use super::pipeline::scratch;
 
-/// Signs certificates, and keeps everything in PEM files.
+/// Certificate authority that signs certificates and keeps everything in PEM files.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     directory: PathBuf,
 }
 
-/// A certificate and its key.
+/// PEM files of a certificate and its private key.
 pub struct Certified {
     pub certificate: String,
     pub key: String,
@@ -33,7 +33,7 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let name = &mut params.distinguished_name;
-        name.push(DnType::CommonName, "An authority for tests");
+        name.push(DnType::CommonName, "Test certificate authority");
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
         let authority = Self { issuer, directory };
@@ -41,46 +41,46 @@ impl Authority {
         authority
     }
 
-    /// The file that says whom to believe.
+    /// PEM file of the authority's own certificate, to be trusted by clients.
     pub fn file(&self) -> String {
         path(&self.directory.join("ca.pem"))
     }
 
-    /// A certificate for a name or an address.
+    /// Certificate for a host name or an IP address.
     pub fn certify(&self, name: &str) -> Certified {
         self.sign(&params(name))
     }
 
-    /// One that has run out.
+    /// Expired certificate for a host name or an IP address.
     pub fn certify_expired(&self, name: &str) -> Certified {
         self.sign(&expired(params(name)))
     }
 
-    /// One that is its own authority, as `openssl req -x509` makes it.
-    pub fn certify_itself(&self, name: &str) -> Certified {
-        self.have_signed_itself(params(name))
+    /// Self-signed certificate, as `openssl req -x509` makes it.
+    pub fn certify_self_signed(&self, name: &str) -> Certified {
+        self.self_sign(params(name))
     }
 
-    /// One of these that has run out.
-    pub fn certify_itself_expired(&self, name: &str) -> Certified {
-        self.have_signed_itself(expired(params(name)))
+    /// Expired self-signed certificate.
+    pub fn certify_self_signed_expired(&self, name: &str) -> Certified {
+        self.self_sign(expired(params(name)))
     }
 
     fn sign(&self, params: &CertificateParams) -> Certified {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("it signs");
-        self.keep(&certificate, &key)
+        self.save(&certificate, &key)
     }
 
-    fn have_signed_itself(&self, mut params: CertificateParams) -> Certified {
+    fn self_sign(&self, mut params: CertificateParams) -> Certified {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
-        self.keep(&params.self_signed(&key).expect("it signs"), &key)
+        self.save(&params.self_signed(&key).expect("it signs"), &key)
     }
 
-    fn keep(&self, certificate: &Certificate, key: &KeyPair) -> Certified {
-        static KEPT: AtomicU32 = AtomicU32::new(0);
-        let n = KEPT.fetch_add(1, Ordering::Relaxed);
+    fn save(&self, certificate: &Certificate, key: &KeyPair) -> Certified {
+        static SAVED: AtomicU32 = AtomicU32::new(0);
+        let n = SAVED.fetch_add(1, Ordering::Relaxed);
         Certified {
             certificate: self.write(&format!("certificate{n}.pem"), &certificate.pem()),
             key: self.write(&format!("key{n}.pem"), &key.serialize_pem()),

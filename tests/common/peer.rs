@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The programs in `tests/peers`.
+//! The peer programs in `tests/peers`, and the environments they run in.
 
 use std::{
     fs,
@@ -13,21 +13,21 @@ use gst::glib;
 
 pub const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
 
-/// The interpreter that has OpenCV.
+/// Python interpreter with OpenCV.
 pub static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| python("venv", "requirements.txt"));
 
-/// The one that has Zenoh.
+/// Python interpreter with Zenoh.
 pub static ZENOH: LazyLock<PathBuf> = LazyLock::new(|| python("venv-zenoh", "zenoh.txt"));
 
-/// The one that has a Zenoh which speaks another version of its protocol.
+/// Python interpreter with a Zenoh that speaks an older protocol version.
 pub static OLD_ZENOH: LazyLock<PathBuf> =
     LazyLock::new(|| python("venv-old-zenoh", "old_zenoh.txt"));
 
-/// An interpreter in a virtual environment made by the first run.
+/// Python interpreter of a virtual environment, which the first run creates.
 fn python(name: &str, list: &str) -> PathBuf {
     let venv = installed(name, list, |venv, list| {
         let what = "the package python3-venv and a package index that pip can reach";
-        need(
+        run_or_panic(
             what,
             Command::new("python3")
                 .args(["-m", "venv", "--clear"])
@@ -35,12 +35,12 @@ fn python(name: &str, list: &str) -> PathBuf {
         );
         let mut pip = Command::new(venv.join("bin/python"));
         pip.args(["-m", "pip", "install", "--disable-pip-version-check", "-r"]);
-        need(what, pip.arg(list));
+        run_or_panic(what, pip.arg(list));
     });
     venv.join("bin/python")
 }
 
-/// The modules of Node's peers, installed by the first run.
+/// Directory with the modules of the Node peers, which the first run installs.
 static NODE_MODULES: LazyLock<PathBuf> = LazyLock::new(|| {
     let node = installed("node", "package-lock.json", |node, list| {
         fs::create_dir_all(node).expect("a directory");
@@ -51,12 +51,13 @@ static NODE_MODULES: LazyLock<PathBuf> = LazyLock::new(|| {
         let what = "the packages nodejs and npm, and a registry that npm can reach";
         let mut npm = Command::new("npm");
         npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-        need(what, npm.current_dir(node));
+        run_or_panic(what, npm.current_dir(node));
     });
     node.join("node_modules")
 });
 
-/// A directory of cargo's with everything on a list, and with a copy of that list.
+/// Directory below `target/` in which everything on a list is installed. A copy of the list
+/// records what is installed.
 fn installed(name: &str, list: &str, install: impl FnOnce(&Path, &Path)) -> PathBuf {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("target")
@@ -72,7 +73,7 @@ fn installed(name: &str, list: &str, install: impl FnOnce(&Path, &Path)) -> Path
 }
 
 #[track_caller]
-fn need(what: &str, command: &mut Command) {
+fn run_or_panic(what: &str, command: &mut Command) {
     let (good, said) = match command.output() {
         Ok(output) => (output.status.success(), output.stderr),
         Err(err) => (false, err.to_string().into()),
@@ -84,7 +85,7 @@ fn need(what: &str, command: &mut Command) {
     );
 }
 
-/// A peer in Python.
+/// Command that runs a Python peer.
 pub fn peer(script: &str) -> Command {
     let mut command = Command::new(&*PYTHON);
     command
@@ -93,7 +94,7 @@ pub fn peer(script: &str) -> Command {
     command
 }
 
-/// A peer in Node.
+/// Command that runs a Node peer.
 pub fn node_peer(script: &str) -> Command {
     let mut command = Command::new("node");
     command
@@ -102,7 +103,7 @@ pub fn node_peer(script: &str) -> Command {
     command
 }
 
-/// The SHA-256 of a picture, as the peers print it.
+/// The SHA-256 of a JPEG in hexadecimal digits, as the peers print it.
 pub fn sum(picture: &[u8]) -> String {
     let sum = glib::compute_checksum_for_data(glib::ChecksumType::Sha256, picture);
     sum.expect("SHA-256").into()

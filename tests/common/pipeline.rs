@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Pipelines that never outlive the test that started them.
+//! Pipelines that are stopped when the test ends.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,7 +11,7 @@ use gst::{glib, prelude::*};
 
 use super::process::PATIENCE;
 
-/// A pipeline that is stopped with the test that built it, however that ends.
+/// A pipeline that is stopped when the test that built it ends, also by a panic.
 pub struct Pipeline(pub gst::Pipeline);
 
 impl Pipeline {
@@ -31,7 +31,7 @@ impl Pipeline {
         self.0.set_state(gst::State::Playing).expect("it starts");
     }
 
-    /// Pauses, or goes on, and waits until the sinks have what they show.
+    /// Changes the state and waits until the sinks have prerolled.
     #[track_caller]
     pub fn settle(&self, state: gst::State) {
         self.0.set_state(state).expect("it changes its state");
@@ -49,7 +49,7 @@ impl Pipeline {
         );
     }
 
-    /// Warnings and errors so far.
+    /// Returns the warnings and errors so far.
     pub fn messages(&self) -> Vec<String> {
         let kinds = [gst::MessageType::Warning, gst::MessageType::Error];
         let bus = self.0.bus().expect("a bus");
@@ -58,7 +58,7 @@ impl Pipeline {
             .collect()
     }
 
-    /// Waits for the end or an error; returns the warnings before it, and the error.
+    /// Waits for EOS or an error; returns the warnings before it, and the error.
     #[track_caller]
     pub fn wait(&self) -> (Vec<String>, Option<String>) {
         use gst::MessageType;
@@ -77,13 +77,13 @@ impl Pipeline {
         }
     }
 
-    /// Waits for the end, before which there must be neither warning nor error.
+    /// Waits for EOS; fails if a warning or an error comes first.
     #[track_caller]
     pub fn wait_for_clean_end(&self) {
         assert_eq!(self.wait(), (vec![], None));
     }
 
-    /// The bytes of every buffer that passes the pad of an element, from now on.
+    /// Records the bytes of every buffer that passes a pad of an element from now on.
     #[track_caller]
     pub fn collect(&self, element: &str, pad: &str) -> Buffers {
         Buffers::of(&self.element::<gst::Element>(element), pad)
@@ -96,12 +96,12 @@ impl Drop for Pipeline {
     }
 }
 
-/// The bytes of buffers that went by.
+/// The recorded bytes of buffers that passed one or more pads.
 #[derive(Debug, Default, Clone)]
 pub struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Buffers {
-    /// Those that pass the pad of an element, from now on.
+    /// Records the buffers that pass a pad of an element from now on.
     #[track_caller]
     pub fn of(element: &gst::Element, pad: &str) -> Self {
         let buffers = Self::default();
@@ -109,7 +109,7 @@ impl Buffers {
         buffers
     }
 
-    /// Those that pass another pad, as well.
+    /// Records the buffers that pass another pad as well.
     pub fn add(&self, pad: &gst::Pad) {
         let log = self.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
@@ -121,13 +121,13 @@ impl Buffers {
         });
     }
 
-    /// Those since this was asked last.
+    /// Takes the buffers recorded since the last call.
     pub fn take(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 }
 
-/// What a warning or an error says, to users and to developers.
+/// The text of a warning or an error, with its debug information.
 pub fn text(message: &gst::Message) -> Option<String> {
     let text = |error: glib::Error, debug: Option<glib::GString>| {
         Some(format!("{error} ({})", debug.unwrap_or_default()))
@@ -139,12 +139,12 @@ pub fn text(message: &gst::Message) -> Option<String> {
     }
 }
 
-/// A press of a key in a video window, as it travels upstream.
+/// A key press in a video window, as the navigation event that travels upstream.
 pub fn key_press(key: &str) -> gst::Event {
     gst_video::NavigationEvent::new_key_press(key).build()
 }
 
-/// Writes what these elements make to a file.
+/// Writes the output of these elements to a file.
 #[track_caller]
 pub fn make_file(elements: &str, path: &Path) {
     let pipeline = Pipeline::launch(&format!("{elements} ! filesink name=file"));
@@ -154,8 +154,8 @@ pub fn make_file(elements: &str, path: &Path) {
     pipeline.wait_for_clean_end();
 }
 
-/// Makes a lossless clip whose frames all differ, in the colours of standard definition,
-/// which OpenCV and GStreamer decode to the same pictures.
+/// Writes a lossless clip in which no two frames are equal. Its colours are those of standard
+/// definition, which OpenCV and GStreamer decode to the same pixels.
 #[track_caller]
 pub fn make_clip(name: &str, frames: usize) -> PathBuf {
     let path = scratch(name);
@@ -168,7 +168,7 @@ pub fn make_clip(name: &str, frames: usize) -> PathBuf {
     path
 }
 
-/// A file for one test.
+/// Path of a scratch file for one test.
 pub fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Child processes that never outlive the test that started them.
+//! Child processes that are killed when the test that started them ends.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a test waits for anything before it calls it hung.
+/// How long a test waits for anything before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program in a process group of its own, with every line it prints.
@@ -24,8 +24,8 @@ pub struct Program {
     what: String,
 }
 
-/// Adds to `command` the environment in which a child finds our plugin, a
-/// registry of its own, and turns every GStreamer warning into a failure.
+/// Adds the environment in which a child process finds our plugin, has a GStreamer registry of
+/// its own, and aborts on every GLib warning.
 pub fn with_plugin(command: &mut Command) -> &mut Command {
     let dir = super::plugin_dir();
     command
@@ -87,13 +87,13 @@ impl Program {
         }
     }
 
-    /// All that it has printed so far.
+    /// Returns everything printed so far.
     pub fn printed(&mut self) -> String {
         self.seen.extend(self.lines.try_iter());
         self.seen.join("\n")
     }
 
-    /// Sends `signal` (a libc number) to the program's whole group, as a terminal does.
+    /// Sends `signal` (a name without `SIG`) to the program's process group, as a terminal does.
     pub fn signal_group(&self, signal: &str) {
         let _ = Command::new("kill")
             .args([
@@ -105,7 +105,7 @@ impl Program {
             .status();
     }
 
-    /// Waits for the end; returns the status and everything that was printed.
+    /// Waits for the exit; returns the status and everything printed.
     #[track_caller]
     pub fn wait(self) -> (ExitStatus, String) {
         self.wait_within(PATIENCE)
@@ -128,20 +128,20 @@ impl Program {
             }
             thread::sleep(Duration::from_millis(20));
         };
-        // The readers end when the last writer in the group closes its end.
+        // The reader threads end when the last process in the group closes its end.
         while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(5)) {
             self.seen.push(line);
         }
         (status, self.seen.join("\n"))
     }
 
-    /// As `wait`, but a failure of the program is a failure of the test.
+    /// As `wait`, but fails the test if the program failed.
     #[track_caller]
     pub fn finish(self) -> String {
         self.finish_within(PATIENCE)
     }
 
-    /// As `finish`, for what takes longer.
+    /// As `finish`, with another timeout.
     #[track_caller]
     pub fn finish_within(self, patience: Duration) -> String {
         let what = self.what.clone();

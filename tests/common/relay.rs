@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Socket.IO relays, and who watches them: the programs in `tests/peers`.
+//! Socket.IO relays and their viewers: the programs in `tests/peers`.
 
 use std::process::Command;
 
@@ -9,15 +9,15 @@ use super::{
     process::Program,
 };
 
-/// The servers that people write relays for.
+/// The server libraries for which people write relays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RelayKind {
     Flask,
     PythonSocketio,
     Node,
 }
 
-impl Kind {
+impl RelayKind {
     pub const ALL: [Self; 3] = [Self::Flask, Self::PythonSocketio, Self::Node];
 
     fn command(self) -> Command {
@@ -29,16 +29,16 @@ impl Kind {
     }
 }
 
-/// A relay that runs.
+/// A relay that is running.
 pub struct Relay {
     pub program: Program,
-    /// `http://127.0.0.1:PORT`, or `https`.
+    /// Base URL: `http://127.0.0.1:PORT`, or `https://…`.
     pub url: String,
 }
 
 impl Relay {
     #[track_caller]
-    pub fn start(kind: Kind, args: &[&str]) -> Self {
+    pub fn start(kind: RelayKind, args: &[&str]) -> Self {
         let mut program = Program::start(kind.command().args(args));
         let line = program.expect_line("unning on http");
         let url = line.split(' ').find(|word| word.starts_with("http"));
@@ -48,44 +48,45 @@ impl Relay {
         }
     }
 
-    /// The next client that it takes; returns the client's query.
+    /// Waits for the next client; returns the query of the client's URL.
     #[track_caller]
     pub fn expect_client(&mut self) -> String {
         let line = self.program.expect_line("client ");
         line.trim_start_matches("client ").into()
     }
 
-    /// Has it do nothing at all, as on a machine that sleeps.
-    pub fn stall(&self) {
+    /// Stops the process of the relay, as on a machine that is suspended.
+    pub fn suspend(&self) {
         self.program.signal_group("STOP");
     }
 
-    pub fn go_on(&self) {
+    pub fn resume(&self) {
         self.program.signal_group("CONT");
     }
 
-    /// Somebody in Python, and somebody with the program that pages have, both connected.
+    /// Connects a viewer in Python and one in Node, and waits until both are connected.
     #[track_caller]
-    pub fn watchers(&self, args: &[&str]) -> [Watcher; 2] {
-        watchers(&self.url, args)
+    pub fn viewers(&self, args: &[&str]) -> [RelayViewer; 2] {
+        viewers(&self.url, args)
     }
 }
 
-/// As [`Relay::watchers`], of any server.
+/// As [`Relay::viewers`], for any server.
 #[track_caller]
-pub fn watchers(url: &str, args: &[&str]) -> [Watcher; 2] {
+pub fn viewers(url: &str, args: &[&str]) -> [RelayViewer; 2] {
     [peer("viewer.py"), node_peer("viewer.js")].map(|mut command| {
         let mut program = Program::start(command.args(args).arg(url));
         program.expect_line("connected");
-        Watcher(program)
+        RelayViewer(program)
     })
 }
 
-/// Somebody who watches, and tells of every picture.
-pub struct Watcher(pub Program);
+/// A viewer that prints the checksum of every JPEG it receives.
+pub struct RelayViewer(pub Program);
 
-impl Watcher {
-    /// Expects the next picture to be this one, of a camera that may have no name.
+impl RelayViewer {
+    /// Expects the next JPEG to be this one, of this camera. The name of the camera is empty if
+    /// it has none.
     #[track_caller]
     pub fn expect(&mut self, camera: &str, jpeg: &[u8]) {
         let line = self.0.expect_line("frame ");

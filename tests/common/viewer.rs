@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A viewer as people write one: a socket, a length, a loop, and nothing of the crate.
+//! A client as people write one: a socket, a length and a loop, without any code of the crates.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -12,14 +12,14 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::process::PATIENCE;
 
-/// More than any test sends in one frame: a length above it is none.
+/// Longest accepted text in bytes; no test sends more in one frame.
 const MAX_TEXT: usize = 64 << 20;
 
 /// A client that reads 32-bit big-endian lengths and base64, frame after frame.
 ///
-/// It is an iterator over the JPEGs until the server ends the stream between two frames.
-/// It panics at everything that stops such a program or hangs it: a torn frame, a length
-/// or a text that is none, a connection that breaks, a server that says nothing.
+/// It iterates over the JPEGs until the server closes the connection between two frames. It
+/// panics on everything that stops or hangs such a program: a truncated frame, an invalid length
+/// or text, a broken connection, a server that sends nothing.
 pub struct Viewer(TcpStream);
 
 impl Viewer {
@@ -28,7 +28,7 @@ impl Viewer {
         Self::connect_socket(server, |_| {})
     }
 
-    /// One for which the kernel takes little that it has not read.
+    /// Connects with a small receive buffer in the kernel.
     #[track_caller]
     pub fn with_small_buffer(server: SocketAddr) -> Self {
         Self::connect_socket(server, |socket| {
@@ -49,34 +49,34 @@ impl Viewer {
         Self(stream)
     }
 
-    /// Its address, as a server names it.
+    /// The client's own address, as the server reports it.
     pub fn address(&self) -> String {
         self.0.local_addr().expect("connected").to_string()
     }
 
-    /// Sends what no server asks for; whether the server still takes it.
-    pub fn say(&mut self, bytes: &[u8]) -> bool {
+    /// Sends bytes that no server expects; returns whether the connection still accepts them.
+    pub fn write(&mut self, bytes: &[u8]) -> bool {
         self.0.write_all(bytes).is_ok()
     }
 
-    /// The same client for another thread.
-    pub fn twin(&self) -> Self {
+    /// A second handle to the same connection, for another thread.
+    pub fn second_handle(&self) -> Self {
         Self(self.0.try_clone().expect("another descriptor"))
     }
 
-    /// Says that it will send nothing more.
-    pub fn fall_silent(&self) {
+    /// Closes the sending direction.
+    pub fn shutdown_write(&self) {
         let _ = self.0.shutdown(std::net::Shutdown::Write);
     }
 
-    /// Is gone as a program that crashes, without a farewell.
-    pub fn vanish(self) {
+    /// Resets the connection, as when a program crashes.
+    pub fn reset(self) {
         SockRef::from(&self.0)
             .set_linger(Some(std::time::Duration::ZERO))
             .expect("a socket option");
     }
 
-    /// Reads so many bytes, wherever they end; fewer if the stream does.
+    /// Reads this many bytes regardless of frames; fewer if the stream ends.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
         let have = self.fill(&mut bytes);
@@ -84,7 +84,7 @@ impl Viewer {
         bytes
     }
 
-    /// Everything that comes until the connection is closed, however that is done.
+    /// Reads until the connection is closed, cleanly or by a reset.
     pub fn bytes_until_closed(mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         match self.0.read_to_end(&mut bytes) {
@@ -93,7 +93,7 @@ impl Viewer {
         }
     }
 
-    /// Reads until `bytes` are full or the stream has ended; returns how many came.
+    /// Reads until `bytes` is full or the stream ends; returns the number of bytes read.
     fn fill(&mut self, bytes: &mut [u8]) -> usize {
         let mut have = 0;
         while have < bytes.len() {
@@ -119,7 +119,7 @@ impl Iterator for Viewer {
             have => panic!("the server closed {have} bytes into a header"),
         }
         let len = u32::from_be_bytes(header) as usize;
-        assert!((1..=MAX_TEXT).contains(&len), "a length of {len}");
+        assert!((1..=MAX_TEXT).contains(&len), "invalid length {len}");
         let mut text = vec![0; len];
         let have = self.fill(&mut text);
         assert_eq!(have, len, "the server closed inside a frame");

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the tests send: real JPEGs, and their frames by a formatter of our own.
+//! Test data: real JPEGs, and their frames by an implementation independent of the crates.
 
 use std::{sync::LazyLock, time::SystemTime};
 
 use super::pipeline::Pipeline;
 use base64::prelude::*;
 
-/// A header and a payload, as users write them.
+/// A header and a payload, as the properties name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Framing {
     pub header: &'static str,
@@ -17,8 +17,8 @@ pub struct Framing {
 /// `struct.pack(">L", len(text)) + text`
 pub const DEFAULT: Framing = framing("be32", "base64");
 
-/// Every header and payload that go together.
-pub const ALL: [Framing; 12] = [
+/// Every valid pair of header and payload.
+pub const FRAMINGS: [Framing; 12] = [
     DEFAULT,
     framing("be32", "jpeg"),
     framing("le32", "base64"),
@@ -38,7 +38,7 @@ pub const fn framing(header: &'static str, payload: &'static str) -> Framing {
 }
 
 impl Framing {
-    /// The payload of one picture.
+    /// The payload for one JPEG.
     pub fn payload(self, jpeg: &[u8]) -> Vec<u8> {
         match self.payload {
             "base64" => BASE64_STANDARD.encode(jpeg).into_bytes(),
@@ -46,7 +46,7 @@ impl Framing {
         }
     }
 
-    /// A payload in its frame.
+    /// The frame around a payload.
     pub fn wrap(self, payload: &[u8]) -> Vec<u8> {
         let len = payload.len();
         let header = match self.header {
@@ -61,25 +61,25 @@ impl Framing {
         [&header, payload, trailer].concat()
     }
 
-    /// The frame of one picture.
+    /// The frame for one JPEG.
     pub fn frame(self, jpeg: &[u8]) -> Vec<u8> {
         self.wrap(&self.payload(jpeg))
     }
 
-    /// The frames of many.
+    /// The frames for several JPEGs, back to back.
     pub fn stream(self, jpegs: &[Vec<u8>]) -> Vec<u8> {
         jpegs.iter().flat_map(|jpeg| self.frame(jpeg)).collect()
     }
 }
 
-/// The first `n` pictures of a noisy clip, no two alike.
+/// The first `n` of 250 noisy JPEGs, no two of which are equal.
 pub fn pictures(n: usize) -> &'static [Vec<u8>] {
     static PICTURES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| encode(250, 32, 24));
     &PICTURES[..n]
 }
 
-/// Pictures that OpenCV and libjpeg wrote: with restart markers, grey, and progressive
-/// with a whole JPEG as its thumbnail.
+/// JPEGs written by OpenCV and libjpeg: one with restart markers, one in greyscale, and a
+/// progressive one with a whole JPEG as its thumbnail.
 pub fn odd_pictures() -> Vec<Vec<u8>> {
     [
         &include_bytes!("../vectors/restart.jpg")[..],
@@ -90,7 +90,7 @@ pub fn odd_pictures() -> Vec<Vec<u8>> {
     .into()
 }
 
-/// `n` noisy pictures of a size.
+/// Encodes `n` noisy JPEGs of a size.
 pub fn encode(n: usize, width: u32, height: u32) -> Vec<Vec<u8>> {
     let pipeline = Pipeline::launch(&format!(
         "videotestsrc pattern=snow num-buffers={n} ! video/x-raw,width={width},height={height}
@@ -104,36 +104,41 @@ pub fn encode(n: usize, width: u32, height: u32) -> Vec<Vec<u8>> {
     jpegs
 }
 
-/// A picture with a comment in front.
-pub fn commented(jpeg: &[u8], text: &str) -> Vec<u8> {
-    let len = (text.len() as u16 + 2).to_be_bytes();
-    [&jpeg[..2], b"\xff\xfe", &len, text.as_bytes(), &jpeg[2..]].concat()
+/// A comment segment.
+pub fn comment_segment(text: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(text.len() + 2).expect("a short text");
+    [b"\xff\xfe", &len.to_be_bytes()[..], text].concat()
 }
 
-/// A picture with a comment that says when it was captured.
+/// A JPEG with a comment segment in front.
+pub fn with_comment(jpeg: &[u8], text: impl AsRef<[u8]>) -> Vec<u8> {
+    [&jpeg[..2], &comment_segment(text.as_ref()), &jpeg[2..]].concat()
+}
+
+/// A JPEG with a comment segment that holds its capture time in nanoseconds since 1970.
 pub fn stamped(jpeg: &[u8], time: u64) -> Vec<u8> {
-    commented(jpeg, &format!("b64jpeg capture-time-unix-ns={time:019}"))
+    with_comment(jpeg, format!("b64jpeg capture-time-unix-ns={time:019}"))
 }
 
-/// Nanoseconds since 1970.
+/// Current time in nanoseconds since 1970.
 pub fn now() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.expect("not so long ago").as_nanos() as u64
 }
 
-/// What a picture says about its capture, as other elements ask for it.
-pub fn told(buffer: &gst::BufferRef) -> Option<u64> {
+/// Capture time in the buffer's `GstReferenceTimestampMeta`, as other elements read it.
+pub fn capture_time(buffer: &gst::BufferRef) -> Option<u64> {
     let mut metas = buffer.iter_meta::<gst::ReferenceTimestampMeta>();
     let unix = metas.find(|meta| meta.reference().to_string() == "timestamp/x-unix");
     unix.map(|meta| meta.timestamp().nseconds())
 }
 
-/// The bytes of a buffer.
+/// Contents of a buffer.
 pub fn bytes(buffer: &gst::BufferRef) -> Vec<u8> {
     buffer.map_readable().expect("readable memory").to_vec()
 }
 
-/// The samples of a picture, decoded by `jpegdec`.
+/// Samples of a JPEG, decoded by `jpegdec`.
 pub fn decode(jpeg: &[u8]) -> Vec<u8> {
     super::init();
     let mut decoder = gst_check::Harness::new("jpegdec");
@@ -145,14 +150,14 @@ pub fn decode(jpeg: &[u8]) -> Vec<u8> {
     bytes(&decoder.pull().expect("a picture"))
 }
 
-/// As `assert_eq!` for pictures: tells which one differs and prints no bytes.
+/// Like `assert_eq!` for JPEGs: reports which one differs and prints no bytes.
 #[track_caller]
 pub fn assert_same(got: &[Vec<u8>], expected: &[Vec<u8>], what: &str) {
     let same = got.iter().zip(expected).take_while(|(a, b)| a == b).count();
     let at = |frames: &[Vec<u8>]| frames.get(same).map(|frame| frame.len());
     assert!(
         got.len() == expected.len() && same == got.len(),
-        "{what}: of {} pictures {} came, and the first {same} are right; then {:?} bytes came in place of {:?}",
+        "{what}: of {} pictures {} arrived, and the first {same} are equal; then {:?} bytes arrived instead of {:?}",
         expected.len(),
         got.len(),
         at(got),

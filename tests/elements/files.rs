@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `b64jpegdepay` with recordings: times, durations, seeks.
+//! `b64jpegdepay` with recordings: timestamps, durations and seeks.
 
 use std::fs;
 
 use gst::prelude::*;
 
-use super::wire::{ALL, DEFAULT, assert_same, bytes, decode, framing, pictures};
+use super::wire::{DEFAULT, FRAMINGS, assert_same, bytes, decode, framing, pictures};
 use crate::common::pipeline::{Pipeline, scratch};
 
 const FRAME: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 
-/// How the depayloader gets at the file: it pulls, or it is pushed to.
+/// The depayloader pulls from the file, or the file is pushed to it.
 const SOURCES: [&str; 2] = ["filesrc name=src", "filesrc name=src ! queue"];
 
-/// A player of a recording.
+/// A pipeline that plays a recording.
 struct Player {
     pipeline: Pipeline,
     sink: gst_app::AppSink,
@@ -35,14 +35,14 @@ impl Player {
         Self { pipeline, sink }
     }
 
-    /// One that shows the first frame.
+    /// A player that is paused at the first frame.
     fn paused(name: &str, source: &str, stream: &[u8], properties: &str) -> Self {
         let player = Self::new(name, source, stream, properties);
         player.pipeline.settle(gst::State::Paused);
         player
     }
 
-    /// What is shown in PAUSED.
+    /// The frame shown in PAUSED, and its timestamp.
     #[track_caller]
     fn shown(&self) -> (Vec<u8>, Option<gst::ClockTime>) {
         let sample = self.sink.pull_preroll().expect("a frame");
@@ -57,7 +57,7 @@ impl Player {
         self.pipeline.wait_for_state();
     }
 
-    /// Every frame to the end, with its times.
+    /// Plays to the end; returns every remaining frame with its timestamp and duration.
     fn rest(&self) -> Vec<(Vec<u8>, Option<gst::ClockTime>, Option<gst::ClockTime>)> {
         self.pipeline.play();
         std::iter::from_fn(|| self.sink.pull_sample().ok())
@@ -78,7 +78,7 @@ fn frames(rest: Vec<(Vec<u8>, Option<gst::ClockTime>, Option<gst::ClockTime>)>) 
 }
 
 #[test]
-fn frames_are_timed() {
+fn frames_have_exact_timestamps() {
     for source in SOURCES {
         for (properties, rate) in [
             ("", Some(gst::Fraction::new(25, 1))),
@@ -110,7 +110,7 @@ fn frames_are_timed() {
                         .unwrap()
                 };
                 assert_eq!(*duration, Some(time(1)), "{rate}");
-                // BaseParse adds up durations that were rounded.
+                // GstBaseParse adds up rounded durations.
                 let error = pts.unwrap().absdiff(time(i as u64));
                 assert!(
                     error.nseconds() <= i as u64,
@@ -123,9 +123,9 @@ fn frames_are_timed() {
 }
 
 #[test]
-fn every_framing_plays_from_a_file() {
+fn every_framing_plays_from_file() {
     for source in SOURCES {
-        for framing in ALL {
+        for framing in FRAMINGS {
             let name = format!("plays-{}-{}", framing.header, framing.payload);
             let player = Player::new(&name, source, &framing.stream(pictures(100)), "");
             assert_same(&frames(player.rest()), pictures(100), &name);
@@ -135,7 +135,7 @@ fn every_framing_plays_from_a_file() {
 }
 
 #[test]
-fn a_recording_has_a_duration_and_is_seekable() {
+fn recording_has_duration_and_is_seekable() {
     for source in SOURCES {
         for n in [250, 100, 30, 2, 1] {
             let name = format!("duration-{n}");
@@ -167,7 +167,7 @@ fn a_recording_has_a_duration_and_is_seekable() {
 }
 
 #[test]
-fn accurate_seeks_show_that_very_frame() {
+fn accurate_seek_shows_exact_frame() {
     for source in SOURCES {
         for framing in [
             DEFAULT,
@@ -200,7 +200,7 @@ fn accurate_seeks_show_that_very_frame() {
                     );
                 }
             }
-            // And it goes on from there.
+            // Playing continues from the target of the seek.
             player.seek(gst::SeekFlags::ACCURATE, FRAME * 100);
             assert_same(&frames(player.rest()), &pictures(150)[100..], &name);
             assert_eq!(player.pipeline.messages(), [""; 0]);
@@ -209,7 +209,7 @@ fn accurate_seeks_show_that_very_frame() {
 }
 
 #[test]
-fn quick_seeks_show_a_frame_near_by() {
+fn key_unit_seek_shows_nearby_frame() {
     for source in SOURCES {
         let player = Player::paused("quick", source, &DEFAULT.stream(pictures(250)), "");
         for i in [125, 10, 240, 0, 200] {
@@ -225,7 +225,7 @@ fn quick_seeks_show_a_frame_near_by() {
 }
 
 #[test]
-fn a_seek_to_the_end_ends() {
+fn seek_past_end_ends_with_eos() {
     for source in SOURCES {
         let player = Player::paused("end", source, &DEFAULT.stream(pictures(60)), "");
         for to in [FRAME * 60, FRAME * 1000] {
@@ -244,7 +244,7 @@ fn a_seek_to_the_end_ends() {
 }
 
 #[test]
-fn a_seek_from_one_time_to_another() {
+fn seek_with_stop_plays_exact_range() {
     for source in SOURCES {
         let player = Player::paused("between", source, &DEFAULT.stream(pictures(100)), "");
         player
@@ -265,7 +265,7 @@ fn a_seek_from_one_time_to_another() {
 }
 
 #[test]
-fn seeks_while_it_plays() {
+fn seeks_while_playing_show_whole_frames() {
     for source in SOURCES {
         let player = Player::paused("playing", source, &DEFAULT.stream(pictures(250)), "");
         player.sink.set_sync(true);
@@ -282,7 +282,7 @@ fn seeks_while_it_plays() {
             let frame = bytes(sample.buffer().unwrap());
             assert!(
                 pictures(250).contains(&frame),
-                "a torn frame after seek {i}"
+                "a truncated frame after seek {i}"
             );
         }
         player.sink.set_sync(false);
@@ -293,10 +293,10 @@ fn seeks_while_it_plays() {
     }
 }
 
-/// Only where the depayloader pulls, as with every parser. The decoder turns groups
-/// of frames round.
+/// Reverse playback works only where the depayloader pulls, as with every parser. The decoder
+/// reverses each group of frames.
 #[test]
-fn backwards() {
+fn recording_plays_backwards() {
     let player = Player::new(
         "backwards",
         SOURCES[0],
@@ -326,7 +326,7 @@ fn backwards() {
 }
 
 #[test]
-fn a_fault_in_a_file() {
+fn garbage_in_recording_is_skipped() {
     let jpegs = pictures(100);
     for source in SOURCES {
         let mut stream = DEFAULT.stream(&jpegs[..50]);
@@ -345,7 +345,7 @@ fn a_fault_in_a_file() {
 }
 
 #[test]
-fn a_file_that_ends_inside_a_frame() {
+fn recording_truncated_inside_frame_plays_to_there() {
     let jpegs = pictures(100);
     for source in SOURCES {
         let last = DEFAULT.frame(&jpegs[99]);
@@ -368,7 +368,7 @@ fn a_file_that_ends_inside_a_frame() {
 }
 
 #[test]
-fn a_file_of_something_else() {
+fn foreign_file_is_an_error() {
     for source in SOURCES {
         for (content, says) in [
             (&b"HTTP/1.0 200 OK\r\n\r\n"[..], "HTTP"),
@@ -387,9 +387,9 @@ fn a_file_of_something_else() {
     }
 }
 
-/// Frames larger than what is read at once.
+/// Frames larger than one read of the file.
 #[test]
-fn large_frames() {
+fn large_frames_are_seekable() {
     let jpegs = super::wire::encode(20, 800, 600);
     assert!(jpegs[0].len() > 200_000);
     for source in SOURCES {

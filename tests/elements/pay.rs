@@ -7,7 +7,9 @@ use gst::prelude::*;
 
 use super::{
     scenario::{Output, Scenario},
-    wire::{ALL, DEFAULT, Framing, bytes, decode, encode, framing, now, odd_pictures, pictures},
+    wire::{
+        DEFAULT, FRAMINGS, Framing, bytes, decode, encode, framing, now, odd_pictures, pictures,
+    },
 };
 
 fn pay(framing: Framing) -> Scenario {
@@ -25,9 +27,9 @@ fn buffer(jpeg: &[u8]) -> gst::Buffer {
 }
 
 #[test]
-fn every_framing() {
+fn every_framing_is_written() {
     let jpegs = [&odd_pictures(), pictures(5)].concat();
-    for framing in ALL {
+    for framing in FRAMINGS {
         let mut scenario = pay(framing);
         for jpeg in &jpegs {
             scenario.feed(jpeg).expect_frames(&[framing.frame(jpeg)]);
@@ -45,7 +47,7 @@ fn every_framing() {
 }
 
 #[test]
-fn the_default_is_what_python_packs() {
+fn default_framing_is_that_of_python() {
     let mut scenario = Scenario::pay();
     scenario
         .feed(&pictures(1)[0])
@@ -53,7 +55,7 @@ fn the_default_is_what_python_packs() {
 }
 
 #[test]
-fn what_is_no_picture_is_dropped() {
+fn non_jpeg_is_dropped_with_warning() {
     let jpegs = pictures(3);
     let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
     let scenario = &mut Scenario::pay();
@@ -76,10 +78,10 @@ fn what_is_no_picture_is_dropped() {
     assert_eq!(scenario.flow, Ok(gst::FlowSuccess::Ok));
 }
 
-/// More than four gigabytes of text: address space, of which nobody touches more than
-/// the first page.
+/// More than four gigabytes of text. Only the first page of the input is ever touched, so it
+/// takes address space but no memory.
 #[test]
-fn longer_than_the_header_can_say() {
+fn frame_longer_than_header_allows_is_an_error() {
     let long = || {
         let mut jpeg = vec![0; 3 << 30];
         jpeg[..3].copy_from_slice(b"\xff\xd8\xff");
@@ -102,7 +104,7 @@ fn longer_than_the_header_can_say() {
 }
 
 #[test]
-fn what_a_buffer_carries_stays() {
+fn buffer_metadata_is_kept() {
     let ms = gst::ClockTime::from_mseconds;
     let flags = gst::BufferFlags::DISCONT | gst::BufferFlags::LIVE;
     let mut input = buffer(&pictures(1)[0]);
@@ -133,7 +135,7 @@ fn what_a_buffer_carries_stays() {
 }
 
 #[test]
-fn buffer_lists() {
+fn buffer_list_is_framed() {
     let scenario = &mut Scenario::pay();
     let source = scenario.harness().srcpad().expect("a pad");
     let list: gst::BufferList = pictures(5).iter().map(|jpeg| buffer(jpeg)).collect();
@@ -142,7 +144,7 @@ fn buffer_lists() {
 }
 
 #[test]
-fn a_segment_of_bytes_becomes_one_of_time() {
+fn byte_segment_becomes_time_segment() {
     let scenario = &mut Scenario::pay().byte_segment();
     scenario.feed(&pictures(1)[0]);
     let segments: Vec<_> = scenario
@@ -165,7 +167,7 @@ fn a_segment_of_bytes_becomes_one_of_time() {
 }
 
 #[test]
-fn a_segment_of_time_stays() {
+fn time_segment_is_kept() {
     let scenario = &mut Scenario::pay();
     scenario.feed(&pictures(1)[0]);
     scenario.outputs();
@@ -176,7 +178,7 @@ fn a_segment_of_time_stays() {
         .event(gst::event::Segment::new(&segment))
         .feed(&pictures(2)[1]);
     let Output::Event(event) = &scenario.outputs()[0] else {
-        panic!("no event first");
+        panic!("the first output is no event");
     };
     let gst::EventView::Segment(event) = event.view() else {
         panic!("{event:?}");
@@ -192,7 +194,7 @@ fn output_caps(scenario: &mut Scenario) -> Vec<String> {
 }
 
 #[test]
-fn caps_tell_what_is_known() {
+fn caps_contain_known_fields() {
     let scenario = &mut pay(framing("le64", "jpeg"));
     scenario.feed(&pictures(1)[0]);
     assert_eq!(
@@ -212,7 +214,7 @@ fn caps_tell_what_is_known() {
 }
 
 #[test]
-fn caps_change_in_the_middle() {
+fn caps_change_is_passed_on() {
     let scenario = &mut Scenario::pay().caps("image/jpeg,width=32,height=24");
     let large = encode(1, 64, 48);
     scenario
@@ -227,7 +229,7 @@ fn caps_change_in_the_middle() {
 }
 
 #[test]
-fn caps_queries() {
+fn caps_queries_are_answered() {
     let scenario = &mut pay(framing("le32", "jpeg"));
     scenario.harness();
     let caps = |pad| {
@@ -254,7 +256,7 @@ fn caps_queries() {
 }
 
 #[test]
-fn another_framing_wanted_downstream_is_not_negotiated() {
+fn downstream_caps_with_other_framing_are_not_negotiated() {
     let scenario = &mut Scenario::pay();
     scenario
         .harness()
@@ -266,14 +268,14 @@ fn another_framing_wanted_downstream_is_not_negotiated() {
 }
 
 #[test]
-fn other_media_are_refused() {
+fn other_media_type_is_refused() {
     let scenario = &mut Scenario::pay().caps("image/png");
     scenario.feed(&pictures(1)[0]);
     assert_eq!(scenario.flow, Err(gst::FlowError::NotNegotiated));
 }
 
 #[test]
-fn flush_and_end() {
+fn flush_and_eos_pass() {
     let scenario = &mut Scenario::pay();
     scenario
         .feed(&pictures(1)[0])
@@ -298,14 +300,14 @@ fn flush_and_end() {
 }
 
 #[test]
-fn a_stopped_element_starts_anew() {
+fn stopped_element_starts_anew() {
     let scenario = &mut Scenario::pay();
     scenario.feed(&pictures(1)[0]).feed(b"nothing");
     scenario
         .expect_warning(&["Picture 1 "])
         .expect_frames(&frames(DEFAULT, pictures(1)))
         .expect_stats(&[("frames", 1), ("dropped", 1)]);
-    for other in ALL.iter().cycle().take(30) {
+    for other in FRAMINGS.iter().cycle().take(30) {
         let element = scenario.element.clone();
         element.set_state(gst::State::Ready).unwrap();
         element.set_property_from_str("header", other.header);
@@ -329,7 +331,7 @@ fn a_stopped_element_starts_anew() {
     }
 }
 
-/// The time that a frame was stamped with, and the JPEG without the stamp.
+/// The capture time in a frame, and the JPEG without its comment segment.
 fn stamp(frame: &[u8]) -> (u64, Vec<u8>) {
     let jpeg = BASE64_STANDARD.decode(&frame[4..]).expect("base64");
     // SOI, then a comment: FF FE, length, text.
@@ -345,8 +347,7 @@ fn stamp(frame: &[u8]) -> (u64, Vec<u8>) {
     )
 }
 
-/// Pushes a buffer and returns the time it is stamped with and, before and after
-/// that, the time on the wall clock.
+/// Pushes a buffer; returns its capture time between the wall clock before and after.
 fn stamped(scenario: &mut Scenario, pts: Option<gst::ClockTime>) -> (u64, u64, u64) {
     let mut input = buffer(&pictures(1)[0]);
     input.get_mut().unwrap().set_pts(pts);
@@ -362,13 +363,13 @@ fn stamping() -> Scenario {
 }
 
 #[test]
-fn capture_time_is_now() {
+fn capture_time_is_now_without_timestamp() {
     let (before, time, after) = stamped(&mut stamping(), None);
     assert!((before..=after).contains(&time));
 }
 
 #[test]
-fn a_stamped_picture_is_the_same_picture() {
+fn stamping_leaves_picture_unchanged() {
     for jpeg in [&odd_pictures(), pictures(2)].concat() {
         let scenario = &mut stamping();
         scenario.feed(&jpeg);
@@ -381,9 +382,9 @@ fn a_stamped_picture_is_the_same_picture() {
     }
 }
 
-/// How old a picture is by the pipeline's clock is how much earlier it was captured.
+/// The age of a frame by the pipeline's clock is subtracted from the wall clock.
 #[test]
-fn capture_time_follows_the_running_time() {
+fn capture_time_follows_running_time() {
     let s = gst::ClockTime::from_seconds;
     let scenario = &mut stamping();
     let harness = scenario.harness();
@@ -407,13 +408,13 @@ fn capture_time_follows_the_running_time() {
     let age = s(7).nseconds();
     assert!((before - age..=after - age).contains(&time));
 
-    // Outside of the segment it has no running time.
+    // Outside the segment a timestamp has no running time.
     let (before, time, after) = stamped(scenario, Some(s(1)));
     assert!((before..=after).contains(&time));
 }
 
 #[test]
-fn a_known_capture_time_wins() {
+fn capture_time_of_source_is_kept() {
     let time = 1_234_567_890_123_456_789;
     let add = |buffer: &mut gst::BufferRef, caps: &str, time| {
         let caps: gst::Caps = caps.parse().unwrap();
@@ -427,7 +428,7 @@ fn a_known_capture_time_wins() {
     let frame = bytes(&scenario.buffers().remove(0));
     assert_eq!(stamp(&frame).0, time);
 
-    // And comes out at the other end.
+    // The receiver gets the same time.
     let receiver = &mut Scenario::depay();
     receiver.feed(&frame);
     let picture = receiver.buffers().remove(0);
@@ -436,7 +437,7 @@ fn a_known_capture_time_wins() {
         .expect("a meta");
     assert_eq!(meta.timestamp().nseconds(), time);
 
-    // A clock of another kind says nothing about ours.
+    // A timestamp of another clock is ignored.
     let mut unknown = buffer(&pictures(1)[0]);
     add(unknown.get_mut().unwrap(), "timestamp/x-ntp", 42);
     let before = now();
@@ -446,8 +447,8 @@ fn a_known_capture_time_wins() {
 }
 
 #[test]
-fn a_stamp_in_every_framing() {
-    for framing in ALL {
+fn capture_time_passes_in_every_framing() {
+    for framing in FRAMINGS {
         let sender = &mut pay(framing).with("capture-time", "true");
         for jpeg in pictures(3) {
             sender.feed(jpeg);

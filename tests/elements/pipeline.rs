@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The elements among stock ones: keys in the video window, threads, states.
+//! The elements among stock elements: key presses, threads, restarts.
 
 use std::{fs, io::Write, net::TcpListener, os::fd::AsRawFd, thread};
 
 use gst::prelude::*;
 
-use super::wire::{ALL, DEFAULT, Framing, assert_same, framing, pictures};
+use super::wire::{DEFAULT, FRAMINGS, Framing, assert_same, framing, pictures};
 use crate::common::pipeline::{Pipeline, key_press, scratch};
 
 fn press(pipeline: &Pipeline, sink: &str, key: &str) {
@@ -15,14 +15,14 @@ fn press(pipeline: &Pipeline, sink: &str, key: &str) {
     pad.push_event(key_press(key));
 }
 
-/// A recording of 250 frames: ten seconds.
+/// Writes a recording of 250 frames, which last ten seconds.
 fn recording(name: &str) -> String {
     let path = scratch(name);
     fs::write(&path, DEFAULT.stream(pictures(250))).expect("a file");
     path.display().to_string()
 }
 
-/// Streams that do not end by themselves, each with a quit key somewhere.
+/// Pipelines that do not end by themselves, each with a quit key somewhere.
 const ENDLESS: [&str; 6] = [
     "videotestsrc is-live=true ! jpegenc ! b64jpegpay quit-key=q ! fakesink name=sink",
     "videotestsrc is-live=true ! jpegenc ! b64jpegpay ! b64jpegdepay quit-key=q ! jpegdec
@@ -31,20 +31,20 @@ const ENDLESS: [&str; 6] = [
     // Sources that wait for data.
     "appsrc format=time caps=image/jpeg ! b64jpegpay quit-key=q ! fakesink name=sink async=false",
     "appsrc ! b64jpegdepay quit-key=q ! fakesink name=sink async=false",
-    // A bin in the pipeline.
+    // A bin inside the pipeline.
     "( videotestsrc is-live=true ! jpegenc ! b64jpegpay quit-key=q ! b64jpegdepay )
      ! fakesink name=sink",
 ];
 
 #[test]
-fn the_quit_key_ends_the_pipeline() {
+fn quit_key_ends_pipeline() {
     for line in ENDLESS {
         let pipeline = Pipeline::launch(line);
         pipeline.settle(gst::State::Playing);
         for other in ["x", "Q", "Escape", ""] {
             press(&pipeline, "sink", other);
         }
-        // Nothing happens at another key: the pipeline still plays.
+        // Other keys do nothing: the pipeline still plays.
         assert_eq!(pipeline.messages(), [""; 0]);
         let bus = pipeline.0.bus().unwrap();
         assert!(
@@ -58,7 +58,7 @@ fn the_quit_key_ends_the_pipeline() {
 }
 
 #[test]
-fn the_quit_key_in_the_middle_of_a_file() {
+fn quit_key_ends_recording_early() {
     let path = recording("quit-key");
     for line in ["filesrc name=src", "filesrc name=src ! queue"] {
         let pipeline = Pipeline::launch(&format!(
@@ -75,14 +75,14 @@ fn the_quit_key_in_the_middle_of_a_file() {
         let stats: gst::Structure = sink.property("stats");
         assert!(
             stats.get::<u64>("rendered").unwrap() < 250,
-            "it did not wait for the end"
+            "the end of the file was not reached"
         );
     }
 }
 
-/// The frame that is under way when the user quits is nobody's fault.
+/// A frame that is incomplete when the user quits is not reported.
 #[test]
-fn the_quit_key_while_a_frame_arrives() {
+fn quit_key_inside_frame_ends_without_warning() {
     let server = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = server.local_addr().expect("bound").port();
     let pipeline = Pipeline::launch(&format!(
@@ -100,7 +100,7 @@ fn the_quit_key_while_a_frame_arrives() {
 }
 
 #[test]
-fn without_a_quit_key_no_key_ends_anything() {
+fn no_key_ends_pipeline_without_quit_key() {
     let path = recording("no-quit-key");
     let pipeline = Pipeline::launch(&format!(
         "filesrc location={path} ! b64jpegdepay ! b64jpegpay ! b64jpegdepay ! fakesink name=sink"
@@ -115,10 +115,9 @@ fn without_a_quit_key_no_key_ends_anything() {
     assert_same(&frames.take(), pictures(250), "all");
 }
 
-/// A pipeline that is stopped, started and taken apart again and again, with the same
-/// elements, in threads that are new each time.
+/// The same elements are started and stopped repeatedly, each time with new threads.
 #[test]
-fn restarts() {
+fn pipeline_can_be_restarted() {
     let path = recording("restarts");
     for source in ["filesrc", "filesrc ! queue"] {
         let pipeline = Pipeline::launch(&format!(
@@ -134,8 +133,8 @@ fn restarts() {
                 assert_same(&frames.take(), pictures(250), source);
             }
         }
-        // At any moment. A pipeline that is stopped while its first events travel may say
-        // that its stream ended with an error; stock elements do so as well.
+        // Stop at any moment. A pipeline that is stopped while its first events travel may post a
+        // stream error; stock elements do so as well.
         for _ in 0..30 {
             pipeline.play();
             pipeline.0.set_state(gst::State::Ready).expect("it stops");
@@ -150,9 +149,9 @@ fn restarts() {
     }
 }
 
-/// The same depayloader for a live stream, a file, and a live stream again.
+/// The same depayloader plays a live stream, a recording, and a live stream again.
 #[test]
-fn from_live_to_file_and_back() {
+fn depayloader_switches_between_live_and_file() {
     let path = recording("live-and-file");
     let depay =
         Pipeline::launch("b64jpegdepay name=depay ! fakesink").element::<gst::Element>("depay");
@@ -178,7 +177,7 @@ fn from_live_to_file_and_back() {
         times.try_iter().collect::<Vec<_>>()
     };
     for _ in 0..2 {
-        // A pipe cannot be seeked in.
+        // A pipe is not seekable.
         let (reader, mut writer) = std::io::pipe().expect("a pipe");
         let stream = DEFAULT.stream(pictures(50));
         let writer = thread::spawn(move || writer.write_all(&stream));
@@ -199,11 +198,10 @@ fn from_live_to_file_and_back() {
     }
 }
 
-/// Through a pipe, as `nc host port | gst-launch-1.0 fdsrc ! …`, and with a queue, so in
-/// another thread.
+/// Payloader and depayloader in separate threads.
 #[test]
-fn every_framing_from_pay_to_depay() {
-    for Framing { header, payload } in ALL {
+fn every_framing_passes_from_pay_to_depay() {
+    for Framing { header, payload } in FRAMINGS {
         let path = recording(&format!("through-{header}-{payload}"));
         let pipeline = Pipeline::launch(&format!(
             "filesrc location={path} ! b64jpegdepay ! b64jpegpay header={header} payload={payload}
@@ -216,9 +214,9 @@ fn every_framing_from_pay_to_depay() {
     }
 }
 
-/// A socket that stays open: the frames that came are shown, none waits for the next.
+/// A socket stays open after the last frame; no frame waits for more data.
 #[test]
-fn over_a_socket() {
+fn frames_from_open_socket_are_shown_at_once() {
     for framing in [DEFAULT, framing("none", "jpeg"), framing("lines", "base64")] {
         let server = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = server.local_addr().expect("bound").port();
@@ -231,7 +229,7 @@ fn over_a_socket() {
         client
             .write_all(&framing.stream(pictures(50)))
             .expect("it reads");
-        // The pipeline goes on playing only when the sink has a frame.
+        // The pipeline reaches PLAYING only when the sink has a frame.
         pipeline.wait_for_state();
         drop(client);
         pipeline.wait_for_clean_end();

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What `gst-inspect-1.0` says is true.
+//! The properties and metadata that `gst-inspect-1.0` shows.
 
 use gst::{glib, prelude::*};
 
 use crate::common::{self, pipeline::text};
 
-/// The elements, and the properties they have of their own.
+/// The elements and their own properties.
 const ELEMENTS: [(&str, &[&str]); 6] = [
     (
         "b64jpegpay",
@@ -94,7 +94,7 @@ fn equal(a: &glib::Value, b: &glib::Value) -> bool {
 }
 
 #[test]
-fn every_property_has_its_default() {
+fn properties_have_documented_defaults() {
     for (factory, names) in ELEMENTS {
         let element = make(factory);
         let properties = own_properties(&element);
@@ -119,7 +119,7 @@ fn every_property_has_its_default() {
     }
 }
 
-/// The ends of a property's range, or everything it can be.
+/// The limits of a property's range, or all its values.
 fn extremes(pspec: &glib::ParamSpec) -> Vec<glib::Value> {
     if let Some(pspec) = pspec.downcast_ref::<glib::ParamSpecUInt>() {
         return [pspec.minimum(), pspec.maximum()]
@@ -160,7 +160,7 @@ fn extremes(pspec: &glib::ParamSpec) -> Vec<glib::Value> {
 }
 
 #[test]
-fn every_property_takes_its_whole_range() {
+fn properties_accept_their_whole_range() {
     for (factory, _) in ELEMENTS {
         let element = make(factory);
         for pspec in own_properties(&element) {
@@ -183,7 +183,7 @@ fn every_property_takes_its_whole_range() {
 }
 
 #[test]
-fn every_property_is_explained() {
+fn properties_and_elements_are_described() {
     for (factory, _) in ELEMENTS {
         let element = make(factory);
         for pspec in own_properties(&element) {
@@ -203,7 +203,7 @@ fn every_property_is_explained() {
 }
 
 #[test]
-fn what_decodebin_goes_by() {
+fn klass_and_rank_fit_autoplugging() {
     let rank = |name| make(name).factory().expect("a factory").rank();
     let klass = |name| {
         let factory = make(name).factory().expect("a factory");
@@ -211,7 +211,7 @@ fn what_decodebin_goes_by() {
     };
     assert_eq!(klass("b64jpegpay"), "Codec/Payloader/Network");
     assert_eq!(rank("b64jpegpay"), gst::Rank::NONE);
-    // By these words they tell that its pad is to be linked before it starts.
+    // decodebin links the pad of a demuxer or parser before it starts the element.
     let depay = klass("b64jpegdepay");
     assert!(
         depay.contains("Demuxer") || depay.contains("Parser"),
@@ -224,13 +224,13 @@ fn what_decodebin_goes_by() {
     assert_eq!(rank("b64jpegserversink"), gst::Rank::NONE);
     assert_eq!(klass("jfifconvert"), "Filter/Converter/Video/Colorspace");
     assert_eq!(rank("jfifconvert"), gst::Rank::NONE);
-    // What takes anything would be tried for everything.
+    // An element that accepts any caps must not be autoplugged.
     assert_eq!(klass("jpegcheck"), "Filter/Video/Network");
     assert_eq!(rank("jpegcheck"), gst::Rank::NONE);
 }
 
 #[test]
-fn header_and_payload_that_do_not_go_together() {
+fn invalid_header_payload_pair_is_refused() {
     for (factory, names) in ELEMENTS {
         if !names.contains(&"header") {
             continue;
@@ -250,7 +250,7 @@ fn header_and_payload_that_do_not_go_together() {
             let sentence = format!("header={header} and payload={payload} do not go together");
             assert!(error.contains(&sentence), "{factory}: {error}");
 
-            // It can be put right.
+            // The element starts once the property is corrected.
             let fitting = if header == "lines" { "base64" } else { "jpeg" };
             element.set_state(gst::State::Null).expect("it stops");
             element.set_property_from_str("payload", fitting);

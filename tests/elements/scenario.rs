@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! One element between a source and a sink that the test plays.
+//! One element in a harness, with a record of its output.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,14 +8,14 @@ use gst::prelude::*;
 use gst_check::Harness;
 
 use super::wire::{Random, assert_same, bytes};
-use crate::common;
+use crate::common::{self, element_fixture::expect_parts};
 
-/// How bytes are cut into buffers.
+/// How data is cut into buffers.
 #[derive(Debug, Clone, Copy)]
 pub enum Pieces {
     Whole,
     Of(usize),
-    /// Of up to so many bytes.
+    /// Random lengths up to this one.
     Random(usize),
 }
 
@@ -39,19 +39,19 @@ impl Pieces {
     }
 }
 
-/// What came out of the element, in order.
+/// Something that left the element.
 #[derive(Debug, Clone)]
 pub enum Output {
     Event(gst::Event),
-    /// A buffer and the caps it came under.
+    /// A buffer, and the caps at that time.
     Buffer(gst::Buffer, Option<gst::Caps>),
 }
 
-/// An element under test: first its properties and what its source announces, then
-/// what is fed to it and what is expected of it.
+/// An element under test: first its properties and the events of its source, then the data fed
+/// to it and the expected results.
 ///
-/// What nobody expected (a buffer, a warning, an error) fails the test when the
-/// scenario ends.
+/// When the scenario ends, a buffer, a warning or an error that the test has not asked for fails
+/// the test.
 pub struct Scenario {
     pub element: gst::Element,
     bus: gst::Bus,
@@ -64,17 +64,17 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// A source of pictures.
+    /// `b64jpegpay` behind a source of JPEGs.
     pub fn pay() -> Self {
         Self::new("b64jpegpay").caps("image/jpeg").time_segment()
     }
 
-    /// A live source of bytes of which nothing is known.
+    /// `b64jpegdepay` behind a live source of bytes without caps.
     pub fn depay() -> Self {
         Self::new("b64jpegdepay")
     }
 
-    /// A live source of what may be pictures.
+    /// `jpegcheck` behind a live source without caps.
     pub fn check() -> Self {
         Self::new("jpegcheck").time_segment()
     }
@@ -119,13 +119,13 @@ impl Scenario {
         self
     }
 
-    /// Caps that the source announces.
+    /// Caps that the source sends.
     pub fn caps(mut self, caps: &str) -> Self {
         self.caps = Some(caps.parse().expect("caps"));
         self
     }
 
-    /// A source that knows the times of its buffers.
+    /// The source has timestamps.
     pub fn time_segment(mut self) -> Self {
         self.segment = gst::FormattedSegment::<gst::ClockTime>::new().upcast();
         self
@@ -136,7 +136,7 @@ impl Scenario {
         self
     }
 
-    /// A source that can seek in its bytes: a file.
+    /// The source can seek in bytes, as a file source can.
     pub fn seekable(mut self) -> Self {
         let source = self.harness().srcpad().expect("a pad");
         source.add_probe(gst::PadProbeType::QUERY_UPSTREAM, |_, info| {
@@ -152,13 +152,13 @@ impl Scenario {
         self
     }
 
-    /// How [`feed`](Self::feed) cuts what it is given.
+    /// How [`feed`](Self::feed) cuts its data.
     pub fn pieces(mut self, pieces: Pieces) -> Self {
         self.pieces = pieces;
         self
     }
 
-    /// The harness, in which the element plays.
+    /// The harness, with the element in PLAYING.
     pub fn harness(&mut self) -> &mut Harness {
         self.harness.get_or_insert_with(|| {
             let mut harness = Harness::with_element(&self.element, Some("sink"), Some("src"));
@@ -172,7 +172,7 @@ impl Scenario {
         })
     }
 
-    /// Feeds bytes, in pieces, as long as they are taken.
+    /// Feeds data in pieces until one is refused.
     pub fn feed(&mut self, data: impl AsRef<[u8]>) -> &mut Self {
         for piece in self.pieces.cut(data.as_ref()) {
             self.push(gst::Buffer::from_slice(piece.to_vec()));
@@ -180,7 +180,7 @@ impl Scenario {
         self
     }
 
-    /// Feeds one buffer, unless one before it was refused.
+    /// Feeds one buffer, unless an earlier one was refused.
     pub fn push(&mut self, buffer: gst::Buffer) -> &mut Self {
         self.flow = self.flow.and_then(|_| self.harness().push(buffer));
         self
@@ -195,7 +195,7 @@ impl Scenario {
         self.event(gst::event::Eos::new())
     }
 
-    /// Flushes, and announces the segment again.
+    /// Flushes, and sends the segment again.
     pub fn flush(&mut self) -> &mut Self {
         let segment = gst::event::Segment::new(&self.segment);
         self.event(gst::event::FlushStart::new())
@@ -203,13 +203,13 @@ impl Scenario {
             .event(segment)
     }
 
-    /// What came out since this was asked last.
+    /// Takes the output since the last call.
     pub fn outputs(&mut self) -> Vec<Output> {
         self.harness();
         std::mem::take(&mut *self.outputs.lock().unwrap())
     }
 
-    /// The buffers that came out since this was asked last, with their caps.
+    /// Takes the buffers of the output since the last call, with their caps.
     pub fn buffers_and_caps(&mut self) -> Vec<(gst::Buffer, Option<gst::Caps>)> {
         self.outputs()
             .into_iter()
@@ -225,7 +225,7 @@ impl Scenario {
         buffers.map(|(buffer, _)| buffer).collect()
     }
 
-    /// What came out since this was asked last, by name.
+    /// Takes the output since the last call, by name.
     pub fn log(&mut self) -> Vec<String> {
         self.outputs()
             .into_iter()
@@ -236,15 +236,15 @@ impl Scenario {
             .collect()
     }
 
-    /// Expects these buffers since this was asked last, bit for bit.
+    /// Expects these buffers as the output since the last call, byte for byte.
     #[track_caller]
     pub fn expect_frames(&mut self, frames: &[Vec<u8>]) -> &mut Self {
         let got: Vec<_> = self.buffers().iter().map(|buffer| bytes(buffer)).collect();
-        assert_same(&got, frames, "what came out");
+        assert_same(&got, frames, "the output");
         self
     }
 
-    /// The next warning or error on the bus.
+    /// Takes the next warning or error from the bus.
     pub fn message(&mut self) -> Option<gst::Message> {
         self.bus
             .pop_filtered(&[gst::MessageType::Warning, gst::MessageType::Error])
@@ -278,18 +278,18 @@ impl Scenario {
         self
     }
 
-    /// Expects that the source was told of a fatal error, which is on the bus as well.
+    /// Expects that the source got a flow error; the reason is on the bus.
     #[track_caller]
     pub fn expect_flow_error(&mut self) -> &mut Self {
         assert_eq!(self.flow, Err(gst::FlowError::Error));
         self
     }
 
-    /// Expects no warning and no error.
+    /// Expects neither a warning nor an error.
     #[track_caller]
     pub fn expect_silence(&mut self) -> &mut Self {
         if let Some(message) = self.message() {
-            panic!("nobody expected {}", text(&message));
+            panic!("unexpected message: {}", text(&message));
         }
         self
     }
@@ -298,7 +298,7 @@ impl Scenario {
         self.element.property("stats")
     }
 
-    /// Expects numbers in the statistics.
+    /// Expects these numbers in `stats`.
     #[track_caller]
     pub fn expect_stats(&mut self, numbers: &[(&str, u64)]) -> &mut Self {
         let stats = self.stats();
@@ -308,7 +308,7 @@ impl Scenario {
         self
     }
 
-    /// Expects the framing in the statistics.
+    /// Expects this framing in `stats`.
     #[track_caller]
     pub fn expect_framing(&mut self, framing: super::wire::Framing) -> &mut Self {
         let stats = self.stats();
@@ -321,7 +321,7 @@ impl Scenario {
 impl Drop for Scenario {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // What is left over would abort the tests that run beside this one.
+            // A failing assertion here would abort all tests of this binary.
             let _ = self.element.set_state(gst::State::Null);
             return;
         }
@@ -332,14 +332,7 @@ impl Drop for Scenario {
     }
 }
 
-/// What a warning or error says, to users and to developers.
+/// The text of a warning or an error, with its debug information.
 pub fn text(message: &gst::Message) -> String {
     common::pipeline::text(message).expect("a warning or an error")
-}
-
-#[track_caller]
-fn expect_parts(text: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(text.contains(part), "no {part:?} in {text}");
-    }
 }

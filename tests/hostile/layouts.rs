@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Raw pictures whose memory is shorter than their caps or their `GstVideoMeta` say.
+//! Raw frames whose memory is shorter than their caps or their `GstVideoMeta` claim.
 
 use gst_check::Harness;
 use gst_video::{VideoFormat, VideoFrameFlags, VideoInfo, VideoMeta};
@@ -10,14 +10,14 @@ use crate::common;
 const WIDTH: u32 = 64;
 const HEIGHT: u32 = 48;
 
-/// What is done to a picture that is laid out right, with rows of so many bytes more.
+/// A valid frame whose rows are `more` bytes longer and whose buffer is cut to `keep` bytes.
 struct Layout {
     more: i32,
-    /// Bytes of the buffer that are kept.
+    /// Number of bytes to keep.
     keep: fn(whole: usize, last_row: usize) -> usize,
 }
 
-/// Converts a picture of a layout; whether one comes out.
+/// Converts a frame with this layout; returns whether there was an output.
 #[track_caller]
 fn convert(format: VideoFormat, layout: &Layout) -> bool {
     common::init();
@@ -68,7 +68,7 @@ fn convert(format: VideoFormat, layout: &Layout) -> bool {
     harness.try_pull().is_some()
 }
 
-/// Planar, half planar, packed, and what goes through another converter.
+/// Planar, semi-planar and packed formats, and some that another converter handles.
 const FORMATS: [VideoFormat; 7] = [
     VideoFormat::I420,
     VideoFormat::Nv12,

@@ -1,27 +1,23 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Pictures and metas that say what no camera would say.
+//! JPEGs and metadata with capture times that no camera would write.
 
 use gst::prelude::*;
 
 use super::{
-    receivers::{Kind, Receiver},
-    wire::{ALL, bytes, now, pictures, stamped, told},
+    receivers::{Receiver, ReceiverKind},
+    wire::{FRAMINGS, bytes, capture_time, now, pictures, stamped, with_comment},
 };
-use crate::common::{door::Door, process::PATIENCE, viewer::Viewer};
+use crate::common::{
+    element_fixture::ElementFixture, process::PATIENCE, server_fixture::ServerFixture,
+};
 
 const DAY: u64 = 24 * 3600 * 1_000_000_000;
 /// 1999-12-31 23:59:59.
 const YEAR_1999: u64 = 946_684_799_000_000_000;
 const STAMP: &[u8] = b"b64jpeg capture-time-unix-ns=";
 
-/// A picture with any comment in front.
-fn with_comment(jpeg: &[u8], comment: &[u8]) -> Vec<u8> {
-    let len = (comment.len() as u16 + 2).to_be_bytes();
-    [&jpeg[..2], b"\xff\xfe", &len, comment, &jpeg[2..]].concat()
-}
-
-/// What stands behind `capture-time-unix-ns=` in pictures of hostile senders.
+/// Texts that a hostile sender may write after `capture-time-unix-ns=`.
 fn hostile_stamps() -> Vec<Vec<u8>> {
     let numbers = [
         0,
@@ -51,7 +47,7 @@ fn hostile_stamps() -> Vec<Vec<u8>> {
 
 #[test]
 fn hostile_stamp_is_counted_and_ignored_by_every_receiver() {
-    for &kind in Kind::ALL {
+    for &kind in ReceiverKind::ALL {
         let mut receiver = Receiver::new(kind, "");
         let mut jpegs = pictures(250).iter();
         let mut next = || jpegs.next().expect("there are enough").as_slice();
@@ -60,20 +56,20 @@ fn hostile_stamp_is_counted_and_ignored_by_every_receiver() {
             let what = format!("{kind:?}: {}", stamp[..stamp.len().min(30)].escape_ascii());
             let time = now();
             let before = receiver.pass(&stamped(next(), time));
-            assert_eq!(told(&before), Some(time), "{what}");
-            let hostile = with_comment(next(), &[STAMP, stamp].concat());
-            assert_eq!(told(&receiver.pass(&hostile)), None, "{what}");
+            assert_eq!(capture_time(&before), Some(time), "{what}");
+            let hostile = with_comment(next(), [STAMP, stamp].concat());
+            assert_eq!(capture_time(&receiver.pass(&hostile)), None, "{what}");
             let time = now();
             let after = receiver.pass(&stamped(next(), time));
-            assert_eq!(told(&after), Some(time), "{what}");
-            receiver.door.expect_stats(&[
+            assert_eq!(capture_time(&after), Some(time), "{what}");
+            receiver.fixture.expect_stats(&[
                 ("capture-times-ignored", ignored),
                 ("frames", receiver.before + 3 * ignored),
                 ("errors", 0),
             ]);
         }
-        // None of them is in the delays.
-        let stats = receiver.door.stats();
+        // The ignored times do not count in the delays.
+        let stats = receiver.fixture.stats();
         for name in ["delay-last", "delay-median", "delay-p99"] {
             let delay: i64 = stats.get(name).expect("a delay");
             assert!((0..PATIENCE.as_nanos() as i64).contains(&delay), "{stats}");
@@ -82,27 +78,27 @@ fn hostile_stamp_is_counted_and_ignored_by_every_receiver() {
 }
 
 #[test]
-fn check_stamps_pictures_with_hostile_stamps_anew() {
+fn jpegcheck_replaces_hostile_capture_times() {
     let start = now();
-    let mut receiver = Receiver::new(Kind::Check, "capture-time=true");
+    let mut receiver = Receiver::new(ReceiverKind::Check, "capture-time=true");
     for (jpeg, stamp) in pictures(250).iter().zip(hostile_stamps()) {
-        let hostile = with_comment(jpeg, &[STAMP, &stamp].concat());
+        let hostile = with_comment(jpeg, [STAMP, &stamp].concat());
         receiver.send(&hostile);
-        let output = receiver.door.next(1).remove(0).buffer;
-        let time = told(&output).expect("a time");
+        let output = receiver.fixture.next(1).remove(0).buffer;
+        let time = capture_time(&output).expect("a time");
         assert!((start..=now()).contains(&time), "{time}");
         assert_eq!(bytes(&output), stamped(&hostile, time));
     }
 }
 
-/// What a picture's own stamp says, if it is in front.
+/// The capture time in the first comment segment of a JPEG.
 fn stamp_of(jpeg: &[u8]) -> u64 {
     let text = jpeg[6..].strip_prefix(STAMP).expect("a stamp in front");
     let digits = std::str::from_utf8(&text[..19]).expect("digits");
     digits.parse().expect("a number")
 }
 
-/// A picture with metas that another element wrote.
+/// A buffer with `GstReferenceTimestampMeta` of these times.
 fn with_metas(jpeg: &[u8], times: &[u64]) -> gst::Buffer {
     let unix: gst::Caps = "timestamp/x-unix".parse().expect("caps");
     let mut buffer = gst::Buffer::from_slice(jpeg.to_vec());
@@ -114,7 +110,7 @@ fn with_metas(jpeg: &[u8], times: &[u64]) -> gst::Buffer {
     buffer
 }
 
-/// What other elements may write into `GstReferenceTimestampMeta`.
+/// Times that other elements may write into `GstReferenceTimestampMeta`.
 fn hostile_metas() -> [u64; 5] {
     [
         0,
@@ -127,17 +123,11 @@ fn hostile_metas() -> [u64; 5] {
 
 /// A pipeline into which the test pushes buffers.
 #[track_caller]
-fn sender(elements: &str) -> Door {
+fn sender(elements: &str) -> ElementFixture {
     let line = format!("appsrc name=feed is-live=true format=time caps=image/jpeg ! {elements}");
-    let door = Door::launch(&line, "none");
-    door.pipeline.play();
-    door
-}
-
-#[track_caller]
-fn push(door: &Door, buffer: gst::Buffer) {
-    let feed = door.pipeline.element::<gst_app::AppSrc>("feed");
-    feed.push_buffer(buffer).expect("it plays");
+    let fixture = ElementFixture::launch(&line, "none");
+    fixture.pipeline.play();
+    fixture
 }
 
 #[test]
@@ -145,12 +135,14 @@ fn hostile_meta_is_not_written_into_pictures() {
     let start = now();
     let sink = "fakesink name=sink sync=false";
     for element in ["b64jpegpay header=none payload=jpeg", "jpegcheck"] {
-        let mut door = sender(&format!("{element} name=door capture-time=true ! {sink}"));
+        let mut fixture = sender(&format!(
+            "{element} name=element capture-time=true ! {sink}"
+        ));
         for (jpeg, hostile) in pictures(5).iter().zip(hostile_metas()) {
             let time = now() - DAY;
             for (metas, expected) in [(&[hostile][..], None), (&[hostile, time], Some(time))] {
-                push(&door, with_metas(jpeg, metas));
-                let output = door.next(1).remove(0).buffer;
+                fixture.push_buffer(with_metas(jpeg, metas));
+                let output = fixture.next(1).remove(0).buffer;
                 let stamp = stamp_of(&bytes(&output));
                 match expected {
                     Some(time) => assert_eq!(stamp, time, "{element} {hostile}"),
@@ -164,21 +156,17 @@ fn hostile_meta_is_not_written_into_pictures() {
 #[test]
 fn hostile_meta_is_not_sent_to_tcp_clients() {
     let start = now();
-    let door =
-        sender("b64jpegserversink name=door port=0 sync=false async=false capture-time=true");
-    let port = door.element.property::<i32>("current-port") as u16;
-    let mut viewer = Viewer::connect((std::net::Ipv4Addr::LOCALHOST, port).into());
-    crate::common::sender::eventually("the client is there", || {
-        (door.element.property::<u32>("clients") == 1).then_some(())
-    });
+    let server = ServerFixture::with_live_appsrc("async=false capture-time=true").play();
+    let mut viewer = server.viewer();
     for (jpeg, hostile) in pictures(5).iter().zip(hostile_metas()) {
-        push(&door, with_metas(jpeg, &[hostile]));
+        server.push_buffer(with_metas(jpeg, &[hostile]));
         let stamp = stamp_of(&viewer.next().expect("a picture"));
         assert!((start..=now()).contains(&stamp), "{hostile}: {stamp}");
     }
+    server.expect_no_messages();
 }
 
-/// The capture time that the server tells with its newest picture, in nanoseconds.
+/// Capture time that the server reports with its newest frame, in nanoseconds since 1970.
 #[cfg(feature = "web")]
 #[track_caller]
 fn snapshot_time(port: i32) -> u64 {
@@ -205,10 +193,10 @@ fn snapshot_time(port: i32) -> u64 {
 
 #[cfg(feature = "web")]
 #[test]
-fn hostile_time_is_not_told_on_the_web() {
+fn hostile_time_is_not_reported_over_http() {
     let start = now();
-    let door = sender("socketioserversink name=door port=0 sync=false async=false");
-    let port = door.element.property::<i32>("current-port");
+    let fixture = sender("socketioserversink name=element port=0 sync=false async=false");
+    let port = fixture.element.property::<i32>("current-port");
     let mut jpegs = pictures(250).iter();
     let mut next = || jpegs.next().expect("there are enough").as_slice();
     let metas = hostile_metas();
@@ -216,13 +204,13 @@ fn hostile_time_is_not_told_on_the_web() {
     let metas: Vec<_> = metas.collect();
     let stamps = hostile_stamps();
     let stamps = stamps.iter().map(|stamp| {
-        let jpeg = with_comment(next(), &[STAMP, stamp].concat());
+        let jpeg = with_comment(next(), [STAMP, stamp].concat());
         with_metas(&jpeg, &[])
     });
     for (number, buffer) in std::iter::zip(1.., metas.into_iter().chain(stamps)) {
-        push(&door, buffer);
-        crate::common::sender::eventually("it is shown", || {
-            (door.stat("frames") == number).then_some(())
+        fixture.push_buffer(buffer);
+        crate::common::wait::wait_for("the frame to be counted", || {
+            (fixture.stat("frames") == number).then_some(())
         });
         let time = snapshot_time(port);
         assert!((start - 1_000..=now()).contains(&time), "{number}: {time}");
@@ -230,26 +218,31 @@ fn hostile_time_is_not_told_on_the_web() {
 }
 
 #[test]
-fn start_of_a_picture_alone_is_dropped_and_the_next_one_passes() {
+fn truncated_jpeg_is_dropped_and_next_one_passes() {
     let start = b"\xff\xd8\xff";
     let jpegs = pictures(2);
-    for framing in ALL.into_iter().filter(|framing| framing.header != "none") {
-        for kind in [Kind::Depay, Kind::ClientSrc] {
+    for framing in FRAMINGS
+        .into_iter()
+        .filter(|framing| framing.header != "none")
+    {
+        for kind in [ReceiverKind::Depay, ReceiverKind::ClientSrc] {
             let mut receiver = Receiver::of_framing(kind, framing, "");
             receiver.pass(&jpegs[0]);
             receiver.send(start);
             receiver.pass(&jpegs[1]);
             let place = format!("Frame 1 at byte {}: ", framing.frame(&jpegs[0]).len());
             receiver
-                .door
+                .fixture
                 .expect_warning(&[&place, "no picture", "3 bytes"]);
-            receiver.door.expect_stats(&[("errors", 1), ("frames", 2)]);
+            receiver
+                .fixture
+                .expect_stats(&[("errors", 1), ("frames", 2)]);
         }
     }
-    let mut check = Receiver::new(Kind::Check, "");
+    let mut check = Receiver::new(ReceiverKind::Check, "");
     check.send(start);
     check.pass(&jpegs[0]);
     check
-        .door
-        .expect_warning(&["Picture 0", "no picture", "3 bytes"]);
+        .fixture
+        .expect_warning(&["Frame 0", "no picture", "3 bytes"]);
 }

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Short pictures whose headers say that they are huge.
+//! Short JPEGs whose headers claim a huge size.
 
 use gst::prelude::*;
 
 use super::{
-    receivers::{Kind, Receiver},
-    wire::{ALL, encode, pictures},
+    receivers::{Receiver, ReceiverKind},
+    wire::{FRAMINGS, encode, pictures},
 };
 
-/// Where the frame header of a picture stands.
+/// Offset of the frame header of a JPEG.
 fn frame_header(jpeg: &[u8]) -> usize {
     let at = jpeg.windows(4).position(|bytes| bytes == b"\xff\xc0\0\x11");
     at.expect("a frame header of three components")
 }
 
-/// A picture whose frame header says another size.
+/// A JPEG with another size in its frame header.
 fn resized(jpeg: &[u8], width: u16, height: u16) -> Vec<u8> {
     let at = frame_header(jpeg);
     let mut jpeg = jpeg.to_vec();
@@ -24,14 +24,16 @@ fn resized(jpeg: &[u8], width: u16, height: u16) -> Vec<u8> {
     jpeg
 }
 
-/// Expects the warning about the picture `number`.
+/// Expects the warning about frame `number`.
 #[track_caller]
-fn expect_warning(receiver: &mut Receiver, kind: Kind, number: u64, numbers: &[&str]) {
+fn expect_warning(receiver: &mut Receiver, kind: ReceiverKind, number: u64, numbers: &[&str]) {
     let place = match kind {
-        Kind::Depay | Kind::ClientSrc => format!("Frame {number} at byte "),
+        ReceiverKind::Depay | ReceiverKind::ClientSrc => format!("Frame {number} at byte "),
         _ => format!("icture {}", receiver.before + number),
     };
-    let warning = receiver.door.expect_warning(&[&place, "raise max-pixels"]);
+    let warning = receiver
+        .fixture
+        .expect_warning(&[&place, "raise max-pixels"]);
     for number in numbers {
         assert!(warning.contains(number), "no {number} in {warning}");
     }
@@ -40,10 +42,10 @@ fn expect_warning(receiver: &mut Receiver, kind: Kind, number: u64, numbers: &[&
 #[test]
 fn huge_picture_is_dropped_and_the_next_one_passes() {
     let small = &encode(1, 200, 100)[0];
-    for &kind in Kind::ALL {
+    for &kind in ReceiverKind::ALL {
         let mut receiver = Receiver::new(kind, "");
         receiver.pass(&pictures(1)[0]);
-        // Only their header is huge.
+        // The data itself is short.
         let huge = resized(&pictures(1)[0], 30_000, 30_000);
         assert!(huge.len() < 2_000);
         receiver.send(&huge);
@@ -52,7 +54,7 @@ fn huge_picture_is_dropped_and_the_next_one_passes() {
         receiver.pass(small);
         receiver.send(&resized(&pictures(1)[0], u16::MAX, u16::MAX));
         let number = match kind {
-            Kind::Depay | Kind::ClientSrc => 2,
+            ReceiverKind::Depay | ReceiverKind::ClientSrc => 2,
             _ => 3,
         };
         let numbers = ["65535 x 65535 = 4294836225", "100000000"];
@@ -60,16 +62,16 @@ fn huge_picture_is_dropped_and_the_next_one_passes() {
         receiver.pass(small);
         let frames = receiver.before + 3;
         receiver
-            .door
+            .fixture
             .expect_stats(&[("frames", frames), ("errors", 2)]);
     }
 }
 
 #[test]
-fn pictures_pass_up_to_the_limit_that_is_set() {
+fn max_pixels_is_exact() {
     let jpeg = &encode(1, 200, 100)[0];
     let huge = &resized(&pictures(1)[0], u16::MAX, u16::MAX);
-    for &kind in Kind::ALL {
+    for &kind in ReceiverKind::ALL {
         Receiver::new(kind, "max-pixels=20000").pass(jpeg);
         let mut receiver = Receiver::new(kind, "max-pixels=19999");
         receiver.send(jpeg);
@@ -84,37 +86,42 @@ fn pictures_pass_up_to_the_limit_that_is_set() {
 fn huge_picture_is_dropped_in_every_framing() {
     let jpegs = pictures(3);
     let huge = resized(&jpegs[1], 30_000, 30_000);
-    for framing in ALL {
-        for kind in [Kind::Depay, Kind::ClientSrc] {
+    for framing in FRAMINGS {
+        for kind in [ReceiverKind::Depay, ReceiverKind::ClientSrc] {
             let mut receiver = Receiver::of_framing(kind, framing, "");
-            // Also as the first frame, by which the framing is found out.
+            // Also as the first frame, from which the framing is detected.
             receiver.send(&huge);
             receiver.send(&jpegs[0]);
             receiver.send(&huge);
             receiver.send(&jpegs[2]);
             receiver
-                .door
+                .fixture
                 .expect_frames(&[jpegs[0].clone(), jpegs[2].clone()]);
             let len = framing.frame(&huge).len();
             let offset = len + framing.frame(&jpegs[0]).len();
             for (frame, offset) in [(0, 0), (1, offset)] {
                 let place = format!("Frame {frame} at byte {offset}: ");
-                receiver.door.expect_warning(&[&place, "30000 x 30000"]);
+                receiver.fixture.expect_warning(&[&place, "30000 x 30000"]);
             }
-            // The frame was whole: there was nothing to search for.
-            receiver.door.expect_stats(&[("errors", 2), ("resyncs", 0)]);
+            // The frame was complete, so that no resynchronisation was needed.
+            receiver
+                .fixture
+                .expect_stats(&[("errors", 2), ("resyncs", 0)]);
         }
     }
 }
 
 #[test]
-fn huge_pictures_end_the_stream_by_max_errors_only() {
+fn huge_pictures_end_the_stream_only_by_max_errors() {
     let jpeg = &pictures(1)[0];
     let huge = resized(jpeg, 30_000, 30_000);
     let properties = "max-errors=2";
-    for &kind in Kind::ALL.iter().filter(|kind| **kind != Kind::Check) {
+    for &kind in ReceiverKind::ALL
+        .iter()
+        .filter(|kind| **kind != ReceiverKind::Check)
+    {
         let reconnect = match kind {
-            Kind::ClientSrc => " reconnect=false",
+            ReceiverKind::ClientSrc => " reconnect=false",
             _ => "",
         };
         let mut receiver = Receiver::new(kind, &format!("{properties}{reconnect}"));
@@ -122,27 +129,29 @@ fn huge_pictures_end_the_stream_by_max_errors_only() {
             receiver.pass(jpeg);
             for _ in 0..2 {
                 receiver.send(&huge);
-                receiver.door.expect_warning(&["raise max-pixels"]);
+                receiver.fixture.expect_warning(&["raise max-pixels"]);
             }
         }
         receiver.send(&huge);
         receiver
-            .door
+            .fixture
             .expect_error(&["30000 x 30000", "max-errors=2"]);
-        if kind == Kind::Depay {
-            // What the source makes of it.
-            receiver.door.expect_error(&["Internal data stream error"]);
+        if kind == ReceiverKind::Depay {
+            // The source reports the flow error as well.
+            receiver
+                .fixture
+                .expect_error(&["Internal data stream error"]);
         }
-        receiver.door.stop();
+        receiver.fixture.stop();
     }
 }
 
 #[test]
 fn max_pixels_is_100_million_by_default() {
     crate::common::init();
-    for kind in Kind::ALL {
+    for kind in ReceiverKind::ALL {
         let element = gst::ElementFactory::make(kind.factory()).build();
-        let element = element.expect("it is registered");
+        let element = element.expect("the element is registered");
         assert_eq!(element.property::<u32>("max-pixels"), 100_000_000);
         let pspec = element.find_property("max-pixels").expect("a property");
         let pspec = pspec.downcast_ref::<gst::glib::ParamSpecUInt>();

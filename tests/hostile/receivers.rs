@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Every element that receives pictures, with a test as its sender.
+//! Every element that receives frames, with the test as the sender.
 
 #[cfg(feature = "web")]
 use gst::prelude::*;
 
 use super::wire::{DEFAULT, Framing};
 use crate::common::{
-    door::Door,
-    sender::{Peer, Sender},
+    element_fixture::ElementFixture,
+    raw_server::{RawConnection, RawServer},
 };
 
-/// The elements that receive pictures.
+/// The elements that receive frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ReceiverKind {
     Depay,
     ClientSrc,
     #[cfg(feature = "web")]
@@ -21,7 +21,7 @@ pub enum Kind {
     Check,
 }
 
-impl Kind {
+impl ReceiverKind {
     pub const ALL: &[Self] = &[
         Self::Depay,
         Self::ClientSrc,
@@ -41,96 +41,96 @@ impl Kind {
     }
 }
 
-/// One of them in a pipeline that plays.
+/// A receiving element in a playing pipeline.
 pub struct Receiver {
-    pub door: Door,
-    /// Pictures that came before those of the test.
+    pub fixture: ElementFixture,
+    /// Number of frames received before those of the test.
     pub before: u64,
     framing: Framing,
     source: Source,
 }
 
 enum Source {
-    /// The source `feed` in the pipeline, which frames the pictures or not.
+    /// The `appsrc` named `feed` in the pipeline, which gets framed or bare JPEGs.
     Feed {
         framed: bool,
     },
-    Tcp(Peer),
-    /// A pipeline with the source `feed` and a server.
+    Tcp(RawConnection),
+    /// A pipeline with an `appsrc` named `feed` and a `socketioserversink`.
     #[cfg(feature = "web")]
-    Web(Box<Door>),
+    Web(Box<ElementFixture>),
 }
 
 impl Receiver {
     #[track_caller]
-    pub fn new(kind: Kind, properties: &str) -> Self {
+    pub fn new(kind: ReceiverKind, properties: &str) -> Self {
         Self::of_framing(kind, DEFAULT, properties)
     }
 
-    /// One to which pictures come in a framing, unless they come without any.
+    /// As [`Self::new`], with another framing. `jpegcheck` and Socket.IO have none.
     #[track_caller]
-    pub fn of_framing(kind: Kind, framing: Framing, properties: &str) -> Self {
+    pub fn of_framing(kind: ReceiverKind, framing: Framing, properties: &str) -> Self {
         let sink = "fakesink name=sink sync=false";
-        let element = format!("{} name=door {properties}", kind.factory());
+        let element = format!("{} name=element {properties}", kind.factory());
         let feed = |caps: &str| {
             let line =
                 format!("appsrc name=feed is-live=true format=time {caps} ! {element} ! {sink}");
-            let door = Door::launch(&line, "none");
-            door.pipeline.play();
-            door
+            let fixture = ElementFixture::launch(&line, "none");
+            fixture.pipeline.play();
+            fixture
         };
-        let (door, source) = match kind {
-            Kind::Depay => (
+        let (fixture, source) = match kind {
+            ReceiverKind::Depay => (
                 feed("caps=application/x-b64jpeg"),
                 Source::Feed { framed: true },
             ),
-            Kind::Check => (feed(""), Source::Feed { framed: false }),
-            Kind::ClientSrc => {
-                let server = Sender::new();
+            ReceiverKind::Check => (feed(""), Source::Feed { framed: false }),
+            ReceiverKind::ClientSrc => {
+                let server = RawServer::new();
                 let line = format!("{element} host=127.0.0.1 port={} ! {sink}", server.port());
-                let door = Door::launch(&line, "none");
-                door.pipeline.play();
-                (door, Source::Tcp(server.accept()))
+                let fixture = ElementFixture::launch(&line, "none");
+                fixture.pipeline.play();
+                (fixture, Source::Tcp(server.accept()))
             }
             #[cfg(feature = "web")]
-            Kind::SocketIoClientSrc => {
+            ReceiverKind::SocketIoClientSrc => {
                 let line = "appsrc name=feed is-live=true format=time caps=image/jpeg
-                    ! socketioserversink name=door port=0 sync=false async=false";
-                let server = Door::launch(line, "none");
+                    ! socketioserversink name=element port=0 sync=false async=false";
+                let server = ElementFixture::launch(line, "none");
                 server.pipeline.play();
                 let url: String = server.element.property("url");
                 let line = format!("{element} url={url} ! {sink}");
-                let mut door = Door::launch(&line, "socketio-connection");
-                door.pipeline.play();
-                door.expect_states(&["connecting", "connected"]);
-                // A viewer that joins while the first picture is sent may get it twice.
+                let mut fixture = ElementFixture::launch(&line, "socketio-connection");
+                fixture.pipeline.play();
+                fixture.expect_states(&["connecting", "connected"]);
+                // A viewer that joins while the first frame is sent may receive it twice.
                 let jpegs = &super::wire::pictures(250)[248..];
                 server.push(&jpegs[0]);
-                door.next(1);
+                fixture.next(1);
                 server.push(&jpegs[1]);
-                while super::wire::bytes(&door.next(1)[0].buffer) != jpegs[1] {}
-                (door, Source::Web(Box::new(server)))
+                while super::wire::bytes(&fixture.next(1)[0].buffer) != jpegs[1] {}
+                (fixture, Source::Web(Box::new(server)))
             }
         };
         let before = match source {
             #[cfg(feature = "web")]
-            Source::Web(_) => door.stat("frames") + door.stat("dropped"),
+            Source::Web(_) => fixture.stat("frames") + fixture.stat("dropped"),
             _ => 0,
         };
         Self {
             before,
-            door,
+            fixture,
             framing,
             source,
         }
     }
 
-    /// Sends a picture, or what is none.
+    /// Sends a JPEG, or any other payload.
     #[track_caller]
     pub fn send(&mut self, jpeg: &[u8]) {
         match &mut self.source {
-            Source::Feed { framed: true } => self.door.push(&self.framing.frame(jpeg)),
-            Source::Feed { framed: false } => self.door.push(jpeg),
+            Source::Feed { framed: true } => self.fixture.push(&self.framing.frame(jpeg)),
+            Source::Feed { framed: false } => self.fixture.push(jpeg),
             Source::Tcp(peer) => {
                 peer.send(self.framing.frame(jpeg));
             }
@@ -139,11 +139,11 @@ impl Receiver {
         }
     }
 
-    /// Sends a picture and expects it to come out; returns its buffer.
+    /// Sends a JPEG and expects it as the output; returns its buffer.
     #[track_caller]
     pub fn pass(&mut self, jpeg: &[u8]) -> gst::Buffer {
         self.send(jpeg);
-        let picture = self.door.expect_frames(&[jpeg.to_vec()]).remove(0);
+        let picture = self.fixture.expect_frames(&[jpeg.to_vec()]).remove(0);
         picture.buffer
     }
 }

@@ -1,187 +1,61 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! Hostile Socket.IO servers against `socketioclientsrc` and `socketioclientsink`.
-//!
-//! The relay is a plain TCP socket, so that it can send what no library would. It never
-//! reads after the handshake.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    thread,
-};
+use std::{io::Read, thread};
 
 use gst::prelude::*;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::websocket::{BINARY, OPEN, PING, RawRelay, RawWebSocket, TEXT, fragment, frame};
 use crate::common::{
-    alone::{alone, status},
-    door::{Door, expect_parts},
+    element_fixture::{ElementFixture, expect_parts},
+    isolation::{in_own_process, process_status, reset_peak_memory},
     process::PATIENCE,
 };
 
-const OPEN: &str = r#"0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
-const WELCOME: &str = r#"40{"sid":"s"}"#;
-/// Bytes of one attack, at most.
-const FLOOD: usize = 100 << 20;
-/// Reconnects at once, and gives a relay up that takes nothing.
-const EAGER: &str = "reconnect-delay=1000000 reconnect-delay-max=2000000 timeout=1000000000";
+/// After this time without progress, the client closes the connection.
+const TIMEOUT: &str = "timeout=1000000000";
 
-const TEXT: u8 = 1;
-const BINARY: u8 = 2;
-const PING: u8 = 9;
-
-struct Relay(TcpListener);
-
-impl Relay {
-    fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        // What the kernel takes in its place is not what the client has to hold.
-        let small = socket2::SockRef::from(&listener).set_recv_buffer_size(4096);
-        small.expect("an option");
-        Self(listener)
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.0.local_addr().expect("bound"))
-    }
-
-    /// The next client, and its request.
-    fn accept(&self) -> (Wire, String) {
-        let (stream, _) = self.0.accept().expect("a client");
-        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
-        stream.set_write_timeout(Some(PATIENCE)).expect("an option");
-        let mut wire = Wire(stream);
-        let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            wire.0.read_exact(&mut byte).expect("a request");
-            request.extend(byte);
-        }
-        (wire, String::from_utf8(request).expect("ASCII"))
-    }
-
-    /// The next client, with a websocket.
-    fn upgrade(&self) -> Wire {
-        let (mut wire, request) = self.accept();
-        let key = request
-            .lines()
-            .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))
-            .expect("a key");
-        let accept = derive_accept_key(key.trim().as_bytes());
-        let head = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
-        );
-        assert!(wire.offer(head.as_bytes()));
-        wire
-    }
-
-    /// The next client, let into the namespace.
-    fn welcome(&self) -> Wire {
-        let mut wire = self.upgrade();
-        assert!(wire.offer(&frame(TEXT, OPEN)) && wire.offer(&frame(TEXT, WELCOME)));
-        wire
-    }
+fn src(url: &str, properties: &str) -> ElementFixture {
+    ElementFixture::socketio_source(url, &format!("{TIMEOUT} {properties}"))
 }
 
-struct Wire(TcpStream);
-
-impl Wire {
-    /// Sends; tells whether the client is still there.
-    fn offer(&mut self, bytes: &[u8]) -> bool {
-        self.0.write_all(bytes).is_ok()
-    }
-
-    /// Sends the same again and again, until the client is gone or the flood is over.
-    fn flood(&mut self, bytes: &[u8]) -> bool {
-        let block = bytes.repeat((64 << 10) / bytes.len() + 1);
-        (0..FLOOD / block.len() + 1).all(|_| self.offer(&block))
-    }
-}
-
-/// A websocket frame of a server that ends its message.
-fn frame(opcode: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    fragment(0x80 | opcode, payload.as_ref())
-}
-
-fn fragment(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        len @ 0..126 => frame.push(len as u8),
-        len @ 126..0x10000 => {
-            frame.push(126);
-            frame.extend((len as u16).to_be_bytes());
-        }
-        len => {
-            frame.push(127);
-            frame.extend((len as u64).to_be_bytes());
-        }
-    }
-    frame.extend(payload);
-    frame
-}
-
-fn src(url: &str, properties: &str) -> Door {
-    launch(&format!(
-        "socketioclientsrc name=door url={url} {EAGER} {properties}
-         ! fakesink name=sink sync=false"
-    ))
-}
-
-fn sink(url: &str, properties: &str) -> Door {
-    launch(&format!(
-        "appsrc name=feed format=time caps=image/jpeg is-live=true
-         ! socketioclientsink name=door url={url} {EAGER} {properties}"
-    ))
-}
-
-fn launch(line: &str) -> Door {
-    let door = Door::launch(line, "socketio-connection");
-    // What does not start says why on the bus.
-    let _ = door.pipeline.0.set_state(gst::State::Playing);
-    door
-}
-
-/// Begins to measure the peak of the resident memory anew; returns it, in KiB.
-fn reset_peak() -> usize {
-    fs::write("/proc/self/clear_refs", "5").expect("Linux");
-    status("VmHWM")
+fn sink(url: &str, properties: &str) -> ElementFixture {
+    ElementFixture::socketio_sink(url, &format!("{TIMEOUT} {properties}"))
 }
 
 #[track_caller]
 fn expect_growth(before: usize, max_mib: usize) {
-    let growth = status("VmHWM").saturating_sub(before) / 1024;
+    let growth = process_status("VmHWM").saturating_sub(before) / 1024;
     println!("peak RSS grew by {growth} MiB");
     assert!(growth <= max_mib, "{growth} MiB");
 }
 
-/// Runs an attack on the first connection; the client comes back, and the second one is left
-/// in peace. Returns the cause of the loss.
+/// Attacks the first connection, and expects that the client reconnects and stays connected.
+/// Returns the cause of the loss.
 #[track_caller]
-fn survive(
-    launch: fn(&str, &str) -> Door,
+fn attack_and_reconnect(
+    launch: fn(&str, &str) -> ElementFixture,
     properties: &str,
-    prepare: impl FnOnce(&Door),
-    attack: impl FnOnce(&mut Wire) + Send + 'static,
+    prepare: impl FnOnce(&ElementFixture),
+    attack: impl FnOnce(&mut RawWebSocket) + Send + 'static,
     max_growth_mib: usize,
-) -> (Door, String) {
-    let relay = Relay::new();
+) -> (ElementFixture, String) {
+    let relay = RawRelay::new();
     let url = relay.url();
-    let mut door = launch(&url, properties);
-    prepare(&door);
-    // What the test itself needs for a flood is not counted.
-    let before = reset_peak();
+    let mut fixture = launch(&url, properties);
+    prepare(&fixture);
+    // The test's own memory for a flood does not count.
+    let before = reset_peak_memory();
     let attacker = thread::spawn(move || {
-        let mut first = relay.welcome();
+        let mut first = relay.accept_into_namespace();
         attack(&mut first);
-        let second = relay.welcome();
+        let second = relay.accept_into_namespace();
         (relay, first, second)
     });
-    door.expect_states(&["connecting", "connected"]);
+    fixture.expect_states(&["connecting", "connected"]);
     let lost = loop {
-        let connection = door.next_connection();
+        let connection = fixture.next_connection();
         match connection.get::<&str>("state") {
             Ok("streaming") => {}
             state => {
@@ -191,33 +65,36 @@ fn survive(
             }
         }
     };
-    let lost = lost.unwrap_or_else(|| panic!("not lost: {:#?}", door.log));
-    door.expect_state("connected");
+    let lost = lost.unwrap_or_else(|| panic!("not lost: {:#?}", fixture.log));
+    fixture.expect_state("connected");
     let relay = attacker.join().expect("the attack ends");
     expect_growth(before, max_growth_mib);
-    door.stop();
+    fixture.stop();
     drop(relay);
-    (door, lost.get("cause").expect("a cause"))
+    (fixture, lost.get("cause").expect("a cause"))
 }
 
 #[test]
 fn pings_of_a_megabyte_end_the_connection() {
-    alone(|| {
+    in_own_process(|| {
         for launch in [src, sink] {
             let ping = frame(TEXT, format!("2{}", "x".repeat(1 << 20)));
-            let attack = move |wire: &mut Wire| {
-                assert!(!(0..100).all(|_| wire.offer(&ping)), "the client stayed");
+            let attack = move |websocket: &mut RawWebSocket| {
+                assert!(
+                    !(0..100).all(|_| websocket.offer(&ping)),
+                    "the client stayed"
+                );
             };
-            let (mut door, cause) = survive(launch, "", |_| {}, attack, 32);
+            let (mut fixture, cause) = attack_and_reconnect(launch, "", |_| {}, attack, 32);
             expect_parts(&cause, &["ping", "1048576 bytes", "limit of 125"]);
-            door.expect_warning(&["is lost", "limit of 125", "trying again"]);
+            fixture.expect_warning(&["is lost", "limit of 125", "trying again"]);
         }
     });
 }
 
 #[test]
 fn small_pings_while_nothing_is_read_are_bounded() {
-    alone(|| {
+    in_own_process(|| {
         for launch in [src, sink] {
             for ping in [
                 frame(TEXT, format!("2{}", "x".repeat(125))),
@@ -225,10 +102,10 @@ fn small_pings_while_nothing_is_read_are_bounded() {
                 frame(PING, [b'x'; 125]),
                 frame(PING, []),
             ] {
-                let attack = move |wire: &mut Wire| {
-                    assert!(!wire.flood(&ping), "the client stayed");
+                let attack = move |websocket: &mut RawWebSocket| {
+                    assert!(!websocket.flood(&ping), "the client stayed");
                 };
-                let (_, cause) = survive(launch, "", |_| {}, attack, 32);
+                let (_, cause) = attack_and_reconnect(launch, "", |_| {}, attack, 32);
                 assert!(cause.contains("took nothing"), "{cause}");
             }
         }
@@ -237,35 +114,36 @@ fn small_pings_while_nothing_is_read_are_bounded() {
 
 #[test]
 fn answers_while_nothing_is_read_are_bounded() {
-    alone(|| {
+    in_own_process(|| {
         for (event, warned) in [
             (r#"421["stream","/9j/2Q=="]"#, false),
             (r#"4218446744073709551615["stream",1]"#, true),
         ] {
             let event = frame(TEXT, event);
-            let attack = move |wire: &mut Wire| {
-                assert!(!wire.flood(&event), "the client stayed");
+            let attack = move |websocket: &mut RawWebSocket| {
+                assert!(!websocket.flood(&event), "the client stayed");
             };
-            // No picture is taken, so that answers wait for that, too.
-            let block = |door: &Door| {
-                let sink: gst::Element = door.pipeline.element("sink");
+            // With frames blocked downstream, acknowledgements wait as well.
+            let block = |fixture: &ElementFixture| {
+                let sink: gst::Element = fixture.pipeline.element("sink");
                 let pad = sink.static_pad("sink").expect("a pad");
                 let kinds = gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER;
                 pad.add_probe(kinds, |_, _| gst::PadProbeReturn::Ok);
             };
-            let (mut door, cause) = survive(src, "timeout=4000000000", block, attack, 12);
+            let (mut fixture, cause) =
+                attack_and_reconnect(src, "timeout=4000000000", block, attack, 12);
             assert!(cause.contains("took nothing"), "{cause}");
             if warned {
-                door.expect_warning(&["no picture as its first argument"]);
+                fixture.expect_warning(&["no picture as its first argument"]);
             }
-            door.pictures.clear();
+            fixture.pictures.clear();
         }
     });
 }
 
 #[test]
 fn message_that_never_ends_is_bounded() {
-    alone(|| {
+    in_own_process(|| {
         // By fragments, by one frame, and by attachments.
         let part = "x".repeat(1 << 18);
         let fragments = [
@@ -281,22 +159,23 @@ fn message_that_never_ends_is_bounded() {
         let head = format!(r#"4564-["stream",{}]"#, placeholders.join(","));
         let attachments = [frame(TEXT, head), frame(BINARY, &part).repeat(20)].concat();
         for bytes in [fragments, frame_of_exabytes, attachments] {
-            let attack = move |wire: &mut Wire| {
-                wire.offer(&bytes);
-                // Waits until the client is gone.
-                let _ = wire.0.read_to_end(&mut Vec::new());
+            let attack = move |websocket: &mut RawWebSocket| {
+                websocket.offer(&bytes);
+                // Wait until the client has disconnected.
+                let _ = websocket.0.read_to_end(&mut Vec::new());
             };
-            let (mut door, cause) = survive(src, "max-frame-size=1000000", |_| {}, attack, 32);
+            let (mut fixture, cause) =
+                attack_and_reconnect(src, "max-frame-size=1000000", |_| {}, attack, 32);
             assert!(cause.contains("over the limit of 1000000"), "{cause}");
-            door.expect_warning(&["max-frame-size", "trying again"]);
+            fixture.expect_warning(&["max-frame-size", "trying again"]);
         }
     });
 }
 
-/// The relay chooses how long its texts are; messages show the beginning only.
+/// The relay decides how long its texts are; messages show only the beginning.
 #[test]
 fn long_texts_are_shown_in_part() {
-    alone(|| {
+    in_own_process(|| {
         let long = "word\u{1f}".repeat(2 << 20);
         let json = long.replace('\u{1f}', " ");
         for (message, state) in [
@@ -304,45 +183,45 @@ fn long_texts_are_shown_in_part() {
             (format!(r#"42["{json}","/9j/2Q=="]"#), "connected"),
             (format!(r#"42["stream",{{"{json}":1}}]"#), "connected"),
         ] {
-            let relay = Relay::new();
-            let mut door = src(&relay.url(), "camera=front max-frame-size=100000000");
-            let before = reset_peak();
-            let mut wire = match state {
+            let relay = RawRelay::new();
+            let mut fixture = src(&relay.url(), "camera=front max-frame-size=100000000");
+            let before = reset_peak_memory();
+            let mut websocket = match state {
                 "refused" => relay.upgrade(),
-                _ => relay.welcome(),
+                _ => relay.accept_into_namespace(),
             };
             if state == "refused" {
-                wire.offer(&frame(TEXT, OPEN));
+                websocket.offer(&frame(TEXT, OPEN));
             }
-            assert!(wire.offer(&frame(TEXT, message)));
-            door.expect_states(&["connecting", state]);
+            assert!(websocket.offer(&frame(TEXT, message)));
+            fixture.expect_states(&["connecting", state]);
             let text = match state {
-                "refused" => door.expect_error(&["does not let us in", "word word"]),
-                _ => door.expect_warning(&["word word", "…"]),
+                "refused" => fixture.expect_error(&["does not let us in", "word word"]),
+                _ => fixture.expect_warning(&["word word", "…"]),
             };
             assert!(text.len() < 1000, "{} bytes", text.len());
             expect_growth(before, 96);
-            door.stop();
+            fixture.stop();
         }
     });
 }
 
-/// Each open packet is answered with `auth`.
+/// The client answers an open packet with `auth`.
 #[test]
 fn second_open_packet_is_refused() {
-    let relay = Relay::new();
-    let mut door = src(&relay.url(), "");
-    let mut wire = relay.upgrade();
-    wire.offer(&frame(TEXT, OPEN).repeat(2));
-    door.expect_state("connecting");
-    door.expect_error(&["something else than Socket.IO", "second open packet"]);
-    door.stop();
+    let relay = RawRelay::new();
+    let mut fixture = src(&relay.url(), "");
+    let mut websocket = relay.upgrade();
+    websocket.offer(&frame(TEXT, OPEN).repeat(2));
+    fixture.expect_state("connecting");
+    fixture.expect_error(&["something else than Socket.IO", "second open packet"]);
+    fixture.stop();
 }
 
-/// What an HTTP server can do instead of giving a websocket.
+/// HTTP responses instead of an upgrade to a websocket.
 #[test]
-fn http_answer_without_end_is_named() {
-    alone(|| {
+fn endless_http_response_is_reported() {
+    in_own_process(|| {
         for (head, tail, part) in [
             (
                 "HTTP/1.1 101 Switching Protocols\r\n",
@@ -368,27 +247,30 @@ fn http_answer_without_end_is_named() {
             ),
         ] {
             for launch in [src, sink] {
-                let relay = Relay::new();
-                let mut door = launch(&relay.url(), "");
-                let before = reset_peak();
+                let relay = RawRelay::new();
+                let mut fixture = launch(&relay.url(), "");
+                let before = reset_peak_memory();
                 let attacker = thread::spawn(move || {
-                    // The second is asked in another way what kind of server it is.
+                    // The client's second request asks what kind of server this is.
                     for stream in relay.0.incoming().take(2) {
-                        let mut wire = Wire(stream.expect("a client"));
-                        wire.0.set_write_timeout(Some(PATIENCE)).expect("an option");
+                        let mut websocket = RawWebSocket(stream.expect("a client"));
+                        websocket
+                            .0
+                            .set_write_timeout(Some(PATIENCE))
+                            .expect("an option");
                         let attack = [head, &tail.repeat(8 << 10)].concat();
-                        wire.offer(attack.as_bytes());
-                        wire.flood(tail.as_bytes());
+                        websocket.offer(attack.as_bytes());
+                        websocket.flood(tail.as_bytes());
                         if part.contains("16384") || part.contains("status") {
                             break;
                         }
                     }
                 });
-                door.expect_state("connecting");
-                door.expect_error(&[part]);
+                fixture.expect_state("connecting");
+                fixture.expect_error(&[part]);
                 attacker.join().expect("the attack ends");
                 expect_growth(before, 32);
-                door.stop();
+                fixture.stop();
             }
         }
     });

@@ -1,38 +1,38 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Servers that send a byte now and then, and never anything whole.
+//! Servers that send single bytes and hardly ever a whole message.
 
 use std::{slice::from_ref, thread, time::Duration};
 
 use crate::common::{
-    door::{Door, expect_parts},
-    sender::{Peer, Sender},
+    element_fixture::{ElementFixture, expect_parts},
+    raw_server::{RawConnection, RawServer},
     wire::{DEFAULT, pictures},
 };
 
-/// Bytes come so much faster than the timeout that none of them is late.
+/// A timeout much longer than the pause between two bytes.
 const TIMEOUT: &str = "timeout=700000000";
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A client of `b64jpegclientsrc` at this server.
+/// Connects a `b64jpegclientsrc` to this server.
 #[track_caller]
-fn client(sender: &Sender) -> (Door, Peer) {
+fn client(sender: &RawServer) -> (ElementFixture, RawConnection) {
     let line = format!(
-        "b64jpegclientsrc name=door host=127.0.0.1 port={} {TIMEOUT} \
+        "b64jpegclientsrc name=element host=127.0.0.1 port={} {TIMEOUT} \
          ! fakesink name=sink sync=false",
         sender.port()
     );
-    let client = Door::launch(&line, "b64jpeg-connection");
+    let client = ElementFixture::launch(&line, "b64jpeg-connection");
     client.pipeline.play();
     let peer = sender.accept();
     (client, peer)
 }
 
-/// Sends bytes one by one until the client warns; returns the warning and the bytes that
-/// are left.
+/// Sends single bytes until the client warns; returns the warning and the remaining
+/// bytes.
 #[track_caller]
-fn drip<'a>(
-    client: &mut Door,
+fn send_slowly<'a>(
+    client: &mut ElementFixture,
     mut bytes: &'a [u8],
     mut send: impl FnMut(&[u8]),
 ) -> (String, &'a [u8]) {
@@ -49,16 +49,16 @@ fn drip<'a>(
 }
 
 #[test]
-fn tcp_server_that_drips_is_reported_once_per_slow_picture() {
-    let sender = Sender::new();
+fn slow_tcp_server_is_reported_once_per_frame() {
+    let sender = RawServer::new();
     let (mut client, mut peer) = client(&sender);
     let [first, second, third] = pictures(3) else {
         unreachable!("there are three");
     };
 
-    // From the first byte on: nothing is known of the frame yet.
+    // From the first byte on, when the length of the frame is not known yet.
     let frame = DEFAULT.frame(first);
-    let (warning, rest) = drip(&mut client, &frame, |byte| {
+    let (warning, rest) = send_slowly(&mut client, &frame, |byte| {
         peer.send(byte);
     });
     let from = format!("127.0.0.1:{} sends only ", sender.port());
@@ -71,20 +71,20 @@ fn tcp_server_that_drips_is_reported_once_per_slow_picture() {
         peer.send(byte);
         thread::sleep(PAUSE);
     }
-    assert_eq!(client.catch_up().warnings, [""; 0], "it is reported once");
+    assert_eq!(client.catch_up().warnings, [""; 0], "a second warning");
     peer.send(rest);
     client.expect_frames(from_ref(first));
     client.expect_states(&["connecting", "connected", "streaming"]);
     let infos = client.catch_up().infos.join("\n");
     expect_parts(&infos, &["Pictures come from"]);
 
-    // After a picture that came in time it is reported again.
+    // After a frame in time, slowness is reported again.
     peer.send(DEFAULT.frame(second));
     client.expect_frames(from_ref(second));
     let before = frame.len() + DEFAULT.frame(second).len();
     let frame = DEFAULT.frame(third);
     peer.send(&frame[..40]);
-    let (warning, rest) = drip(&mut client, &frame[40..], |byte| {
+    let (warning, rest) = send_slowly(&mut client, &frame[40..], |byte| {
         peer.send(byte);
     });
     let place = format!("(frame 2 at byte {before}, ");
@@ -92,7 +92,7 @@ fn tcp_server_that_drips_is_reported_once_per_slow_picture() {
     expect_parts(&warning, &[&place, &length]);
     peer.send(rest);
     client.expect_frames(from_ref(third));
-    // The connection has stayed.
+    // The connection has been kept.
     client.expect_stats(&[("connections", 1), ("errors", 0), ("frames", 3)]);
     assert!(client.connections.is_empty(), "{:?}", client.connections);
     client.stop();
@@ -100,93 +100,56 @@ fn tcp_server_that_drips_is_reported_once_per_slow_picture() {
 
 #[cfg(feature = "web")]
 mod web {
-    use std::{
-        io::{Read, Write},
-        net::{Ipv4Addr, TcpListener, TcpStream},
-    };
+    use std::io::Read;
 
     use base64::prelude::*;
-    use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
     use super::*;
+    use crate::hostile::websocket::{RawRelay, RawWebSocket, TEXT, WELCOME, frame};
 
-    /// A Socket.IO server of one client, over a websocket, byte by byte.
-    struct Server(TcpStream);
-
-    impl Server {
-        /// `silence` is how many milliseconds it promises to be silent at most, twice.
-        fn accept(listener: &TcpListener, silence: u32) -> Self {
-            let (mut stream, _) = listener.accept().expect("a client");
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                stream.read_exact(&mut byte).expect("a request");
-                request.extend(byte);
-            }
-            let request = String::from_utf8(request).expect("UTF-8");
-            let key = request
-                .lines()
-                .find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
-            let accept = derive_accept_key(key.expect("a key").as_bytes());
-            let answer = format!(
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-                 Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
-            );
-            stream.write_all(answer.as_bytes()).expect("it listens");
-            let mut server = Self(stream);
-            server.send(&frame(&format!(
-                r#"0{{"sid":"a","upgrades":[],"pingInterval":{silence},"pingTimeout":{silence},"maxPayload":1000000}}"#
-            )));
-            // The client gets into the namespace: two bytes, masked.
-            server.0.read_exact(&mut [0; 8]).expect("a packet");
-            server.send(&frame(r#"40{"sid":"b"}"#));
-            server
-        }
-
-        fn send(&mut self, bytes: &[u8]) {
-            self.0.write_all(bytes).expect("the client is there");
-        }
-    }
-
-    /// A text message in one websocket frame.
-    fn frame(text: &str) -> Vec<u8> {
-        let len = text.len() as u16;
-        let head = match len {
-            0..126 => vec![0x81, len as u8],
-            _ => [&[0x81, 126][..], &len.to_be_bytes()].concat(),
-        };
-        [&head, text.as_bytes()].concat()
+    /// Accepts a client. The server promises to be silent for at most twice `silence` milliseconds.
+    fn accept(relay: &RawRelay, silence: u32) -> RawWebSocket {
+        let mut websocket = relay.upgrade();
+        let open = format!(
+            r#"0{{"sid":"a","upgrades":[],"pingInterval":{silence},"pingTimeout":{silence},"maxPayload":1000000}}"#
+        );
+        assert!(websocket.offer(&frame(TEXT, open)));
+        // The client joins the namespace: two bytes, masked.
+        websocket.0.read_exact(&mut [0; 8]).expect("a packet");
+        assert!(websocket.offer(&frame(TEXT, WELCOME)));
+        websocket
     }
 
     #[test]
-    fn socketio_server_that_drips_is_reported_and_not_given_up() {
+    fn slow_socketio_server_is_reported_and_connection_is_kept() {
         const SILENCE: u32 = 1000;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("bound").port();
+        let relay = RawRelay::new();
+        let url = relay.url();
         let line = format!(
-            "socketioclientsrc name=door url=http://127.0.0.1:{port} {TIMEOUT} \
+            "socketioclientsrc name=element url={url} {TIMEOUT} \
              ! fakesink name=sink sync=false"
         );
-        let mut client = Door::launch(&line, "socketio-connection");
+        let mut client = ElementFixture::launch(&line, "socketio-connection");
         client.pipeline.play();
-        let mut server = Server::accept(&listener, SILENCE);
+        let mut server = accept(&relay, SILENCE);
         client.expect_states(&["connecting", "connected"]);
 
         let picture = &pictures(1)[0];
-        let event = frame(&format!(
-            r#"42["stream","{}"]"#,
-            BASE64_STANDARD.encode(picture)
-        ));
-        let (warning, rest) = drip(&mut client, &event, |byte| server.send(byte));
-        let url = format!("http://127.0.0.1:{port}");
+        let event = frame(
+            TEXT,
+            format!(r#"42["stream","{}"]"#, BASE64_STANDARD.encode(picture)),
+        );
+        let (warning, rest) = send_slowly(&mut client, &event, |byte| {
+            assert!(server.offer(byte));
+        });
         expect_parts(&warning, &[&url, "sends only ", "no whole message yet"]);
-        // Longer than the server may be silent.
+        // Longer than the server promised to be silent at most.
         let (more, rest) = rest.split_at((3 * SILENCE / 20) as usize);
         for byte in more.chunks(1) {
-            server.send(byte);
+            assert!(server.offer(byte));
             thread::sleep(PAUSE);
         }
-        server.send(rest);
+        assert!(server.offer(rest));
         client.expect_frames(from_ref(picture));
         client.expect_state("streaming");
         client.expect_stats(&[("connections", 1), ("frames", 1)]);

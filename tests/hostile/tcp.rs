@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `b64jpegserversink` and peers that take all they can get.
+//! `b64jpegserversink` and clients that consume resources.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -9,14 +9,14 @@ use std::{
     time::Duration,
 };
 
-use super::scene::{Server, watch};
+use crate::common::server_fixture::{ServerFixture, read_in_background};
 use crate::common::{
-    alone::{alone, status},
-    guard::wait_until,
+    isolation::{in_own_process, process_status},
     process::PATIENCE,
+    wait::wait_until,
 };
 
-/// Pictures that the healthy client has to get, each of so many bytes.
+/// Number of frames that the well-behaved client receives in each phase.
 const FRAMES: usize = 100;
 const BIG: usize = 20_000;
 
@@ -26,11 +26,11 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Serves pictures while `attack` is under way: a healthy client gets every one. Returns
-/// by how many kB this process, attackers and all, has grown.
+/// Serves frames before, during and after `attack`; a well-behaved client receives every one.
+/// Returns the growth in kB of this process, which includes the attackers.
 fn growth_under(attack: impl FnOnce(SocketAddr) -> Vec<TcpStream>) -> usize {
-    let server = Server::feed("").play();
-    let healthy = watch(server.viewer());
+    let server = ServerFixture::with_appsrc("").play();
+    let healthy = read_in_background(server.viewer());
     let mut numbers = 0..;
     let mut serve = |frames: usize| {
         for number in numbers.by_ref().take(frames) {
@@ -39,10 +39,10 @@ fn growth_under(attack: impl FnOnce(SocketAddr) -> Vec<TcpStream>) -> usize {
         }
     };
     serve(FRAMES);
-    let before = status("VmRSS");
+    let before = process_status("VmRSS");
     let attackers = attack(server.address());
     serve(FRAMES);
-    let growth = status("VmRSS").saturating_sub(before);
+    let growth = process_status("VmRSS").saturating_sub(before);
     println!(
         "TCP, {} connections at the end: {growth} kB more memory",
         attackers.len()
@@ -50,28 +50,28 @@ fn growth_under(attack: impl FnOnce(SocketAddr) -> Vec<TcpStream>) -> usize {
     drop(attackers);
     server.wait_for_clients(1);
     serve(FRAMES);
-    server.expect_silence();
+    server.expect_no_messages();
     server.set_state(gst::State::Null);
     assert_eq!(healthy.rest(), [0; 0]);
     growth
 }
 
-/// They read nothing either. Each costs its share of two tables, and frames are kept once
-/// for all.
+/// The attackers read nothing. Each costs an entry in two tables, and frames are stored once for
+/// all clients.
 #[test]
-fn server_400_connections_from_one_address_cost_little() {
+fn four_hundred_idle_connections_cost_little_memory() {
     const CONNECTIONS: usize = 400;
-    alone(|| {
+    in_own_process(|| {
         let growth = growth_under(|address| (0..CONNECTIONS).map(|_| connect(address)).collect());
         assert!(growth < 10_000, "{growth} kB");
     });
 }
 
-/// Connections that are gone as soon as they are there leave nothing behind.
+/// Connections that are closed at once leave nothing behind.
 #[test]
-fn server_connections_that_come_and_go_leave_nothing() {
+fn short_connections_leak_no_memory() {
     const ROUNDS: usize = 2000;
-    alone(|| {
+    in_own_process(|| {
         let growth = growth_under(|address| {
             for _ in 0..ROUNDS {
                 drop(connect(address));
@@ -82,17 +82,17 @@ fn server_connections_that_come_and_go_leave_nothing() {
     });
 }
 
-/// Whoever connects above `max-clients` is closed at once, and those inside stay.
+/// Connections above `max-clients` are closed at once, and the clients below it stay.
 #[test]
-fn server_connections_above_the_limit_are_closed() {
+fn connections_above_max_clients_are_closed() {
     const LIMIT: usize = 10;
     const CONNECTIONS: usize = 200;
-    let server = Server::feed(&format!("max-clients={LIMIT}")).play();
-    let healthy = watch(server.viewer());
+    let server = ServerFixture::with_appsrc(&format!("max-clients={LIMIT}")).play();
+    let healthy = read_in_background(server.viewer());
     let mut attackers: Vec<_> = (0..CONNECTIONS)
         .map(|_| connect(server.address()))
         .collect();
-    wait_until("all were accepted or refused", || {
+    wait_until("every connection to be accepted or refused", || {
         server.stat("clients-total") + server.stat("refused") == CONNECTIONS as u64 + 1
     });
     assert_eq!(server.stat("refused"), (CONNECTIONS + 1 - LIMIT) as u64);
@@ -113,15 +113,15 @@ fn server_connections_above_the_limit_are_closed() {
         };
     }
     assert_eq!(closed, CONNECTIONS + 1 - LIMIT);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
-/// What clients send is read and thrown away, whatever it is and however much.
+/// The server reads and discards everything that clients send.
 #[test]
-fn server_64_megabytes_from_clients_are_thrown_away() {
+fn bytes_from_clients_are_discarded() {
     const CLIENTS: usize = 8;
     const BYTES: usize = 8 << 20;
-    alone(|| {
+    in_own_process(|| {
         let growth = growth_under(|address| {
             let threads: Vec<_> = (0..CLIENTS)
                 .map(|client| {

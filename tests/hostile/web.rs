@@ -2,8 +2,8 @@
 
 //! Attacks on `socketioserversink`, most of them without its token.
 //!
-//! The attackers have addresses of their own, 127.0.0.2 and up, as many as the attack needs;
-//! the viewer who must notice nothing has 127.0.0.1.
+//! The attackers use addresses of their own, 127.0.0.2 and up. The viewer, which must not notice
+//! anything, uses 127.0.0.1.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -18,25 +18,25 @@ use socket2::{Domain, Socket, Type};
 
 use crate::{
     common::{
-        alone::{allow_files, alone, reset_peak, status},
-        guard::wait_until,
+        isolation::{in_own_process, process_status, raise_file_limit, reset_peak_memory},
         process::PATIENCE,
+        wait::wait_until,
     },
     scene::{Answer, Server, Session, UPGRADE, request},
 };
 
-/// A flood ends after this time, however little the server takes.
+/// A flood ends after this time, however little the server accepts.
 const FLOOD: Duration = Duration::from_secs(4);
-/// Where a browser would go on to a websocket.
+/// The request with which a browser opens a websocket.
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
-/// One of the attackers' addresses.
+/// Address of an attacker.
 pub fn attacker(number: usize) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 0, 2 + u8::try_from(number).expect("a few"))
 }
 
-/// Connects from an address of this machine.
+/// Connects from this local address.
 #[track_caller]
 pub fn connect_from(address: Ipv4Addr, server: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
@@ -49,7 +49,7 @@ pub fn connect_from(address: Ipv4Addr, server: SocketAddr) -> TcpStream {
     stream
 }
 
-/// A websocket frame from a client. Its mask is zero, so that it reads as it is written.
+/// A websocket frame of a client. Its mask is zero, so that the payload is unchanged.
 fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let len = payload.len();
     let mut frame = vec![0x80 | opcode];
@@ -70,13 +70,13 @@ const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const PING: u8 = 9;
 
-/// A websocket on which nothing was said yet, or none if the server does not take it.
+/// A new websocket, or `None` if the server refuses it.
 fn websocket(address: Ipv4Addr, server: SocketAddr) -> Option<TcpStream> {
     let mut stream = connect_from(address, server);
     let head = ["GET ", WEBSOCKET, " HTTP/1.1\r\nHost: localhost\r\n"].concat();
     let head = head + &UPGRADE.join("\r\n") + "\r\n\r\n";
     stream.write_all(head.as_bytes()).ok()?;
-    // The answer, and the first packet of Engine.IO, which begins with 0{.
+    // The response and the first Engine.IO packet, which begins with 0{.
     let mut answer = Vec::new();
     let mut piece = [0; 1024];
     while !answer.windows(2).any(|window: &[u8]| window == b"0{") {
@@ -88,7 +88,7 @@ fn websocket(address: Ipv4Addr, server: SocketAddr) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// Waits until the server closes a connection, whatever it says before.
+/// Waits until the server closes the connection, whatever it sends before.
 #[track_caller]
 fn expect_end(mut stream: TcpStream) {
     stream.set_nonblocking(false).expect("a flag");
@@ -100,14 +100,14 @@ fn expect_end(mut stream: TcpStream) {
     );
 }
 
-/// Websockets from some addresses, as many as the server takes.
+/// Opens websockets from several addresses, as many as the server accepts.
 fn websockets(count: usize, addresses: usize, server: SocketAddr) -> Vec<TcpStream> {
     let streams = (0..count).map(|number| websocket(attacker(number % addresses), server));
     streams.flatten().collect()
 }
 
-/// Sends `message` over and over on all of them at once, up to so many bytes each, and reads
-/// nothing. Returns the bytes that were taken, and leaves out those that were closed.
+/// Repeats `message` on all connections at once, up to `bytes_each`, and reads nothing. Returns
+/// the number of bytes accepted, and removes the connections that were closed.
 fn flood(streams: &mut Vec<TcpStream>, message: &[u8], bytes_each: usize) -> usize {
     let piece = message.repeat((64 << 10) / message.len() + 1);
     for stream in &*streams {
@@ -122,7 +122,7 @@ fn flood(streams: &mut Vec<TcpStream>, message: &[u8], bytes_each: usize) -> usi
             if *sent >= bytes_each {
                 return true;
             }
-            // On a frame boundary whenever a whole number of messages was taken.
+            // On a message boundary whenever a whole number of messages was accepted.
             match stream.write(&piece[*sent % message.len()..]) {
                 Ok(len) => {
                     *sent += len;
@@ -141,22 +141,22 @@ fn flood(streams: &mut Vec<TcpStream>, message: &[u8], bytes_each: usize) -> usi
     taken
 }
 
-/// What an attack came to.
+/// Result and cost of an attack.
 struct Outcome<T> {
     /// What the attack returned.
     result: T,
-    /// The most memory that this process took, beyond what it had before, in MB.
+    /// Peak memory of this process above its memory before the attack, in MB.
     memory: usize,
 }
 
-/// Runs an attack while pictures come 50 times a second and somebody watches them, who must
-/// go on seeing new ones. Prints what the attack cost.
+/// Runs an attack while 50 frames per second are sent to a viewer, which must keep receiving new
+/// ones. Prints what the attack cost.
 #[track_caller]
 fn attack<T>(name: &str, server: &Server, token: &str, attack: impl FnOnce() -> T) -> Outcome<T> {
     let mut viewer = server.watch(&format!("/stream.mjpg?token={token}"));
     let (over, seen) = (AtomicBool::new(false), AtomicBool::new(false));
-    let before = status("VmRSS");
-    reset_peak();
+    let before = process_status("VmRSS");
+    reset_peak_memory();
     thread::scope(|scope| {
         scope.spawn(|| {
             for number in 0.. {
@@ -175,7 +175,7 @@ fn attack<T>(name: &str, server: &Server, token: &str, attack: impl FnOnce() -> 
                 longest = longest.max(last.elapsed());
                 last = Instant::now();
             }
-            // A last one, now that the attack is over.
+            // One more frame after the attack.
             viewer.next();
             seen.store(true, Ordering::Relaxed);
             longest
@@ -186,7 +186,7 @@ fn attack<T>(name: &str, server: &Server, token: &str, attack: impl FnOnce() -> 
         let answered = asked.elapsed();
         over.store(true, Ordering::Relaxed);
         let gap = watching.join().expect("it sees pictures to the end");
-        let memory = status("VmHWM").saturating_sub(before) / 1000;
+        let memory = process_status("VmHWM").saturating_sub(before) / 1000;
         println!(
             "{name}: {memory} MB more memory, no new picture for {} ms at most, an answer after {} ms",
             gap.as_millis(),
@@ -196,11 +196,11 @@ fn attack<T>(name: &str, server: &Server, token: &str, attack: impl FnOnce() -> 
     })
 }
 
-/// A packet that announces thousands of attachments, and then attachments without an end.
+/// A packet that announces thousands of attachments, and then attachments without end.
 #[test]
 fn attachments_without_token_cost_no_memory() {
-    alone(|| {
-        allow_files(2000);
+    in_own_process(|| {
+        raise_file_limit(2000);
         let server = Server::start("token=geheim");
         let outcome = attack("attachments", &server, "geheim", || {
             let mut streams = websockets(300, 4, server.address());
@@ -215,10 +215,10 @@ fn attachments_without_token_cost_no_memory() {
     });
 }
 
-/// Requests for a namespace with a token that is wrong, thousands on each connection.
+/// Thousands of connect packets with a wrong token on each connection.
 #[test]
 fn connects_without_token_cost_no_memory() {
-    alone(|| {
+    in_own_process(|| {
         let server = Server::start("token=geheim");
         let outcome = attack("connects", &server, "geheim", || {
             let mut streams = websockets(8, 2, server.address());
@@ -234,10 +234,10 @@ fn connects_without_token_cost_no_memory() {
     });
 }
 
-/// The same with the right token: a session watches once, however often it asks.
+/// With the right token, a session counts as one viewer however often it connects.
 #[test]
 fn connects_with_token_make_one_viewer() {
-    alone(|| {
+    in_own_process(|| {
         let server = Server::start("token=geheim");
         let outcome = attack("connects with the token", &server, "geheim", || {
             let mut streams = websockets(8, 2, server.address());
@@ -253,10 +253,10 @@ fn connects_with_token_make_one_viewer() {
     });
 }
 
-/// A viewer who is let in and asks for the time, and nothing else, as fast as it can.
+/// An accepted viewer that asks for the time as fast as it can.
 #[test]
 fn events_of_one_viewer_leave_the_others_alone() {
-    alone(|| {
+    in_own_process(|| {
         let server = Server::start("token=geheim");
         let outcome = attack("events", &server, "geheim", || {
             let stream = connect_from(attacker(0), server.address());
@@ -273,10 +273,10 @@ fn events_of_one_viewer_leave_the_others_alone() {
     });
 }
 
-/// Pings of the websocket, whose answers nobody reads.
+/// Websocket pings whose pongs are never read.
 #[test]
 fn pings_whose_pongs_nobody_reads_cost_no_memory() {
-    alone(|| {
+    in_own_process(|| {
         let server = Server::start("token=geheim");
         let outcome = attack("pings", &server, "geheim", || {
             let mut streams = websockets(16, 2, server.address());
@@ -286,10 +286,10 @@ fn pings_whose_pongs_nobody_reads_cost_no_memory() {
     });
 }
 
-/// Requests over HTTP on open connections, each before the answer to the one before.
+/// Pipelined HTTP requests on open connections.
 #[test]
 fn requests_without_token_leave_the_others_alone() {
-    alone(|| {
+    in_own_process(|| {
         let server = Server::start("token=geheim");
         let outcome = attack("requests", &server, "geheim", || {
             let connect = |number: usize| connect_from(attacker(number % 2), server.address());
@@ -304,7 +304,7 @@ fn requests_without_token_leave_the_others_alone() {
     });
 }
 
-/// Opens a session of Engine.IO that polls; its answer.
+/// Opens an Engine.IO session by polling; returns the response.
 #[track_caller]
 fn open_session(address: Ipv4Addr, server: &Server) -> Answer {
     let mut stream = connect_from(address, server.address());
@@ -313,18 +313,18 @@ fn open_session(address: Ipv4Addr, server: &Server) -> Answer {
     Answer::read(stream, false)
 }
 
-/// How many sessions one address can have opened: 250, which are free again after 10 s. Only
-/// on a slow machine an attack takes so long.
+/// Number of sessions that one address can have opened: 250, which are freed after 10 s. An attack
+/// takes longer only on a slow machine.
 fn shares_since(start: Instant) -> RangeInclusive<usize> {
     let times = 1 + start.elapsed().as_secs() as usize / 10;
     250..=250 * times
 }
 
-/// Sessions that poll need no connection, and thousands of them were enough to keep everybody
-/// else who polls out.
+/// Polling sessions need no connection. Without a share per address, one address could use up all
+/// of them.
 #[test]
 fn polling_sessions_of_one_address_keep_no_other_out() {
-    alone(|| {
+    in_own_process(|| {
         let server = Server::start("");
         let start = Instant::now();
         let outcome = attack("sessions", &server, "", || {
@@ -336,7 +336,7 @@ fn polling_sessions_of_one_address_keep_no_other_out() {
         assert!(share.contains(&outcome.result), "{}", outcome.result);
         assert_eq!(open_session(Ipv4Addr::LOCALHOST, &server).status, 200);
         assert_eq!(open_session(attacker(0), &server).status, 503);
-        // None of them has come to the point; the server ends them after a while.
+        // None of the sessions has joined a namespace; the server ends them after a while.
         wait_until("they are over", || server.count("sessions") == 0);
         assert_eq!(open_session(attacker(0), &server).status, 200);
     });
@@ -357,8 +357,8 @@ fn sessions_of_viewers_who_left_are_forgotten() {
 
 #[test]
 fn connections_of_one_address_are_a_share_of_all() {
-    alone(|| {
-        allow_files(3000);
+    in_own_process(|| {
+        raise_file_limit(3000);
         let server = Server::start("");
         server.show(0);
         let connections: Vec<_> = (0..1100)
@@ -375,11 +375,11 @@ fn connections_of_one_address_are_a_share_of_all() {
     });
 }
 
-/// One address may be everybody's: that of a proxy.
+/// One address may stand for many viewers: that of a proxy.
 #[test]
 fn share_of_an_address_can_be_lifted() {
-    alone(|| {
-        allow_files(3000);
+    in_own_process(|| {
+        raise_file_limit(3000);
         let server = Server::start("max-connections-per-address=0");
         let connections: Vec<_> = (0..600)
             .map(|_| connect_from(attacker(0), server.address()))
@@ -390,7 +390,7 @@ fn share_of_an_address_can_be_lifted() {
     });
 }
 
-/// A body of one request can hold thousands of packets.
+/// The body of one request can hold thousands of packets.
 #[test]
 fn packets_of_one_request_are_limited() {
     let server = Server::start("");
@@ -404,7 +404,7 @@ fn packets_of_one_request_are_limited() {
         413
     );
     assert_eq!(server.viewers(), 0);
-    // A few are as good as ever.
+    // A few packets are accepted.
     assert_eq!(
         server.post(&path, &["40/view,"; 3].join("\u{1e}")).status,
         200
@@ -416,7 +416,7 @@ fn packets_of_one_request_are_limited() {
 /// Each piece of a body used to keep the buffer that it was read into.
 #[test]
 fn body_in_single_bytes_costs_no_memory() {
-    alone(|| {
+    in_own_process(|| {
         let server = Server::start("token=geheim");
         let open = |number| open_session(attacker(number), &server);
         let session = |open: Answer| {
@@ -425,7 +425,7 @@ fn body_in_single_bytes_costs_no_memory() {
         };
         let sessions: Vec<_> = (0..40).map(|number| session(open(number % 2))).collect();
         let outcome = attack("single bytes", &server, "geheim", || {
-            // Half of them are of no session that there is.
+            // Half of the requests name a session that does not exist.
             let begin = |(number, session): (usize, &String)| {
                 let mut stream = connect_from(attacker(number % 2), server.address());
                 let path = match number % 4 {
@@ -443,10 +443,10 @@ fn body_in_single_bytes_costs_no_memory() {
     });
 }
 
-/// Engine.IO keeps what it knows of a websocket for a while after it is gone.
+/// Engine.IO keeps the state of a websocket for a while after it is closed.
 #[test]
 fn websockets_that_come_and_go_have_a_share() {
-    alone(|| {
+    in_own_process(|| {
         let server = Server::start("");
         let start = Instant::now();
         let outcome = attack("websockets that come and go", &server, "", || {
@@ -461,13 +461,13 @@ fn websockets_that_come_and_go_have_a_share() {
         let share = shares_since(start);
         assert!(share.contains(&outcome.result), "{}", outcome.result);
         assert_eq!(server.refused("address"), 2000 - outcome.result as u64);
-        // Others are let in, by either way.
+        // Other addresses are accepted by both transports.
         assert_eq!(open_session(attacker(1), &server).status, 200);
         assert!(server.join("/view", "").is_ok());
     });
 }
 
-/// Frames would not be counted if Engine.IO took a request for a websocket that is none.
+/// If Engine.IO accepted such a request, the frames would not be counted.
 #[test]
 fn websocket_without_its_upgrade_header_is_refused() {
     let server = Server::start("");
@@ -484,7 +484,7 @@ fn websocket_without_its_upgrade_header_is_refused() {
     assert!(server.join("/", "").is_ok());
 }
 
-/// A request for a websocket with a body, behind which frames might hide.
+/// Frames might hide behind the body of the request.
 #[test]
 fn websocket_request_with_body_is_refused() {
     let server = Server::start("");

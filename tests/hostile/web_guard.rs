@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Attacks on who may see what: guessed tokens, and pages of other sites.
+//! Attacks on access control: guessed tokens, and pages of other sites.
 
 use std::{io::Write, net::Ipv4Addr};
 
@@ -8,11 +8,11 @@ use gst::prelude::*;
 
 use super::web::{attacker, connect_from};
 use crate::{
-    common::guard::wait_until,
+    common::wait::wait_until,
     scene::{Answer, Server, Session, request},
 };
 
-/// Asks for a path from an address; the answer.
+/// Sends a GET request from an address; returns the response.
 #[track_caller]
 fn ask_from(address: Ipv4Addr, server: &Server, path: &str, headers: &[&str]) -> Answer {
     let mut stream = connect_from(address, server.address());
@@ -21,7 +21,7 @@ fn ask_from(address: Ipv4Addr, server: &Server, path: &str, headers: &[&str]) ->
     Answer::read(stream, false)
 }
 
-/// Asks a server for a path as the host of this name.
+/// Sends a GET request with this `Host` header; returns the response.
 #[track_caller]
 fn ask_as(host: &str, server: &Server, path: &str) -> Answer {
     let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
@@ -41,7 +41,7 @@ fn guessed_tokens_hold_up_the_address_that_guesses() {
     let answers: Vec<_> = (0..60).map(guess).collect();
     assert_eq!(answers[..20], [401; 20]);
     assert_eq!(answers[59], 429);
-    // Otherwise whoever guesses would learn of it.
+    // A correct token is refused as well; otherwise a guesser would learn it.
     let right = "/snapshot.jpg?token=geheim";
     let held = ask_from(attacker(0), &server, right, &[]);
     assert_eq!(held.status, 429);
@@ -50,14 +50,14 @@ fn guessed_tokens_hold_up_the_address_that_guesses() {
     let auth = r#"{"token":"geheim"}"#;
     let join = || Session::join(connect_from(attacker(0), server.address()), "/", auth);
     assert_eq!(join().expect_err("it is held up as well"), "token");
-    // Others are not, nor is the page, which asks for a token.
+    // Other addresses are not affected, nor is the page that asks for the token.
     assert_eq!(server.get(right).status, 200);
     assert!(server.join("/", auth).is_ok());
     assert_eq!(ask_from(attacker(0), &server, "/", &[]).status, 200);
     wait_until("it may try again", || join().is_ok());
 }
 
-/// An image in a page of another site would lock out the person who looks at it.
+/// Otherwise an image in a page of another site could lock out the person who views that page.
 #[test]
 fn guesses_of_foreign_pages_lock_out_nobody_else() {
     let server = Server::start("token=geheim");
@@ -72,7 +72,7 @@ fn guesses_of_foreign_pages_lock_out_nobody_else() {
     assert_eq!(server.get("/snapshot.jpg?token=geheim").status, 200);
 }
 
-/// A program that nobody looks after may try an old token for ever.
+/// An unattended program may retry an old token for ever.
 #[test]
 fn old_token_tried_again_and_again_locks_out_nobody() {
     let server = Server::start("token=geheim");
@@ -83,7 +83,7 @@ fn old_token_tried_again_and_again_locks_out_nobody() {
     assert_eq!(server.get("/snapshot.jpg?token=geheim").status, 200);
 }
 
-/// Whoever has an old page open asks without a token, or stops asking.
+/// An old page asks without a token or stops asking.
 #[test]
 fn requests_without_token_are_no_guesses() {
     let server = Server::start("token=geheim");
@@ -94,7 +94,7 @@ fn requests_without_token_are_no_guesses() {
     assert_eq!(server.get("/snapshot.jpg?token=geheim").status, 200);
 }
 
-/// A page of evil.example whose name leads here once it is loaded (DNS rebinding).
+/// A page of evil.example whose name resolves to this server once it is loaded (DNS rebinding).
 #[test]
 fn foreign_host_names_are_refused_wherever_no_token_guards() {
     for host in ["127.0.0.1", "0.0.0.0"] {
@@ -154,10 +154,10 @@ fn pages_of_other_sites_embed_nothing_unless_allowed() {
             "{path}: {frames}"
         );
     }
-    // What the page itself may do still stands before it.
+    // The page's own policy still comes first.
     assert!(policy(&server, "/").1.starts_with("default-src 'none'; "));
 
-    // Whoever knows the token may show them wherever they like.
+    // A viewer who knows the token may embed the frames anywhere.
     let guarded = Server::start("token=geheim");
     guarded.show(0);
     let (resources, frames) = policy(&guarded, "/snapshot.jpg?token=geheim");
@@ -186,7 +186,7 @@ fn foreign_site_reads_not_even_the_page() {
     assert!(allowed("https://friend.example"));
 }
 
-/// A browser names no site with what a page embeds, but says that it is another.
+/// For embedded resources a browser sends no `Origin`, but it says that the site is another one.
 #[test]
 fn cross_site_requests_open_no_session() {
     let server = Server::start("");

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The loop of the usual camera process, for the benches: JPEG, base64, an event of Socket.IO.
+"""The loop of a common camera process, for the benches: JPEG, base64, a Socket.IO event.
 
-The film is a file of raw pictures, BGR 1280x720, as OpenCV has them, or a directory of
-JPEGs. Does what it is told on its standard input, and prints "done": "wait …" until it is
-connected, "push COUNT RATE …" so many pictures.
+The film is a file of raw BGR frames of 1280x720, as OpenCV stores them, or a directory of
+JPEGs. Executes commands from standard input and prints "done" after each: "wait ..." until
+it is connected, "push COUNT RATE ..." to send COUNT frames.
 """
 
 import argparse

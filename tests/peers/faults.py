@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
 """Sends the JPEGs of a recording (be32, base64) to one client, with a chosen fault at a chosen frame.
 
-Prints "port N" when it listens. A client that hangs up early is no error.
+Prints "port N" when it listens. It is no error if the client disconnects early.
 """
 
 import argparse
@@ -16,7 +16,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(500)
 
 
 class Wire:
-    """The framing of the stream, with headers that may lie."""
+    """The framing of the stream, with headers that may contain a wrong length."""
 
     def __init__(self, header, payload):
         self.header, self.payload = header, payload
@@ -41,18 +41,18 @@ def flipped(body):
 
 
 def numpy_frame(protocol=None):
-    """What `pickle.dumps(frame)` makes of an OpenCV picture."""
-    import numpy  # slow to load, and nothing else here needs it
+    """The output of `pickle.dumps(frame)` for an OpenCV frame."""
+    import numpy  # only needed here, and slow to import
 
     return pickle.dumps(numpy.zeros((48, 64, 3), numpy.uint8), protocol)
 
 
-# How the stream is cut in pieces.
+# Valid streams, cut into pieces.
 CHUNKED = {
     "chops": lambda stream: chops(stream, 5000),
     "bytes": lambda stream: chops(stream, 1),
 }
-# What to send in place of one frame, made from its body.
+# Bytes that replace one frame, made from its payload.
 IN_A_STREAM = {
     "garbage": lambda wire, body: RANDOM.randbytes(1000) + wire.frame(body),
     "garbage-log-line": lambda wire, body: b"[ WARN] camera is slow\r\n" + wire.frame(body),
@@ -68,13 +68,13 @@ IN_A_STREAM = {
     "not-a-jpeg": lambda wire, body: wire.frame(wire.body(PNG)),
     "flipped-character": lambda wire, body: wire.frame(flipped(body)),
 }
-# The same, and nothing behind it.
+# Bytes that replace one frame and end the stream.
 AT_THE_END = {
     "stop-in-frame": lambda wire, body: wire.frame(body)[:1000],
     "stop-in-header": lambda wire, body: wire.frame(body)[:3],
     "all-flipped": lambda wire, body: wire.frame(flipped(body)) * 30,
 }
-# What is no stream of ours from its first byte.
+# Foreign data from the first byte on.
 FOREIGN = {
     "pickle": lambda: numpy_frame(),
     "pickle-protocol-0": lambda: numpy_frame(0),

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The usual camera with a page, in Flask, for the benches: Motion JPEG over HTTP.
+"""A common camera server in Flask, for the benches: Motion JPEG over HTTP.
 
-The film is a directory of JPEGs. Does what it is told on its standard input, and prints
-"done": "wait COUNT" until so many watch, "push COUNT RATE …" so many pictures.
+The film is a directory of JPEGs. Executes commands from standard input and prints "done"
+after each: "wait COUNT" until COUNT viewers are connected, "push COUNT RATE ..." to send
+COUNT frames.
 """
 
 import argparse
@@ -43,7 +44,7 @@ def main():
     parser.add_argument("film", type=pathlib.Path)
     args = parser.parse_args()
 
-    # As app.run(), but for a banner.
+    # Like app.run(), without its banner.
     serve = threading.Thread(target=run_simple, args=("127.0.0.1", args.port, app), kwargs={"threaded": True}, daemon=True)
     serve.start()
     frames = itertools.cycle([jpeg.read_bytes() for jpeg in sorted(args.film.glob("*.jpg"))])

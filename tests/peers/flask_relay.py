@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The usual relay in Flask: what a camera sends on an event goes to everybody else.
+"""A common relay in Flask: an event from one client is sent to all other clients.
 
-Says where it is "Running on", and "client QUERY" for each client it takes.
+Prints "Running on URL", and "client QUERY" for each client it accepts.
 """
 
 from flask import Flask, request
 from flask_socketio import ConnectionRefusedError, SocketIO, emit
 
-import relaying
+import socketio_server
 
 
 def main():
-    parser = relaying.arguments(__doc__)
+    parser = socketio_server.arguments(__doc__)
     parser.add_argument("--no-websocket", action="store_true", help="long polling only")
     args = parser.parse_args()
-    options = relaying.options(args)
+    options = socketio_server.options(args)
     if args.no_websocket:
         options["transports"] = ["polling"]
 
@@ -23,15 +23,15 @@ def main():
 
     @socketio.on("connect", namespace=args.namespace)
     def connect(auth):
-        if not relaying.is_welcome(args, auth):
+        if not socketio_server.is_authorised(args, auth):
             raise ConnectionRefusedError("wrong token")
-        relaying.report(request.query_string.decode())
+        socketio_server.report(request.query_string.decode())
 
     @socketio.on(args.event, namespace=args.namespace)
     def stream(data):
         emit(args.event, data, broadcast=True, include_self=False)
 
-    # Werkzeug's own server, which people run by hand, wants a terminal or this.
+    # Without a terminal, Werkzeug's development server starts only with this option.
     ssl = {"ssl_context": (args.certificate, args.key)} if args.certificate else {}
     socketio.run(app, port=args.port, allow_unsafe_werkzeug=True, **ssl)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The framings scripts in the wild use: a header times a payload."""
+"""The framings that scripts use: every header with every payload."""
 
 import base64
 import struct
@@ -8,7 +8,7 @@ LENGTHS = {
     "be32": struct.Struct(">L"),
     "le32": struct.Struct("<L"),
     "be64": struct.Struct(">Q"),
-    "le64": struct.Struct("<Q"),  # a plain "Q" or "L" on the machines people have
+    "le64": struct.Struct("<Q"),  # a plain "Q" or "L" on common machines
 }
 HEADERS = (*LENGTHS, "ascii16", "ascii16-zero", "lines", "none")
 PAYLOADS = ("base64", "jpeg")
@@ -30,7 +30,7 @@ def decode(body, payload="base64"):
 
 
 def wrap(body, header="be32", length=None):
-    """The frame of a body. Another length than the body's own is a lie."""
+    """The frame around a body; `length` overrides the length in the header."""
     length = len(body) if length is None else length
     if header in LENGTHS:
         return LENGTHS[header].pack(length) + body
@@ -56,7 +56,7 @@ def bodies(stream, header="be32"):
             length = LENGTHS[header].unpack(head)[0] if header in LENGTHS else int(head)
             body = stream.read(length)
             if len(body) < length:
-                raise EOFError(f"{len(body)} of {length} bytes, then nothing")
+                raise EOFError(f"{len(body)} of {length} bytes, then the stream ended")
             yield body
 
 
@@ -68,4 +68,4 @@ def jpegs_back_to_back(stream):
             yield buffer[buffer.find(SOI) : end + 2]
             buffer = buffer[end + 2 :]
     if buffer:
-        raise EOFError(f"{len(buffer)} bytes of a JPEG, then nothing")
+        raise EOFError(f"{len(buffer)} bytes of a JPEG, then the stream ended")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Has Chromium show an address as the <img> of a page.
+"""Opens a URL in Chromium as the <img> of a page.
 
-Prints "brightness N" whenever what it shows has changed.
+Prints "brightness N" whenever the image has changed.
 """
 
 import sys
@@ -14,7 +14,7 @@ with sync_playwright() as playwright:
     browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
     page = browser.new_page()
     image = f'<body style="margin: 0"><img src="{sys.argv[1]}">'
-    page.set_content(image, wait_until="domcontentloaded")  # loading never ends
+    page.set_content(image, wait_until="domcontentloaded")  # the image never finishes loading
     last = None
     while True:
         png = page.screenshot(clip={"x": 8, "y": 8, "width": 8, "height": 8})

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Somebody who watches with a browser: does what people do and tells what they see.
+"""Operates the page in a browser as a user does, and reports what the page shows.
 
-Prints a line of JSON for each finding. What does not come to be seen ends it with an error.
+Prints a line of JSON for each finding. Fails if an expected change does not happen in time.
 """
 
 import argparse
@@ -15,16 +15,16 @@ import numpy
 from playwright.sync_api import expect, sync_playwright
 
 PATIENCE = 60
-# Where Debian has it. Elsewhere it is the one that "playwright install chromium" gets.
+# Path on Debian. Elsewhere Playwright uses what "playwright install chromium" has installed.
 CHROMIUM = "/usr/bin/chromium"
 
 
-def tell(**finding):
+def report(**finding):
     print(json.dumps(finding), flush=True)
 
 
 class Viewer:
-    """A page, with everything that it says on the console."""
+    """A page, with everything that it logs to the console."""
 
     def __init__(self, context, url):
         self.console = []
@@ -55,36 +55,36 @@ class Viewer:
     def pictures(self):
         return [camera.locator("canvas").screenshot() for camera in self.cameras()]
 
-    def until_they_move(self):
+    def wait_for_new_frames(self):
         before = self.pictures()
         wait(lambda: all(now != then for now, then in zip(self.pictures(), before, strict=True)))
 
 
 def wait(condition):
-    """Waits until this is true, or something, and returns it."""
+    """Waits until the condition returns a true value, and returns that value."""
     deadline = time.monotonic() + PATIENCE
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise TimeoutError("it did not come to be")
+            raise TimeoutError("the condition was not met in time")
         time.sleep(0.1)
     return value
 
 
 def colour(png):
-    """What most of a picture is painted in, as red, green and blue."""
+    """The median colour of a picture, as red, green and blue."""
     picture = cv2.imdecode(numpy.frombuffer(png, numpy.uint8), cv2.IMREAD_COLOR)
     return [int(value) for value in numpy.median(picture.reshape(-1, 3), axis=0)][::-1]
 
 
 def watch(browser, args):
-    """Two cameras, and all that can be done with them."""
+    """Two cameras, and every function of the page."""
     context = browser.new_context(viewport={"width": 1280, "height": 720})
     viewer = Viewer(context, args.url)
     page = viewer.page
     viewer.status("Live, 2 cameras")
-    tell(title=page.title())
-    tell(colours=dict(zip(viewer.names(), map(colour, viewer.pictures()), strict=True)))
-    viewer.until_they_move()
+    report(title=page.title())
+    report(colours=dict(zip(viewer.names(), map(colour, viewer.pictures()), strict=True)))
+    viewer.wait_for_new_frames()
 
     def measure():
         found = [re.fullmatch(r"(.+) · (.+) frames/s · delay (\d+) ms", text) for text in viewer.figures()]
@@ -92,28 +92,28 @@ def watch(browser, args):
         if len(rates) == 2 and all(abs(rate / args.rate - 1) < 0.1 for rate in rates):
             return {"sizes": [match[1] for match in found], "delays": [int(match[3]) for match in found]}
 
-    tell(rate=args.rate, **wait(measure))
+    report(rate=args.rate, **wait(measure))
 
     page.get_by_role("button", name="back").click()
-    tell(alone=viewer.names(), title=page.title())
+    report(alone=viewer.names(), title=page.title())
     viewer.press("Escape")
     page.get_by_role("button", name="front").focus()
     viewer.press("Enter")
-    tell(alone=viewer.names(), title=page.title())
-    viewer.until_they_move()
+    report(alone=viewer.names(), title=page.title())
+    viewer.wait_for_new_frames()
     viewer.press("Escape")
-    tell(all=sorted(viewer.names()))
+    report(all=sorted(viewer.names()))
 
     viewer.press("Space")
     viewer.status(re.compile("Paused since .+"))
-    # What was being painted is there after that.
+    # A frame that was being painted may still appear.
     time.sleep(1)
     before = viewer.pictures()
     time.sleep(1)
-    tell(paused=viewer.pictures() == before)
+    report(paused=viewer.pictures() == before)
     viewer.press("Space")
     viewer.status("Live, 2 cameras")
-    viewer.until_they_move()
+    viewer.wait_for_new_frames()
 
     downloads = []
     page.on("download", lambda download: downloads.append(download))
@@ -122,7 +122,7 @@ def watch(browser, args):
     for download in downloads:
         file = os.path.join(args.directory, download.suggested_filename)
         download.save_as(file)
-        tell(snapshot=download.suggested_filename)
+        report(snapshot=download.suggested_filename)
 
     for visible in False, True:
         viewer.press("i")
@@ -137,29 +137,29 @@ def watch(browser, args):
     wait(lambda: page.evaluate("document.fullscreenElement === null"))
 
     viewer.press("q")
-    tell(quit=viewer.notice("You have stopped watching"))
+    report(quit=viewer.notice("You have stopped watching"))
     page.get_by_role("button", name="Watch again").click()
     viewer.status("Live, 2 cameras")
-    viewer.until_they_move()
+    viewer.wait_for_new_frames()
 
-    # The tab is not in front any more.
+    # Simulate that the tab is moved to the background.
     page.evaluate("""Object.defineProperty(document, "hidden", {get: () => window.away, configurable: true});
         window.away = true; document.dispatchEvent(new Event("visibilitychange"))""")
     viewer.status("Paused while nobody looks")
     page.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
     viewer.status("Live, 2 cameras")
-    viewer.until_they_move()
-    tell(console=viewer.console)
+    viewer.wait_for_new_frames()
+    report(console=viewer.console)
 
 
 def phone(browser, args):
-    """The same in the hand, upright."""
+    """The same on a phone in portrait orientation."""
     size = {"width": 390, "height": 700}
     context = browser.new_context(viewport=size, has_touch=True, is_mobile=True, color_scheme="dark")
     viewer = Viewer(context, args.url)
     page = viewer.page
     viewer.status("Live, 2 cameras")
-    viewer.until_they_move()
+    viewer.wait_for_new_frames()
     page.screenshot(path=os.path.join(args.directory, "phone.png"))
     boxes = [item.bounding_box() for item in viewer.cameras() + page.get_by_role("toolbar").get_by_role("button").all()]
     inside = all(
@@ -170,80 +170,80 @@ def phone(browser, args):
         for box in boxes
     )
     front, back = boxes[:2]
-    tell(inside=inside, upright=front["y"] + front["height"] <= back["y"], width=round(front["width"]))
+    report(inside=inside, upright=front["y"] + front["height"] <= back["y"], width=round(front["width"]))
     page.get_by_role("button", name="back").tap()
-    tell(alone=viewer.names())
+    report(alone=viewer.names())
     page.get_by_role("button", name="Pause").tap()
     viewer.status(re.compile("Paused since .+"))
-    tell(console=viewer.console)
+    report(console=viewer.console)
 
 
 def token(browser, args):
-    """Without the token, with a wrong one, with the right one, and with a link that has it."""
+    """No token, a wrong one, the right one, and links that contain it."""
     viewer = Viewer(browser.new_context(), args.url)
     field = viewer.page.get_by_role("textbox", name="Token")
     viewer.status("Token needed")
     field.fill("wrong")
     field.press("Enter")
     viewer.status("Wrong token")
-    tell(wrong=viewer.notice("does not accept"), pictures=len(viewer.pictures()))
+    report(wrong=viewer.notice("does not accept"), pictures=len(viewer.pictures()))
     field.fill(args.token)
     viewer.page.get_by_role("button", name="Watch").click()
     viewer.status("Live")
-    viewer.until_they_move()
+    viewer.wait_for_new_frames()
     viewer.page.reload()
     viewer.status("Live")
-    tell(console=viewer.console)
+    report(console=viewer.console)
 
     for link in f"{args.url}?token={args.token}", f"{args.url}#token={args.token}":
         viewer = Viewer(browser.new_context(), link)
         viewer.status("Live")
-        tell(url=viewer.page.url, console=viewer.console)
+        report(url=viewer.page.url, console=viewer.console)
 
 
 def full(browser, args):
-    """One more than the server lets in."""
+    """One viewer more than the server accepts."""
     first = Viewer(browser.new_context(), args.url)
     first.status("Live")
     second = Viewer(browser.new_context(), args.url)
     second.status("All places are taken")
-    first.until_they_move()
-    tell(full=second.notice("lets no more viewers in"))
+    first.wait_for_new_frames()
+    report(full=second.notice("lets no more viewers in"))
     first.press("q")
     first.status("Stopped")
 
-    def let_in():
+    def is_accepted():
         button = second.page.get_by_role("button", name="Ask now")
         if button.is_visible():
             button.click()
         return second.page.get_by_role("status").inner_text() == "Live"
 
-    wait(let_in)
-    second.until_they_move()
-    tell(console=first.console + second.console)
+    wait(is_accepted)
+    second.wait_for_new_frames()
+    report(console=first.console + second.console)
 
 
 def restart(browser, args):
-    """A source that stops for a while, then a server that goes away and comes back."""
+    """A source that pauses, then a server that stops and restarts."""
     viewer = Viewer(browser.new_context(), args.url)
     page = viewer.page
     viewer.status("Live")
-    viewer.until_they_move()
-    tell(stop="source")
+    viewer.wait_for_new_frames()
+    report(stop="source")
     expect(page.locator(".trouble")).to_have_text(re.compile(r"No new picture for \d+ s"))
-    tell(start="source")
-    viewer.until_they_move()
+    report(start="source")
+    viewer.wait_for_new_frames()
     expect(page.locator(".trouble")).to_be_hidden()
-    tell(console=viewer.console)
+    report(console=viewer.console)
 
-    tell(stop="server")
+    report(stop="server")
     viewer.status("Reconnecting")
-    tell(lost=viewer.notice("no connection since"), title=page.title(), cameras=len(viewer.pictures()))
-    tell(start="server")
+    report(lost=viewer.notice("no connection since"), title=page.title(), cameras=len(viewer.pictures()))
+    report(start="server")
     viewer.status("Live")
-    viewer.until_they_move()
-    # Browsers report what cannot be reached themselves.
-    tell(console=[text for text in viewer.console if not text.startswith("WebSocket connection to ")])
+    viewer.wait_for_new_frames()
+    # The browser itself logs failed connections.
+    report(console=[text for text in viewer.console if not text.startswith("WebSocket connection to ")])
 
 
 def renamed(browser, args):

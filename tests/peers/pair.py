@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The two OpenCV programs that people have, less the window: one sends a clip, one shows it.
+"""The usual pair of OpenCV programs without their window: a sender and a receiver.
 
 send CLIP prints "port N" when it listens. Each frame is scaled as `imutils.resize` does it.
-receive PORT prints "frame=N" now and then.
+receive PORT prints "frame=N" after every tenth frame.
 
-With --live SECONDS the sender is a camera that films the first frames of the clip again
-and again, and the receiver prints so often how old its pictures are, in microseconds:
-"decoded MEDIAN P99 MAX". The time of capture goes behind the JPEG, where no decoder
-looks.
+With --live SECONDS the sender is a camera that repeats the first frames of the clip, and
+the receiver prints the age of its frames in microseconds every SECONDS:
+"decoded MEDIAN P99 MAX". The capture time follows the JPEG, where decoders ignore it.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The usual OpenCV receiver, which compares each picture with the frame of the clip it came from.
+"""The usual OpenCV receiver, which compares each decoded frame with that of the clip.
 
 Prints "frame WIDTHxHEIGHT PSNR SHA256" for each JPEG and "frames N" at the end.
-A torn frame or a JPEG that OpenCV cannot decode ends it with an error.
+Fails on a truncated frame and on a JPEG that OpenCV cannot decode.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import framing
 
 
 def bodies_as_most_do(server):
-    """The loop of most scripts. A server that closes inside a frame has it run forever."""
+    """The loop of most scripts. It never ends if the server closes inside a frame."""
     data = b""
     while True:
         while len(data) < 4:
@@ -53,7 +53,7 @@ def main():
                 sys.exit(f"frame {count}: imdecode returned None")
             good, source = clip.read()
             if not good:
-                sys.exit(f"frame {count}: the clip has no more")
+                sys.exit(f"frame {count}: the clip has ended")
             height, width = picture.shape[:2]
             source = cv2.resize(source, (width, height), interpolation=cv2.INTER_AREA)
             psnr = cv2.PSNR(picture, source)

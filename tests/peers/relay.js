@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-// The usual relay in Node: what a camera sends on an event goes to everybody else.
+// A common relay in Node: an event from one client is sent to all other clients.
 //
-// Says where it is "Running on", "client QUERY" for each client it takes, and "answer" for
-// each answer.
+// Prints "Running on URL", "client QUERY" for each client it accepts, and "answer" for each
+// acknowledgement.
 
 const fs = require("node:fs");
 const { parseArgs } = require("node:util");
@@ -20,7 +20,7 @@ const { values: args } = parseArgs({
     cors: { type: "boolean" },
     "max-http-buffer-size": { type: "string" },
     "ping-interval": { type: "string" }, // in seconds; a pong may take one
-    acks: { type: "boolean" }, // each picture is asked an answer for
+    acks: { type: "boolean" }, // requests an acknowledgement for each event
     old: { type: "boolean" }, // Socket.IO 2, which speaks Engine.IO 3
   },
 });
@@ -40,8 +40,8 @@ const io = require(args.old ? "socket.io-2" : "socket.io")(server, options);
 const namespace = io.of(args.namespace);
 
 namespace.use((socket, next) => {
-  const welcome = !args.auth || socket.handshake.auth.token === args.auth;
-  next(welcome ? undefined : new Error("wrong token"));
+  const authorised = !args.auth || socket.handshake.auth.token === args.auth;
+  next(authorised ? undefined : new Error("wrong token"));
 });
 
 namespace.on("connection", (socket) => {

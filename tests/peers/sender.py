@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The usual OpenCV sender: a clip, scaled, as JPEG, in length-prefixed base64, to one client.
+"""The usual OpenCV sender: sends a scaled clip as length-prefixed base64 JPEGs to one client.
 
 Prints "port N" when it listens, "sent SHA256" for each JPEG, "frames N" at the end.
 """

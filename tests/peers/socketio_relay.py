@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The usual relay with python-socketio alone, on an ASGI server.
+"""A common relay with python-socketio on an ASGI server.
 
-Says where it is "running on", and "client QUERY" for each client it takes.
+Prints "running on URL", and "client QUERY" for each client it accepts.
 """
 
 import socketio
 import uvicorn
 
-import relaying
+import socketio_server
 
 
 def main():
-    args = relaying.arguments(__doc__).parse_args()
-    sio = socketio.AsyncServer(async_mode="asgi", **relaying.options(args))
+    args = socketio_server.arguments(__doc__).parse_args()
+    sio = socketio.AsyncServer(async_mode="asgi", **socketio_server.options(args))
 
     @sio.on("connect", namespace=args.namespace)
     async def connect(sid, environ, auth=None):
-        if not relaying.is_welcome(args, auth):
+        if not socketio_server.is_authorised(args, auth):
             raise socketio.exceptions.ConnectionRefusedError("wrong token")
-        relaying.report(environ["QUERY_STRING"])
+        socketio_server.report(environ["QUERY_STRING"])
 
     @sio.on(args.event, namespace=args.namespace)
     async def stream(sid, data):

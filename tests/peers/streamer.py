@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The usual camera process: a Socket.IO client that emits each frame of a clip, over and over.
+"""The usual camera process: a Socket.IO client that emits the frames of a clip repeatedly.
 
-Prints "connected", and for each JPEG "sent [CAMERA] SHA256". Pauses while there is no
-connection. Before all that it emits what it reads, each line of JSON as it comes.
+Prints "connected", and for each JPEG "sent [CAMERA] SHA256". Pauses while it is not
+connected. First it emits each line of JSON from standard input.
 """
 
 import argparse
@@ -13,12 +13,12 @@ import json
 import sys
 import time
 
-import watching
+import socketio_client
 from sender import jpegs
 
 FORMS = {
     "base64": lambda jpeg: base64.b64encode(jpeg).decode(),
-    "base64-bytes": base64.b64encode,  # by those who forget to decode()
+    "base64-bytes": base64.b64encode,  # as scripts send it that omit decode()
     "url": lambda jpeg: "data:image/jpeg;base64," + base64.b64encode(jpeg).decode(),
     "binary": lambda jpeg: jpeg,
 }
@@ -26,9 +26,9 @@ FORMS = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    watching.add_arguments(parser)
-    parser.add_argument("--form", choices=FORMS, action="append", help="of several, each has its turn")
-    parser.add_argument("--camera", action="append", default=[], help="one of several, sent in a dict")
+    socketio_client.add_arguments(parser)
+    parser.add_argument("--form", choices=FORMS, action="append", help="several take turns")
+    parser.add_argument("--camera", action="append", default=[], help="may be repeated; frames are then sent in a dict")
     parser.add_argument("--fps", type=float, default=30)
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("clip")
@@ -42,13 +42,13 @@ def main():
         print("sent", *camera, hashlib.sha256(jpeg).hexdigest(), flush=True)
         return FORMS[form](jpeg)
 
-    client = watching.client(args)
+    client = socketio_client.client(args)
 
     @client.on("connect", namespace=args.namespace)
     def connect():
         print("connected", flush=True)
 
-    watching.connect(client, args)
+    socketio_client.connect(client, args)
     for line in sys.stdin:
         client.emit(args.event, json.loads(line), namespace=args.namespace)
     for form in forms:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
-// A viewer as a page has one: a Socket.IO client that takes each picture of an event.
+// The viewer of a page: a Socket.IO client that receives the JPEG of each event.
 //
-// Prints "connected" when it has got from long polling to a websocket, and for each picture
+// Prints "connected" when it has changed from long polling to a websocket, and for each JPEG
 // "frame [CAMERA] BYTES SHA256".
 
 const { createHash } = require("node:crypto");
@@ -32,12 +32,12 @@ const show = (picture, ...camera) => {
   console.log("frame", ...camera, jpeg.length, createHash("sha256").update(jpeg).digest("hex"));
 };
 
-const look = () => {
+const reportWebSocket = () => {
   if (socket.connected && socket.io.engine.transport.name === "websocket") console.log("connected");
 };
 socket.on("connect", () => {
-  socket.io.engine.on("upgrade", look);
-  look();
+  socket.io.engine.on("upgrade", reportWebSocket);
+  reportWebSocket();
 });
 socket.on("connect_error", (error) => console.log("refused:", error.message));
 socket.on(args.event, (data) => {

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
-"""The usual viewer: a Socket.IO client that decodes each picture of an event with OpenCV.
+"""The usual viewer: a Socket.IO client that decodes the JPEG of each event with OpenCV.
 
-Prints "connected", and for each picture "frame [CAMERA] WIDTHxHEIGHT SHA256". What
-OpenCV cannot decode ends it with an error.
+Prints "connected", and for each JPEG "frame [CAMERA] WIDTHxHEIGHT SHA256". Fails if OpenCV
+cannot decode a JPEG.
 """
 
 import argparse
@@ -14,12 +14,12 @@ import traceback
 import cv2
 import numpy
 
-import watching
+import socketio_client
 
 
 def show(picture, *camera):
     if isinstance(picture, str):
-        _, _, text = picture.rpartition(",")  # behind "data:image/jpeg;base64", if that is there
+        _, _, text = picture.rpartition(",")  # without a prefix "data:image/jpeg;base64,"
         picture = base64.b64decode(text, validate=True)
     height, width = cv2.imdecode(numpy.frombuffer(picture, numpy.uint8), cv2.IMREAD_COLOR).shape[:2]
     print("frame", *camera, f"{width}x{height}", hashlib.sha256(picture).hexdigest(), flush=True)
@@ -27,9 +27,9 @@ def show(picture, *camera):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    watching.add_arguments(parser)
+    socketio_client.add_arguments(parser)
     args = parser.parse_args()
-    client = watching.client(args)
+    client = socketio_client.client(args)
 
     @client.on("connect", namespace=args.namespace)
     def connect():
@@ -44,11 +44,11 @@ def main():
             else:
                 show(data)
         except Exception:
-            # Or the client would go on without it.
+            # Otherwise the client would continue after the exception.
             traceback.print_exc()
             os._exit(1)
 
-    watching.connect(client, args)
+    socketio_client.connect(client, args)
     client.wait()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Publishes with Zenoh what no camera sends, and pictures of which nothing else is told."""
+"""Publishes data with Zenoh that no camera sends, and JPEGs without or with false caps."""
 
 import argparse
 import json
@@ -14,13 +14,13 @@ parser.add_argument("--mode", default="client")
 parser.add_argument("--connect")
 parser.add_argument("--listen")
 parser.add_argument("--tls", nargs=3, metavar=("CERT", "KEY", "CA"))
-parser.add_argument("--picture", type=pathlib.Path, help="a JPEG to send, or to make worse")
+parser.add_argument("--picture", type=pathlib.Path, help="a JPEG to send, whole or damaged")
 parser.add_argument("key")
 parser.add_argument("what", nargs="+")
 
 
 def sample(what, picture):
-    """What is published, and what is attached to it."""
+    """The payload and the attachment of a sample."""
     match what:
         case "text":
             return b"hello, camera", None
@@ -37,7 +37,7 @@ def sample(what, picture):
         case "hello":
             return b"hello cam/good/jpeg x\n", None
         case "evil":
-            # As a camera's hello: for the shell, for gst-launch-1.0, for a terminal.
+            # In the announcement of a camera: code for the shell, for gst-launch-1.0, for a terminal.
             keys = ["$(touch evil)", "`touch evil`", "\\", 'evil" ! evil', "\x1b[31mevil"]
             lines = [f"hello cam/{key}/jpeg x\n" for key in keys]
             lines += ["WARNING: session initialization failed: \x1b[31mevil at /x\n"]
@@ -50,17 +50,17 @@ def sample(what, picture):
             return picture, b"gst.version=1.1\ngst.caps=image/jpeg,width=[1,100]\n"
         case "endless caps":
             return picture, b"gst.version=1.1\ngst.caps=a/b,c=" + b"<" * 20_000 + b"\n"
-    sys.exit(f"what is {what!r}?")
+    sys.exit(f"unknown sample {what!r}")
 
 
 def main():
-    asked = parser.parse_args()
+    args = parser.parse_args()
     config = zenoh.Config()
-    options = {"mode": asked.mode, "scouting/multicast/enabled": False}
-    for side, endpoint in [("connect", asked.connect), ("listen", asked.listen)]:
+    options = {"mode": args.mode, "scouting/multicast/enabled": False}
+    for side, endpoint in [("connect", args.connect), ("listen", args.listen)]:
         options[f"{side}/endpoints"] = [endpoint] if endpoint else []
-    if asked.tls:
-        certificate, key, authority = asked.tls
+    if args.tls:
+        certificate, key, authority = args.tls
         options["transport/link/tls"] = {
             "root_ca_certificate": authority,
             "enable_mtls": True,
@@ -71,21 +71,21 @@ def main():
         config.insert_json5(name, json.dumps(value))
     try:
         session = zenoh.open(config)
-    except Exception as error:  # what it is differs between versions
-        print("not let in:", error)
+    except Exception as error:  # the type differs between versions
+        print("refused:", error)
         return
-    # Until whoever wants it has been heard of.
+    # Time for the subscribers to be discovered.
     time.sleep(1)
-    print("let in", flush=True)
-    picture = asked.picture.read_bytes() if asked.picture else None
-    for what in asked.what:
+    print("connected", flush=True)
+    picture = args.picture.read_bytes() if args.picture else None
+    for what in args.what:
         payload, attachment = sample(what, picture)
         more = {"attachment": attachment} if attachment else {}
         for _ in range(5):
-            session.put(asked.key, payload, **more)
+            session.put(args.key, payload, **more)
             time.sleep(0.05)
         print("sent", what, flush=True)
-    # Until it has gone out.
+    # Time for the data to be sent.
     time.sleep(1)
     session.close()
     print("done")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Recordings that end badly: on a full disk, or with a recorder that is killed.
+//! Recordings that end early: on a full disk, or because the recorder is killed.
 
 use std::fs;
 
@@ -9,19 +9,20 @@ use super::{
     video::{frames, fresh, record, size},
 };
 use crate::common::{
-    alone::apart,
+    isolation::in_own_namespaces,
     process::PATIENCE,
-    sender::{Sender, eventually},
+    raw_server::RawServer,
+    wait::wait_for,
     wire::{DEFAULT, encode},
 };
 
-/// Bytes of the small disk.
+/// Size of the small disk in bytes.
 const DISK: usize = 3 << 20;
 
-/// Every file system that is mounted here goes away with the process.
+/// A file system mounted here is removed with the process.
 const SMALL_DISK: &str = r#"mount -t tmpfs -o size=3m none /mnt && exec "$@""#;
 
-/// The number that stands before `word` in a text.
+/// The number in front of `word` in a text.
 #[track_caller]
 fn number_before(word: &str, text: &str) -> usize {
     let (before, _) = text.split_once(word).unwrap_or_else(|| panic!("{text}"));
@@ -33,15 +34,15 @@ fn number_before(word: &str, text: &str) -> usize {
 
 #[test]
 fn recording_on_a_full_disk_keeps_whole_frames() {
-    apart(&["--mount"], SMALL_DISK, PATIENCE, || {
+    in_own_namespaces(&["--mount"], SMALL_DISK, PATIENCE, || {
         let pictures = encode(8, 640, 360);
         let stream = DEFAULT.stream(&pictures).repeat(DISK / (8 * 100_000) * 3);
         assert!(stream.len() > 2 * DISK, "{}", stream.len());
         let all = frames(&stream);
-        // Some of the disk may be in use; then nothing fits at all.
+        // With less space on the disk, fewer frames fit, or none.
         for used in [0, 2 << 20, DISK] {
             fs::write("/mnt/other", vec![1; used]).expect("it fits");
-            let server = Sender::new().serve(stream.clone());
+            let server = RawServer::new().serve(stream.clone());
             let address = format!("127.0.0.1:{}", server.port);
             let path = "/mnt/full disk.b64jpeg";
             let (status, output) = script("record", &[&address, path]).start().wait();
@@ -60,7 +61,7 @@ fn recording_on_a_full_disk_keeps_whole_frames() {
             assert_eq!(number_before(" whole frames", &output), kept.len());
             assert_eq!(number_before(" bytes;", &output), recording.len());
             assert!(output.contains("play it with pipelines/replay.sh"));
-            // Nothing but the frame that did not fit is gone.
+            // Only the frame that did not fit is missing.
             let next = 4 + all[kept.len()].len();
             assert!(recording.len() + next > DISK - used - 8192, "{output}");
             fs::remove_file(path).expect("it is there");
@@ -72,12 +73,12 @@ fn recording_on_a_full_disk_keeps_whole_frames() {
 fn recording_of_a_killed_pipeline_keeps_whole_frames() {
     let pictures = encode(8, 640, 360);
     for signal in ["KILL", "SEGV"] {
-        let server = Sender::new();
+        let server = RawServer::new();
         let address = format!("127.0.0.1:{}", server.port());
         let path = fresh(&format!("until {signal}.b64jpeg"));
         let recorder = script("record", &[&address, &path]).start();
         server.accept().send(DEFAULT.stream(&pictures));
-        eventually("a recording", || (size(&path) > 0).then_some(()));
+        wait_for("a recording", || (size(&path) > 0).then_some(()));
         recorder.signal_pipeline(signal);
         let (status, output) = recorder.wait();
         assert_eq!(status.code(), Some(1), "{output}");
@@ -89,9 +90,9 @@ fn recording_of_a_killed_pipeline_keeps_whole_frames() {
     }
 }
 
-/// As a power cut leaves it.
+/// A power cut leaves such a recording.
 #[test]
-fn recording_cut_off_inside_a_frame_replays_to_there() {
+fn recording_truncated_inside_frame_replays_to_there() {
     let pictures = encode(4, 320, 240);
     let stream = DEFAULT.stream(&pictures);
     let all = frames(&stream);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A script that runs, and what it runs in.
+//! Starting scripts, and the terminals and displays they run in.
 
 use std::{
     fs,
@@ -15,10 +15,10 @@ use crate::common::{
     viewer::Viewer,
 };
 
-/// Marks the environment of whatever a script starts.
+/// Environment variable that marks every process a script starts.
 pub const MARK: &str = "B64JPEG_TEST_RUN";
 
-/// A script with the plugin that cargo built for the tests.
+/// A script that uses the plugin which cargo built for this test.
 pub struct Script {
     pub command: Command,
     mark: String,
@@ -54,7 +54,7 @@ impl Script {
         self
     }
 
-    /// The script at the keyboard of a terminal.
+    /// The same script in a terminal.
     pub fn in_terminal(self) -> Self {
         // Not every shell replaces itself by its last command.
         let line = format!("exec {}", shell_words(&self.command));
@@ -83,7 +83,7 @@ impl Script {
         }
     }
 
-    /// Runs to the end; for what ends at once.
+    /// Runs a script that ends by itself; returns its output.
     pub fn output(self) -> Output {
         let mut command = Command::new("timeout");
         command.arg(PATIENCE.as_secs().to_string());
@@ -116,7 +116,7 @@ impl Running {
         rest.split(';').next().expect("an end").to_owned()
     }
 
-    /// A viewer of what it serves.
+    /// Connects a client to the server that the script runs.
     #[track_caller]
     pub fn viewer(&mut self) -> Viewer {
         Viewer::connect(self.address().parse().expect("an address"))
@@ -131,13 +131,13 @@ impl Running {
         kill(self.program.id(), signal);
     }
 
-    /// Ends the pipeline that the script runs, as the kernel does when memory is short.
+    /// Kills the pipeline of the script, as the kernel does when memory runs out.
     #[track_caller]
     pub fn kill_pipeline(&self) {
         self.signal_pipeline("KILL");
     }
 
-    /// Sends a signal to the one pipeline that the script runs.
+    /// Sends a signal to the only pipeline of the script.
     #[track_caller]
     pub fn signal_pipeline(&self, signal: &str) {
         let mut pipelines = processes(&self.mark);
@@ -148,15 +148,15 @@ impl Running {
         kill(id, signal);
     }
 
-    /// How it has ended, which leaves nothing running, and its whole output.
+    /// Waits for the end, which must leave no process; returns the status and the output.
     #[track_caller]
     pub fn wait(self) -> (ExitStatus, String) {
-        let ended = self.program.wait();
+        let exit = self.program.wait();
         assert_eq!(processes(&self.mark), []);
-        ended
+        exit
     }
 
-    /// Its whole output, when it has ended well.
+    /// Waits for a successful end; returns the output.
     #[track_caller]
     pub fn finish(self) -> String {
         let (status, output) = self.wait();
@@ -172,7 +172,7 @@ pub fn kill(id: u32, signal: &str) {
     assert!(status.expect("kill starts").success());
 }
 
-/// The ids and command lines of the processes that carry the mark.
+/// Ids and command lines of the processes with this mark.
 pub fn processes(mark: &str) -> Vec<(u32, String)> {
     let entry = format!("{MARK}={mark}");
     let processes = fs::read_dir("/proc").expect("Linux");
@@ -243,7 +243,7 @@ impl Display {
         assert!(output.status.success(), "{args:?}: {output:?}");
     }
 
-    /// Does something to the window of that title, once it is there.
+    /// Waits for the window with this title and does something to it.
     pub fn act_on(&self, title: &str, action: &[&str]) {
         let mut command = vec!["search", "--sync", "--onlyvisible", "--name", title];
         command.extend(action);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Streams from end to end.
+//! Streams through the scripts, from end to end.
 
 use std::{fs, thread};
 
@@ -12,14 +12,15 @@ use super::{
 };
 use crate::common::{
     pipeline::{Pipeline, make_file, scratch},
-    sender::{Port, eventually},
+    raw_server::ReservedPort,
     viewer::Viewer,
+    wait::wait_for,
 };
 
-/// The usual program that reads lengths and pictures: it gets all of them and ends well,
-/// and so does the server.
+/// The usual receiver of lengths and JPEGs gets every frame, and both ends finish
+/// cleanly.
 #[test]
-fn a_file_waits_for_its_first_viewer() {
+fn served_file_waits_for_first_viewer() {
     let clip = clip();
     let mut server = script("serve", &["--port", "0", &clip]).start();
     let viewer = server.viewer();
@@ -38,12 +39,12 @@ fn a_file_waits_for_its_first_viewer() {
     assert!(paced == pictures(&served_fast(&clip, "whole.b64jpeg")));
 }
 
-/// Whoever comes later gets the rest, to the last frame.
+/// A later viewer gets the rest, up to the last frame.
 #[test]
-fn a_file_is_watched_to_its_end() {
+fn served_file_plays_to_its_end_for_all_viewers() {
     let mut server = script("serve", &["--port", "0", &clip()]).start();
     let address = server.address();
-    let watcher = script("watch", &["--once", "--no-display", &address]).start();
+    let viewer = script("watch", &["--once", "--no-display", &address]).start();
     server.expect("watches (1 client)");
     let first = Viewer::connect(address.parse().expect("an address"));
     server.expect("watches (2 clients)");
@@ -52,7 +53,7 @@ fn a_file_is_watched_to_its_end() {
     let first: Vec<_> = first.map(unstamped).collect();
     let second = second.join().expect("it reads to the end");
     assert!(!second.is_empty() && first.ends_with(&second));
-    let watched = watcher.finish();
+    let watched = viewer.finish();
     assert!(watched.contains("frames/s"), "{watched}");
     assert!(watched.contains("The stream has ended"), "{watched}");
     let served = server.finish();
@@ -60,9 +61,9 @@ fn a_file_is_watched_to_its_end() {
     assert!(served.contains("(0 clients)"), "{served}");
 }
 
-/// One too many is turned away, and comes in when there is room.
+/// A client above the limit is refused and retries until there is room.
 #[test]
-fn no_more_clients_than_wanted() {
+fn serve_clients_limit_refuses_further_viewer() {
     let mut server = script("serve", &["--port=0", "--clients=1", "test"]).start();
     let address = server.address();
     let connect = || Viewer::connect(address.parse().expect("an address"));
@@ -83,21 +84,21 @@ fn no_more_clients_than_wanted() {
     assert!(!output.contains("(2 clients)"), "{output}");
 }
 
-/// Neither decoded nor encoded, unless something else is asked for.
+/// JPEGs are neither decoded nor encoded again, unless another size or quality is requested.
 #[test]
-fn what_is_jpeg_stays_as_it_is() {
-    let film = scratch("film.avi");
-    make_file("videotestsrc num-buffers=9 ! jpegenc ! avimux", &film);
-    let film = film.to_str().expect("UTF-8");
+fn jpeg_video_is_served_unchanged() {
+    let video = scratch("video.avi");
+    make_file("videotestsrc num-buffers=9 ! jpegenc ! avimux", &video);
+    let video = video.to_str().expect("UTF-8");
     let demuxer = Pipeline::launch("filesrc name=file ! avidemux ! fakesink name=sink");
     let file = demuxer.element::<gst::Element>("file");
-    file.set_property("location", film);
+    file.set_property("location", video);
     let inside = demuxer.collect("sink", "sink");
     demuxer.play();
     demuxer.wait_for_clean_end();
-    assert!(pictures(&served_fast(film, "film.b64jpeg")) == inside.take());
+    assert!(pictures(&served_fast(video, "video.b64jpeg")) == inside.take());
     for option in ["--width=64", "--quality=80"] {
-        let line = script("serve", &["--dry-run", option, film])
+        let line = script("serve", &["--dry-run", option, video])
             .start()
             .finish();
         assert!(line.contains("jpegenc"), "{line}");
@@ -105,7 +106,7 @@ fn what_is_jpeg_stays_as_it_is() {
 }
 
 #[test]
-fn a_file_begins_again() {
+fn serve_loop_restarts_file() {
     let clip = scratch("short.avi");
     make_file("videotestsrc num-buffers=9 ! jpegenc ! avimux", &clip);
     let clip = clip.to_str().expect("UTF-8");
@@ -119,7 +120,7 @@ fn a_file_begins_again() {
 }
 
 #[test]
-fn a_recording_replays_byte_for_byte() {
+fn recording_replays_byte_for_byte() {
     let first = served_fast(&clip(), "a recording 'ü'.b64jpeg");
     let first = frames(&first);
     assert_eq!(first.len(), FRAMES);
@@ -135,7 +136,7 @@ fn a_recording_replays_byte_for_byte() {
         server.finish();
     }
 
-    // Round and round, until it is told to stop.
+    // With --loop it repeats until it is stopped.
     let mut endless = script("replay", &["--port=0", "--loop", "--framerate=200", path]).start();
     let path = fresh("rounds.b64jpeg");
     let recorder = script("record", &[&endless.address(), &path]).start();
@@ -143,7 +144,7 @@ fn a_recording_replays_byte_for_byte() {
         .iter()
         .map(|frame| 4 + frame.len() as u64)
         .sum::<u64>();
-    eventually("two rounds", || (size(&path) > 2 * round).then_some(()));
+    wait_for("two rounds", || (size(&path) > 2 * round).then_some(()));
     recorder.signal("INT");
     recorder.finish();
     endless.signal("TERM");
@@ -153,9 +154,9 @@ fn a_recording_replays_byte_for_byte() {
     assert!(rounds.iter().eq(first.iter().cycle().take(rounds.len())));
 }
 
-/// White stays white: the source's limited range becomes the full range of JPEG.
+/// White stays white: the limited range of the source becomes the full range of JPEG.
 #[test]
-fn colours_are_what_jpeg_means() {
+fn served_colours_have_full_range() {
     let white = scratch("white.avi");
     make_file(
         "videotestsrc pattern=white num-buffers=5 ! avenc_mpeg4 ! avimux",
@@ -169,28 +170,28 @@ fn colours_are_what_jpeg_means() {
     let pictures = player.collect("decoder", "src");
     player.play();
     player.wait_for_clean_end();
-    // The first byte of a picture is its first pixel's luma; limited white is 235.
+    // The first byte of a frame is the luma of its first pixel; white of limited range is 235.
     let luma: Vec<u8> = pictures.take().iter().map(|picture| picture[0]).collect();
     assert_eq!(luma.len(), 5);
     assert!(luma.iter().all(|luma| *luma > 250), "{luma:?}");
 }
 
-/// The server is killed under its viewers and started again, twice.
+/// The server is killed and started again, twice.
 #[test]
-fn a_server_that_is_not_there_is_awaited() {
-    let port = Port::new();
+fn watch_and_record_wait_for_missing_server() {
+    let port = ReservedPort::new();
     let port = port.number().to_string();
     let address = format!("127.0.0.1:{port}");
     let path = fresh("with gaps.b64jpeg");
-    let mut watcher = script("watch", &["--no-display", &address]).start();
+    let mut viewer = script("watch", &["--no-display", &address]).start();
     let mut recorder = script("record", &[&address, &path]).start();
-    watcher.expect("is not there");
+    viewer.expect("is not there");
     recorder.expect("is not there");
     for _ in 0..2 {
         let server = script("serve", &["--port", &port, "test"]).start();
-        watcher.expect("frames/s");
+        viewer.expect("frames/s");
         let before = size(&path);
-        eventually("a recording", || (size(&path) > before).then_some(()));
+        wait_for("a recording", || (size(&path) > before).then_some(()));
         server.kill_pipeline();
         let (status, output) = server.wait();
         assert_eq!(status.code(), Some(1), "{output}");
@@ -198,13 +199,13 @@ fn a_server_that_is_not_there_is_awaited() {
             output.contains("gst-launch-1.0 failed with status 137"),
             "{output}"
         );
-        watcher.expect("has gone");
+        viewer.expect("has gone");
         recorder.expect("has gone");
     }
-    for viewer in [watcher, recorder] {
+    for viewer in [viewer, recorder] {
         viewer.signal("INT");
         let output = viewer.finish();
-        // Each change is told once, however often the server was asked.
+        // Each change is reported once, however many attempts there were.
         let count = |what| output.matches(&format!("{address} {what}")).count();
         assert_eq!(count("is not there"), 1, "{output}");
         assert_eq!(count("is back"), 1, "{output}");
@@ -214,24 +215,24 @@ fn a_server_that_is_not_there_is_awaited() {
 }
 
 #[test]
-fn the_delay_of_stamped_pictures() {
+fn watch_prints_delay_of_frames_with_capture_time() {
     let mut server = script("serve", &["--port", "0", "test"]).start();
     let args = ["--delay", "--no-display", &server.address()];
-    let mut watcher = script("watch", &args).start();
-    watcher.expect("as their clocks");
-    let line = watcher.program.expect_line(", delay ");
+    let mut viewer = script("watch", &args).start();
+    viewer.expect("as their clocks");
+    let line = viewer.program.expect_line(", delay ");
     let (rate, delay) = line.split_once(", delay ").expect("both in one line");
     assert!(rate.contains("frames/s"), "{line}");
     let (median, worst) = delay.split_once(" ms (99 %: ").expect("two numbers");
     let number = |text: &str| text.parse::<f64>().expect("a number");
-    // One machine has one clock.
+    // Both ends use the same clock.
     assert!(number(median) >= 0.0, "{line}");
     assert!(
         number(worst.trim_end_matches(" ms)")) >= number(median),
         "{line}"
     );
-    watcher.signal("INT");
-    watcher.finish();
+    viewer.signal("INT");
+    viewer.finish();
     server.signal("INT");
     server.finish();
 
@@ -240,6 +241,6 @@ fn the_delay_of_stamped_pictures() {
     let args = ["--port=0", "--loop", path.to_str().expect("UTF-8")];
     let mut server = script("replay", &args).start();
     let args = ["--delay", "--no-display", &server.address()];
-    let mut watcher = script("watch", &args).start();
-    watcher.expect("tell no time of capture");
+    let mut viewer = script("watch", &args).start();
+    viewer.expect("tell no time of capture");
 }

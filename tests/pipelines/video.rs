@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the scripts are given, and what comes out.
+//! Videos for the scripts, and frames of their output.
 
 use std::{fs, net::TcpListener};
 
@@ -11,7 +11,7 @@ use crate::common::pipeline::{make_file, scratch};
 
 pub const FRAMES: usize = 90;
 
-/// A video with a name that needs quoting everywhere.
+/// A video whose name needs quoting everywhere.
 pub fn clip() -> String {
     static MADE: std::sync::Once = std::sync::Once::new();
     let path = scratch("a 'clip' \"ü\" \\ !.avi");
@@ -28,7 +28,7 @@ pub fn clip() -> String {
     path.to_str().expect("UTF-8").to_owned()
 }
 
-/// The frames of a recording, in the wire's default framing.
+/// The payloads of a recording in the default framing.
 pub fn frames(recording: &[u8]) -> Vec<&[u8]> {
     let mut frames = Vec::new();
     let mut rest = recording;
@@ -37,18 +37,18 @@ pub fn frames(recording: &[u8]) -> Vec<&[u8]> {
         frames.push(frame);
         rest = after;
     }
-    assert!(rest.is_empty(), "it ends with a whole frame");
+    assert!(rest.is_empty(), "the recording ends inside a frame");
     frames
 }
 
-/// The JPEGs of a recording, without the stamps of the time.
+/// The JPEGs of a recording, without their capture times.
 pub fn pictures(recording: &[u8]) -> Vec<Vec<u8>> {
     let jpeg = |frame| BASE64_STANDARD.decode(frame).expect("base64");
     let frames = frames(recording).into_iter();
     frames.map(|frame| unstamped(jpeg(frame))).collect()
 }
 
-/// A JPEG without the comment that may follow its first marker.
+/// A JPEG without its first comment segment, which holds the capture time.
 pub fn unstamped(mut jpeg: Vec<u8>) -> Vec<u8> {
     if let [_, _, 0xff, 0xfe, high, low, ..] = jpeg[..] {
         jpeg.drain(2..4 + usize::from(u16::from_be_bytes([high, low])));
@@ -56,7 +56,7 @@ pub fn unstamped(mut jpeg: Vec<u8>) -> Vec<u8> {
     jpeg
 }
 
-/// A file that is not there yet.
+/// Path of a file that does not exist yet.
 pub fn fresh(name: &str) -> String {
     let path = scratch(name);
     let _ = fs::remove_file(&path);
@@ -67,7 +67,7 @@ pub fn size(path: &str) -> u64 {
     fs::metadata(path).map_or(0, |file| file.len())
 }
 
-/// Records a stream until it ends.
+/// Records a stream to its end.
 #[track_caller]
 pub fn record(address: &str, name: &str) -> Vec<u8> {
     let path = fresh(name);
@@ -77,7 +77,7 @@ pub fn record(address: &str, name: &str) -> Vec<u8> {
     fs::read(path).expect("a recording")
 }
 
-/// What a single viewer gets of a file, all of it, as fast as possible.
+/// The recording of a video that is served to a single viewer as fast as possible.
 #[track_caller]
 pub fn served_fast(clip: &str, name: &str) -> Vec<u8> {
     let ipv6 = TcpListener::bind("[::1]:0").is_ok();

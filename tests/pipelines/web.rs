@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Pictures in browsers, and through relays.
+//! Frames in browsers and through relays.
 
 use std::{io::Write, process::Command};
 
@@ -14,26 +14,27 @@ use crate::common::{
     certificates::Authority,
     pipeline::{make_file, scratch},
     process::PATIENCE,
-    relay::{Kind, Relay},
-    sender::{Port, eventually},
+    raw_server::ReservedPort,
+    relay::{Relay, RelayKind},
+    wait::wait_for,
 };
 
-/// What a server answers: the status, and the body.
+/// Sends a GET request; returns the status and the body.
 #[track_caller]
 fn get(url: &str, options: &[&str]) -> (u16, Vec<u8>) {
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--write-out", "%{stderr}%{http_code}"]);
     curl.args(["--max-time", &PATIENCE.as_secs().to_string()]);
     let output = curl.args(options).arg(url).output().expect("curl");
-    // 000 if there is no answer at all.
+    // curl prints 000 if there is no response.
     let status = String::from_utf8(output.stderr).expect("UTF-8");
     (status.parse().expect("a status"), output.stdout)
 }
 
-/// The newest picture, once there is one.
+/// The newest JPEG, once there is one.
 #[track_caller]
 fn snapshot(url: &str) -> Vec<u8> {
-    let jpeg = eventually("a picture", || match get(url, &[]) {
+    let jpeg = wait_for("a picture", || match get(url, &[]) {
         (503, _) => None,
         (status, jpeg) => {
             assert_eq!(status, 200, "{url}");
@@ -44,7 +45,7 @@ fn snapshot(url: &str) -> Vec<u8> {
     jpeg
 }
 
-/// How many pictures a camera has had.
+/// Number of frames a camera has sent.
 #[track_caller]
 fn frames(address: &str, camera: &str) -> u64 {
     let (_, stats) = get(&format!("{address}/stats"), &[]);
@@ -56,14 +57,14 @@ fn frames(address: &str, camera: &str) -> u64 {
         .expect("a number")
 }
 
-/// Expects another picture than this one.
+/// Expects a snapshot other than this one.
 #[track_caller]
 fn expect_change(url: &str, old: &[u8]) {
-    eventually("another picture", || (snapshot(url) != old).then_some(()));
+    wait_for("another picture", || (snapshot(url) != old).then_some(()));
 }
 
 impl Running {
-    /// What is to be opened in a browser: the address, and the token.
+    /// The URL to open in a browser, without its token, and the token.
     #[track_caller]
     fn page(&mut self) -> (String, Option<String>) {
         let line = self.program.expect_line(" in a browser.");
@@ -75,7 +76,7 @@ impl Running {
         }
     }
 
-    /// Ends it as its user does.
+    /// Ends the script as its user does.
     #[track_caller]
     fn interrupt(self) -> String {
         self.signal("INT");
@@ -84,7 +85,7 @@ impl Running {
 }
 
 #[test]
-fn a_page_and_what_is_beside_it() {
+fn web_serves_page_stream_and_snapshot() {
     let mut web = script("web", &["--port", "0", "test"]).start();
     let (address, token) = web.page();
     assert_eq!(token, None);
@@ -96,7 +97,7 @@ fn a_page_and_what_is_beside_it() {
     let url = format!("{address}/snapshot.jpg");
     expect_change(&url, &snapshot(&url));
 
-    // Somebody watches for a while.
+    // A viewer watches for a while.
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--output", "/dev/null"]);
     let curl = curl.arg(format!("{address}/stream.mjpg")).spawn();
@@ -135,18 +136,18 @@ fn web_per_address_refuses_one_connection_more() {
     let mut curl = curl.expect("curl");
     web.expect("watches stream.mjpg (1 viewer)");
     let status = || get(&format!("{address}/snapshot.jpg"), &[]).0;
-    assert_eq!(status(), 0, "no answer");
+    assert_eq!(status(), 0, "no response");
     curl.kill().expect("it runs");
     curl.wait().expect("it ends");
     web.expect("left (0 viewers)");
-    eventually("there is room again", || (status() == 200).then_some(()));
+    wait_for("a free connection", || (status() == 200).then_some(()));
     assert!(web.interrupt().contains("Stopped."));
 }
 
-/// Where others can reach it, a token keeps them out, unless it is not wanted.
+/// A server that other machines can reach has a token, unless it is disabled.
 #[test]
-fn a_token_for_others() {
-    let port = Port::new();
+fn web_on_all_addresses_has_token() {
+    let port = ReservedPort::new();
     let snapshot = format!("http://127.0.0.1:{}/snapshot.jpg", port.number());
     let start = |options: &[&str]| {
         let port = port.number().to_string();
@@ -178,10 +179,10 @@ fn a_token_for_others() {
     assert!(output.contains("warning"), "{output}");
 }
 
-/// The one that ends leaves its last picture there.
+/// The last frame of a video stays available.
 #[test]
-fn two_cameras_of_which_one_ends() {
-    let port = Port::new();
+fn web_serves_live_camera_and_ended_video() {
+    let port = ReservedPort::new();
     let port = port.number().to_string();
     let args = ["--port", &port, &clip(), "door=test"];
     let mut web = script("web", &args).start();
@@ -189,7 +190,7 @@ fn two_cameras_of_which_one_ends() {
     let url = |camera: &str| format!("{address}/snapshot.jpg?camera={camera}");
     let door = snapshot(&url("door"));
     let name = r#"a 'clip' "ü" \ !"#;
-    eventually("the end of the clip", || {
+    wait_for("the end of the clip", || {
         (frames(&address, name) == FRAMES as u64).then_some(())
     });
     let clip = url("a%20%27clip%27%20%22%C3%BC%22%20%5C%20%21");
@@ -201,9 +202,9 @@ fn two_cameras_of_which_one_ends() {
 }
 
 #[test]
-fn the_server_ends_with_its_files() {
+fn web_ends_with_its_videos() {
     let clip = clip();
-    let port = Port::new();
+    let port = ReservedPort::new();
     let port = port.number().to_string();
     let output = script("web", &["--port", &port, &clip, &format!("again={clip}")])
         .start()
@@ -211,10 +212,10 @@ fn the_server_ends_with_its_files() {
     assert!(output.contains("Every video has ended."), "{output}");
 }
 
-/// Files of different length, each at its own pace.
+/// Videos of different length are repeated independently.
 #[test]
-fn files_begin_again() {
-    let port = Port::new();
+fn web_loop_restarts_each_video() {
+    let port = ReservedPort::new();
     let port = port.number().to_string();
     let short = scratch("loop.avi");
     make_file("videotestsrc num-buffers=9 ! jpegenc ! avimux", &short);
@@ -224,7 +225,7 @@ fn files_begin_again() {
     let mut web = script("web", &args).start();
     let (address, _) = web.page();
     for (camera, round) in [("short", 9), ("long", FRAMES as u64)] {
-        eventually("the third round", || {
+        wait_for("the third round", || {
             (frames(&address, camera) > 2 * round).then_some(())
         });
     }
@@ -232,7 +233,7 @@ fn files_begin_again() {
 }
 
 #[test]
-fn encrypted() {
+fn web_with_tls_serves_trusting_clients_only() {
     let authority = Authority::new("web.sh");
     let certified = authority.certify("127.0.0.1");
     let args = [
@@ -249,7 +250,7 @@ fn encrypted() {
     let (status, _) = get(&address, &["--cacert", &ca]);
     assert_eq!(status, 200);
 
-    // The same for somebody who comes by Socket.IO, but not without that certificate.
+    // A Socket.IO client is accepted too, but not without that certificate.
     let watch = |options: &[&str]| {
         let args = [&["--no-display"], options, &[&address]].concat();
         script("relay-in", &args).start()
@@ -263,32 +264,32 @@ fn encrypted() {
     assert!(output.contains("certificate"), "{output}\n{served}");
 }
 
-/// Each change at a relay is told once, at both ends.
+/// Each change of the relay is reported once at both ends.
 #[test]
-fn through_a_relay() {
-    let port = Port::new();
+fn relay_scripts_reconnect_and_report_each_change_once() {
+    let port = ReservedPort::new();
     let port = port.number().to_string();
     let url = format!("http://127.0.0.1:{port}");
     let form = ["--event", "camera", "--camera", "door"];
     let mut sender = script("relay-out", &[&form[..], &[&url, "test"]].concat()).start();
     let args = [&form[..], &["--delay", "--no-display", &url]].concat();
-    let mut watcher = script("relay-in", &args).start();
+    let mut viewer = script("relay-in", &args).start();
     sender.expect("is not there");
-    watcher.expect("is not there");
+    viewer.expect("is not there");
     for round in 0..2 {
-        let relay = Relay::start(Kind::Flask, &["--port", &port, "--event", "camera"]);
+        let relay = Relay::start(RelayKind::Flask, &["--port", &port, "--event", "camera"]);
         sender.expect(if round == 0 {
             "Sending test to"
         } else {
             "is back"
         });
-        watcher.expect("waiting for somebody's pictures");
-        watcher.expect(", delay ");
+        viewer.expect("waiting for somebody's pictures");
+        viewer.expect(", delay ");
         drop(relay);
         sender.expect("has gone");
-        watcher.expect("has gone");
+        viewer.expect("has gone");
     }
-    for script in [sender, watcher] {
+    for script in [sender, viewer] {
         let output = script.interrupt();
         let count = |what| output.matches(&format!("{url} {what}")).count();
         assert_eq!(count("is not there"), 1, "{output}");
@@ -299,9 +300,9 @@ fn through_a_relay() {
 }
 
 #[test]
-fn a_file_through_a_relay() {
+fn relay_scripts_transfer_file_with_token() {
     let relay = Relay::start(
-        Kind::Node,
+        RelayKind::Node,
         &["--namespace", "/cameras", "--auth", "open sesame"],
     );
     let form = [
@@ -309,20 +310,20 @@ fn a_file_through_a_relay() {
         "--auth",
         r#"{"token": "open sesame"}"#,
     ];
-    let mut watcher = script(
+    let mut viewer = script(
         "relay-in",
         &[&form[..], &["--no-display", &relay.url]].concat(),
     )
     .start();
-    watcher.expect("waiting for somebody's pictures");
+    viewer.expect("waiting for somebody's pictures");
     let clip = clip();
     let args = [&form[..], &["--binary", "--width=0", &relay.url, &clip]].concat();
     let output = script("relay-out", &args).start().finish();
     assert!(output.contains("The video has ended."), "{output}");
-    watcher.expect("frames/s");
-    watcher.interrupt();
+    viewer.expect("frames/s");
+    viewer.interrupt();
 
-    // Wrong, or none.
+    // With a wrong token, or with none.
     for args in [
         &["relay-in", "--namespace=/cameras", &relay.url][..],
         &[
@@ -340,11 +341,11 @@ fn a_file_through_a_relay() {
 }
 
 #[test]
-fn what_cannot_be_opened() {
+fn web_and_relay_failures_are_one_sentence() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("an address").port().to_string();
-    let keeper = Port::new();
-    let nobody = format!("127.0.0.1:{}", keeper.number());
+    let keeper = ReservedPort::new();
+    let closed_address = format!("127.0.0.1:{}", keeper.number());
     let mut web = script("web", &["--port=0", "--token=t", "test"]).start();
     let (address, _) = web.page();
     let cases: [(&str, &[&str], &str); 8] = [
@@ -364,7 +365,11 @@ fn what_cannot_be_opened() {
             &["--port", &taken, "test", "x=/dev/video99"],
             "no camera /dev/video99",
         ),
-        ("relay-in", &["--once", &nobody], "Connection refused"),
+        (
+            "relay-in",
+            &["--once", &closed_address],
+            "Connection refused",
+        ),
         ("relay-in", &["ftp://localhost"], "ftp"),
         ("relay-in", &[&address], "token"),
         ("relay-out", &["--auth=x", &address, "test"], "JSON"),
@@ -379,13 +384,16 @@ fn what_cannot_be_opened() {
 }
 
 #[test]
-fn q_ends_it() {
-    let keeper = Port::new();
-    let nobody = format!("127.0.0.1:{}", keeper.number());
+fn q_in_terminal_ends_web_scripts() {
+    let keeper = ReservedPort::new();
+    let closed_address = format!("127.0.0.1:{}", keeper.number());
     let cases: [(&[&str], &str); 3] = [
         (&["web", "--port=0", "--loop", &clip()], "in a browser"),
-        (&["relay-out", &nobody, "test"], "is not there"),
-        (&["relay-in", "--no-display", &nobody], "is not there"),
+        (&["relay-out", &closed_address, "test"], "is not there"),
+        (
+            &["relay-in", "--no-display", &closed_address],
+            "is not there",
+        ),
     ];
     for (words, reached) in cases {
         let mut running = script(words[0], &words[1..]).in_terminal().start();
@@ -398,15 +406,15 @@ fn q_ends_it() {
 }
 
 #[test]
-fn q_in_the_window_ends_it() {
+fn q_in_window_ends_relay_in() {
     let display = Display::open();
     let mut web = script("web", &["--port=0", "test"]).start();
     let (address, _) = web.page();
-    let watcher = script("relay-in", &[&address]).env("DISPLAY", &display.name);
-    let mut watcher = watcher.start();
-    watcher.expect("frames/s");
+    let viewer = script("relay-in", &[&address]).env("DISPLAY", &display.name);
+    let mut viewer = viewer.start();
+    viewer.expect("frames/s");
     display.act_on("RECIBIDO", &["key", "--window", "%1", "q"]);
-    assert!(watcher.finish().contains("Stopped by q."));
+    assert!(viewer.finish().contains("Stopped by q."));
     web.expect("left (0 viewers)");
     web.interrupt();
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Who comes, who goes, and what is said of them.
+//! Clients that connect and disconnect, and how the server reports them.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
@@ -10,12 +10,15 @@ use std::{
 
 use gst::{glib, prelude::*};
 
-use super::scene::{Server, assert_run, assert_whole, next, rest, wait_until, watch};
+use super::server_fixture::{
+    ServerFixture, assert_complete, assert_consecutive, next_number, read_in_background,
+    remaining_numbers, wait_until,
+};
 use crate::common::viewer::Viewer;
 
 #[test]
-fn one_too_many_is_closed_before_any_byte() {
-    let server = Server::feed("max-clients=2").play();
+fn client_above_max_clients_is_closed_before_any_byte() {
+    let server = ServerFixture::with_appsrc("max-clients=2").play();
     let mut first = server.viewer();
     let second = server.viewer();
     for refused in 1..=3 {
@@ -24,56 +27,56 @@ fn one_too_many_is_closed_before_any_byte() {
         assert_eq!(late.bytes_until_closed(), b"");
         assert_eq!(server.stat("refused"), refused as u64);
         assert_eq!(server.clients(), 2);
-        assert_eq!(next(&mut first), refused - 1);
+        assert_eq!(next_number(&mut first), refused - 1);
     }
-    // Whoever leaves makes room.
+    // A client that disconnects frees its place.
     drop(second);
     server.wait_for_clients(1);
     let mut third = server.viewer();
     server.push(3..5);
-    server.end_feed();
-    assert_eq!(next(&mut third), 3);
-    assert_eq!(rest(third), [4]);
-    assert_eq!(rest(first), [3, 4]);
+    server.push_eos();
+    assert_eq!(next_number(&mut third), 3);
+    assert_eq!(remaining_numbers(third), [4]);
+    assert_eq!(remaining_numbers(first), [3, 4]);
     server.wait_for_clean_end();
     assert_eq!(server.stat("clients-total"), 3);
     assert_eq!(server.stat("refused"), 3);
-    // Of those that were refused nothing else is said.
-    assert_eq!(server.said("b64jpeg-client-added").len(), 3);
-    assert_eq!(server.said("b64jpeg-client-removed").len(), 3);
+    // Refused clients are not reported otherwise.
+    assert_eq!(server.element_messages("b64jpeg-client-added").len(), 3);
+    assert_eq!(server.element_messages("b64jpeg-client-removed").len(), 3);
 }
 
-/// As the Python server: one client after the other, each from where the film is.
+/// As with the Python server, each client starts at the current frame.
 #[test]
-fn one_client_after_the_other() {
-    let server = Server::feed("max-clients=1").play();
+fn successive_clients_each_start_at_current_frame() {
+    let server = ServerFixture::with_appsrc("max-clients=1").play();
     for number in 0..20 {
         let mut viewer = server.viewer();
         server.push(number..number + 1);
-        assert_eq!(next(&mut viewer), number);
+        assert_eq!(next_number(&mut viewer), number);
         drop(viewer);
         server.wait_for_clients(0);
     }
     assert_eq!(server.stat("clients-total"), 20);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 #[test]
-fn a_new_client_begins_with_the_next_frame() {
-    let server = Server::feed("").play();
+fn new_client_starts_at_next_frame() {
+    let server = ServerFixture::with_appsrc("").play();
     let mut viewers = Vec::new();
     for number in 0..10 {
         viewers.push(server.viewer());
         server.push(number..number + 1);
         for viewer in &mut viewers {
-            assert_eq!(next(viewer), number);
+            assert_eq!(next_number(viewer), number);
         }
     }
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
-/// What was said of clients by signals, as `+address` and `-address reason`.
-fn signals(server: &Server) -> Arc<Mutex<Vec<String>>> {
+/// Records the client signals as `+address` and `-address reason`.
+fn signals(server: &ServerFixture) -> Arc<Mutex<Vec<String>>> {
     let log = Arc::<Mutex<Vec<_>>>::default();
     let added = log.clone();
     server.sink.connect("client-added", false, move |values| {
@@ -90,26 +93,30 @@ fn signals(server: &Server) -> Arc<Mutex<Vec<String>>> {
     log
 }
 
-/// The same by element messages, in one order.
-fn messages(server: &Server) -> Vec<String> {
+/// The client messages on the bus in the same form, sorted.
+fn messages(server: &ServerFixture) -> Vec<String> {
     let [added, removed] =
-        ["added", "removed"].map(|what| server.said(&format!("b64jpeg-client-{what}")));
-    let field = |said: &gst::Structure, name| said.get::<String>(name).expect("a string");
+        ["added", "removed"].map(|what| server.element_messages(&format!("b64jpeg-client-{what}")));
+    let field = |message: &gst::Structure, name| message.get::<String>(name).expect("a string");
     let added = added
         .iter()
-        .map(|said| format!("+{}", field(said, "address")));
-    let removed = removed
-        .iter()
-        .map(|said| format!("-{} {}", field(said, "address"), field(said, "reason")));
+        .map(|message| format!("+{}", field(message, "address")));
+    let removed = removed.iter().map(|message| {
+        format!(
+            "-{} {}",
+            field(message, "address"),
+            field(message, "reason")
+        )
+    });
     let mut all: Vec<_> = added.chain(removed).collect();
     all.sort();
     all
 }
 
 #[test]
-fn everybody_is_named_when_they_come_and_go() {
-    let server = Server::feed("");
-    let said = signals(&server);
+fn client_signals_and_messages_name_each_client_once() {
+    let server = ServerFixture::with_appsrc("");
+    let message = signals(&server);
     let counts = Arc::<Mutex<Vec<u32>>>::default();
     let log = counts.clone();
     server.sink.connect_notify(Some("clients"), move |sink, _| {
@@ -122,14 +129,14 @@ fn everybody_is_named_when_they_come_and_go() {
     server.push(0..1);
     let [leaving, crashing, mut staying] = viewers;
     let mut leaving = leaving;
-    assert_eq!(next(&mut leaving), 0);
+    assert_eq!(next_number(&mut leaving), 0);
     drop(leaving);
     server.wait_for_clients(2);
-    crashing.vanish();
+    crashing.reset();
     server.wait_for_clients(1);
-    assert_eq!(next(&mut staying), 0);
-    server.end_feed();
-    assert_eq!(rest(staying), [0; 0]);
+    assert_eq!(next_number(&mut staying), 0);
+    server.push_eos();
+    assert_eq!(remaining_numbers(staying), [0; 0]);
     server.wait_for_clean_end();
 
     let expected = [
@@ -140,28 +147,32 @@ fn everybody_is_named_when_they_come_and_go() {
         format!("-{crashed} reset"),
         format!("-{stays} ended"),
     ];
-    assert_eq!(*said.lock().unwrap(), expected);
+    assert_eq!(*message.lock().unwrap(), expected);
     let mut expected = expected;
     expected.sort();
     assert_eq!(messages(&server), expected);
     assert_eq!(*counts.lock().unwrap(), [1, 2, 3, 2, 1, 0]);
 
     let counts = |name: &str| {
-        let count = |said: &gst::Structure| said.get::<u32>("clients").expect("a count");
-        server.said(name).iter().map(count).collect::<Vec<_>>()
+        let count = |message: &gst::Structure| message.get::<u32>("clients").expect("a count");
+        server
+            .element_messages(name)
+            .iter()
+            .map(count)
+            .collect::<Vec<_>>()
     };
     assert_eq!(counts("b64jpeg-client-added"), [1, 2, 3]);
     assert_eq!(counts("b64jpeg-client-removed"), [2, 1, 0]);
-    for removed in server.said("b64jpeg-client-removed") {
+    for removed in server.element_messages("b64jpeg-client-removed") {
         assert!(removed.get::<u64>("frames").expect("a count") <= 1);
         assert_eq!(removed.get::<u64>("dropped"), Ok(0));
     }
 }
 
-/// In a handler the server can be asked, and stopped by the application's own thread.
+/// A signal handler may read statistics and set properties of the element.
 #[test]
-fn signal_handlers_may_use_the_element() {
-    let server = Server::feed("");
+fn signal_handler_may_use_element() {
+    let server = ServerFixture::with_appsrc("");
     let seen = Arc::<Mutex<Vec<(u32, u64)>>>::default();
     for signal in ["client-added", "client-removed"] {
         let log = seen.clone();
@@ -179,31 +190,31 @@ fn signal_handlers_may_use_the_element() {
     server.wait_for_clients(1);
     drop(first);
     server.wait_for_clients(0);
-    wait_until("both are told", || seen.lock().unwrap().len() == 2);
+    wait_until("both signals", || seen.lock().unwrap().len() == 2);
     assert_eq!(*seen.lock().unwrap(), [(1, 1), (0, 1)]);
 }
 
-/// However busy the server is: nobody has to knock twice.
+/// The backlog holds all of them while the server is busy.
 #[test]
-fn sixty_at_once() {
+fn sixty_clients_connect_while_server_is_busy() {
     const CLIENTS: usize = 60;
-    let server = Server::feed("");
+    let server = ServerFixture::with_appsrc("");
     let (release, released) = mpsc::channel::<()>();
     let released = Mutex::new(released);
     server.sink.connect("client-added", false, move |_| {
-        // It waits for the handlers, so it accepts nobody before the sender is dropped.
+        // The server waits for signal handlers, so it accepts no client before `release` is dropped.
         let _ = released.lock().unwrap().recv();
         None
     });
     let server = server.play();
     let viewers = (0..CLIENTS).map(|_| Viewer::connect(server.address()));
-    let watchers: Vec<_> = viewers.map(watch).collect();
+    let readers: Vec<_> = viewers.map(read_in_background).collect();
     drop(release);
     server.wait_for_clients(CLIENTS as u32);
     server.push(0..20);
-    server.end_feed();
-    for watcher in watchers {
-        assert_whole(&watcher.rest(), 20);
+    server.push_eos();
+    for reader in readers {
+        assert_complete(&reader.rest(), 20);
     }
     server.wait_for_clean_end();
     assert_eq!(server.stat("clients-total"), CLIENTS as u64);
@@ -213,9 +224,9 @@ fn has_ipv6() -> bool {
     TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
-/// Where it listens, and how it names who comes from there.
+/// The server is reachable at `host` and reports the address of each client.
 #[test]
-fn addresses() {
+fn host_address_decides_reachability() {
     let mut cases: Vec<(&str, Vec<std::net::IpAddr>)> = vec![
         ("127.0.0.1", vec![Ipv4Addr::LOCALHOST.into()]),
         ("0.0.0.0", vec![Ipv4Addr::LOCALHOST.into()]),
@@ -227,26 +238,26 @@ fn addresses() {
         cases.push(("::", both));
     }
     for (host, reachable) in cases {
-        let server = Server::feed(&format!("host={host}")).play();
+        let server = ServerFixture::with_appsrc(&format!("host={host}")).play();
         let mut names = Vec::new();
         for ip in reachable {
             let mut viewer = Viewer::connect(SocketAddr::new(ip, server.port()));
             names.push(viewer.address());
             server.wait_for_clients(names.len() as u32);
-            // It stays, on a descriptor of its own.
+            // The client stays connected on a thread of its own.
             thread::spawn(move || while viewer.next().is_some() {});
         }
-        let added = server.said("b64jpeg-client-added");
+        let added = server.element_messages("b64jpeg-client-added");
         let added: Vec<String> = added.iter().map(|s| s.get("address").unwrap()).collect();
         assert_eq!(added, names, "{host}");
     }
 }
 
-/// A name with several addresses is listened on at each, with one port.
+/// The server listens on every address of a name, with one port.
 #[test]
-fn localhost_is_all_of_its_addresses() {
+fn localhost_listens_on_each_of_its_addresses() {
     use std::net::ToSocketAddrs;
-    let server = Server::feed("host=localhost").play();
+    let server = ServerFixture::with_appsrc("host=localhost").play();
     let addresses = ("localhost", server.port())
         .to_socket_addrs()
         .expect("addresses");
@@ -256,8 +267,8 @@ fn localhost_is_all_of_its_addresses() {
 }
 
 #[test]
-fn the_port_is_told_when_it_is_known() {
-    let server = Server::feed("");
+fn current_port_is_notified_when_bound() {
+    let server = ServerFixture::with_appsrc("");
     let ports = Arc::<Mutex<Vec<i32>>>::default();
     let log = ports.clone();
     server
@@ -266,17 +277,17 @@ fn the_port_is_told_when_it_is_known() {
             log.lock().unwrap().push(sink.property("current-port"));
         });
     let unbound = server.sink.property::<i32>("current-port");
-    assert!(unbound <= 0, "{unbound} before it listens");
+    assert!(unbound <= 0, "{unbound} before the server listens");
     let server = server.play();
     let port = i32::from(server.port());
     assert_eq!(ports.lock().unwrap().last(), Some(&port));
     assert_eq!(
         server.sink.property::<i32>("port"),
         0,
-        "what was asked for stays"
+        "the port property keeps its value"
     );
 
-    // One that is given is the one that is taken.
+    // With a fixed port, `current-port` is that port.
     server.set_state(gst::State::Null);
     server.sink.set_property("port", port);
     server.pipeline.play();
@@ -284,10 +295,10 @@ fn the_port_is_told_when_it_is_known() {
     Viewer::connect(server.address());
 }
 
-/// Nothing of what clients send is of interest, however much it is.
+/// The server discards whatever clients send, however much it is.
 #[test]
-fn clients_that_talk_are_not_heard() {
-    let server = Server::feed("").play();
+fn bytes_from_clients_are_discarded() {
+    let server = ServerFixture::with_appsrc("").play();
     let greetings: [&[u8]; 4] = [
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -296,25 +307,25 @@ fn clients_that_talk_are_not_heard() {
     ];
     let mut viewers = greetings.map(|greeting| {
         let mut viewer = server.viewer();
-        assert!(viewer.say(greeting));
+        assert!(viewer.write(greeting));
         viewer
     });
-    // One that never stops.
+    // One client never stops sending.
     let mut flood = server.viewer();
-    let mut flooding = flood.twin();
-    let flooding = thread::spawn(move || while flooding.say(&[0x5a; 65536]) {});
+    let mut flooding = flood.second_handle();
+    let flooding = thread::spawn(move || while flooding.write(&[0x5a; 65536]) {});
     for number in 0..50 {
         server.push(number..number + 1);
         for viewer in viewers.iter_mut().chain([&mut flood]) {
-            assert_eq!(next(viewer), number);
-            // As scripts acknowledge each frame.
-            viewer.say(b"ok");
+            assert_eq!(next_number(viewer), number);
+            // Some scripts acknowledge each frame.
+            viewer.write(b"ok");
         }
     }
-    server.end_feed();
-    // What they sent last does not cost them the end.
+    server.push_eos();
+    // Bytes that the server has not read do not cut off the end of the stream.
     for viewer in viewers {
-        assert_eq!(rest(viewer), [0; 0]);
+        assert_eq!(remaining_numbers(viewer), [0; 0]);
     }
     drop(flood);
     server.wait_for_clean_end();
@@ -322,53 +333,53 @@ fn clients_that_talk_are_not_heard() {
     flooding.join().unwrap();
 }
 
-/// Nor does it cost a client anything that it says something when all has been sent.
+/// Bytes from a client after the last frame do not reset its connection.
 #[test]
-fn clients_may_talk_after_the_end() {
-    let server = Server::feed("").play();
+fn client_may_send_after_eos() {
+    let server = ServerFixture::with_appsrc("").play();
     let mut viewer = server.viewer();
     server.push(0..3);
-    server.end_feed();
+    server.push_eos();
     server.wait_for_clean_end();
     for _ in 0..3 {
-        assert!(viewer.say(b"ok"));
+        assert!(viewer.write(b"ok"));
     }
-    assert_eq!(rest(viewer), [0, 1, 2]);
+    assert_eq!(remaining_numbers(viewer), [0, 1, 2]);
 }
 
-/// One that closes its own direction may have closed both. It is not left with a part of
-/// a frame.
+/// A client that closes its sending direction may have closed both. The server removes it, but
+/// never inside a frame.
 #[test]
-fn clients_that_say_they_will_say_nothing() {
-    let server = Server::feed("").play();
+fn client_that_shuts_down_writing_is_removed_between_frames() {
+    let server = ServerFixture::with_appsrc("").play();
     let between = server.viewer();
-    between.fall_silent();
+    between.shutdown_write();
     server.wait_for_clients(0);
     let inside = server.small_viewer();
-    let other = watch(server.viewer());
+    let other = read_in_background(server.viewer());
     for number in 0..10 {
         server.push_sized(number, 200_000);
         assert_eq!(other.next(), Some(number));
     }
-    inside.fall_silent();
-    let numbers = rest(inside);
+    inside.shutdown_write();
+    let numbers = remaining_numbers(inside);
     assert_eq!(numbers[0], 0);
-    assert_run(&numbers);
-    assert!(numbers.len() < 10, "what waited for it was not sent");
+    assert_consecutive(&numbers);
+    assert!(numbers.len() < 10, "queued frames are not sent");
     server.wait_for_clients(1);
-    server.end_feed();
+    server.push_eos();
     assert_eq!(other.rest(), [0; 0]);
-    assert_eq!(rest(between), [0; 0]);
+    assert_eq!(remaining_numbers(between), [0; 0]);
     server.wait_for_clean_end();
-    let removed = server.said("b64jpeg-client-removed");
+    let removed = server.element_messages("b64jpeg-client-removed");
     let reasons: Vec<String> = removed.iter().map(|s| s.get("reason").unwrap()).collect();
     assert_eq!(reasons, ["left", "left", "ended"]);
 }
 
-/// GObject's own check of what is connected to.
+/// The signal signatures match the documentation.
 #[test]
-fn signals_are_as_documented() {
-    let server = Server::feed("");
+fn client_signals_have_documented_signatures() {
+    let server = ServerFixture::with_appsrc("");
     let type_ = server.sink.type_();
     for (name, strings) in [("client-added", 1), ("client-removed", 2)] {
         let signal = glib::subclass::SignalId::lookup(name, type_).expect(name);

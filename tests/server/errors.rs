@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Where nobody can listen: one error that says where, why, and what to do.
+//! Addresses on which the server cannot listen: one error with the address, the reason and advice.
 
 use std::{
     fs,
@@ -10,15 +10,15 @@ use std::{
 
 use gst::prelude::*;
 
-use super::scene::{Server, next};
+use super::server_fixture::{ServerFixture, next_number};
 use crate::common::{
     process::{Program, with_plugin},
     viewer::Viewer,
 };
 
-/// Expects that a server does not start, and says so once with all of `parts`.
+/// Expects that the server fails to start with one error that contains all of `parts`.
 #[track_caller]
-fn expect_refusal(server: &Server, parts: &[&str]) {
+fn expect_refusal(server: &ServerFixture, parts: &[&str]) {
     let sink = &server.pipeline.0;
     assert!(sink.set_state(gst::State::Playing).is_err());
     let errors = server.pipeline.messages();
@@ -31,53 +31,53 @@ fn expect_refusal(server: &Server, parts: &[&str]) {
     server.set_state(gst::State::Null);
 }
 
-/// Whatever was wrong can be put right.
+/// Corrects a property and expects that the server then works.
 #[track_caller]
-fn expect_recovery(server: &Server, property: &str, value: &str) {
+fn expect_recovery(server: &ServerFixture, property: &str, value: &str) {
     server.sink.set_property_from_str(property, value);
     server.pipeline.play();
     let mut viewer = server.viewer();
     server.push(0..1);
-    assert_eq!(next(&mut viewer), 0);
-    server.expect_silence();
+    assert_eq!(next_number(&mut viewer), 0);
+    server.expect_no_messages();
 }
 
 #[test]
-fn a_port_in_use() {
+fn used_port_is_reported() {
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let port = other.local_addr().expect("bound").port().to_string();
     for host in ["127.0.0.1", "localhost", "0.0.0.0"] {
-        let server = Server::feed(&format!("host={host} port={port}"));
+        let server = ServerFixture::with_appsrc(&format!("host={host} port={port}"));
         expect_refusal(&server, &[host, &port, "in use"]);
         expect_recovery(&server, "port", "0");
     }
-    // One of our own is no other.
-    let first = Server::feed("").play();
+    // A port of another server of ours is in use as well.
+    let first = ServerFixture::with_appsrc("").play();
     let port = first.port().to_string();
-    let second = Server::feed(&format!("port={port}"));
+    let second = ServerFixture::with_appsrc(&format!("port={port}"));
     expect_refusal(&second, &["127.0.0.1", &port, "in use"]);
     drop(first.viewer());
     drop(first);
     expect_recovery(&second, "port", &port);
 }
 
-/// An IPv6 address may have brackets, as in URIs; what is said has them once.
+/// An IPv6 address may have brackets, as in URIs; the error has them exactly once.
 #[test]
-fn brackets() {
-    let first = Server::feed("host=[::1]").play();
+fn bracketed_ipv6_host_is_accepted() {
+    let first = ServerFixture::with_appsrc("host=[::1]").play();
     let port = first.port();
     for host in ["::1", "[::1]"] {
-        let second = Server::feed(&format!("host={host} port={port}"));
+        let second = ServerFixture::with_appsrc(&format!("host={host} port={port}"));
         expect_refusal(&second, &[&format!(" [::1]:{port}"), "in use"]);
     }
     drop(Viewer::connect((Ipv6Addr::LOCALHOST, port).into()));
 }
 
 #[test]
-fn an_address_of_another_machine() {
-    // From the block that is set aside for examples.
+fn foreign_address_is_reported() {
+    // From the blocks reserved for documentation.
     for host in ["198.51.100.1", "2001:db8::1"] {
-        let server = Server::feed(&format!("host={host} port=4711"));
+        let server = ServerFixture::with_appsrc(&format!("host={host} port=4711"));
         expect_refusal(&server, &[host, "4711"]);
         server.sink.set_property("port", 0);
         expect_recovery(&server, "host", "127.0.0.1");
@@ -85,15 +85,15 @@ fn an_address_of_another_machine() {
 }
 
 #[test]
-fn a_name_that_nobody_knows() {
-    let server = Server::feed("host=no-such-host.invalid port=4711");
+fn unknown_host_name_is_reported() {
+    let server = ServerFixture::with_appsrc("host=no-such-host.invalid port=4711");
     expect_refusal(&server, &["no-such-host.invalid", "4711"]);
     server.sink.set_property("port", 0);
     expect_recovery(&server, "host", "127.0.0.1");
 }
 
 #[test]
-fn names_that_are_none() {
+fn invalid_host_is_refused() {
     for host in [
         "",
         " ",
@@ -102,22 +102,22 @@ fn names_that_are_none() {
         "a\nb",
         "256.1.1.1",
     ] {
-        let server = Server::feed("");
+        let server = ServerFixture::with_appsrc("");
         server.sink.set_property("host", host);
         expect_refusal(&server, &[]);
         expect_recovery(&server, "host", "127.0.0.1");
     }
 }
 
-/// Ports below 1024 are for those who may.
+/// Ports below 1024 need a privilege.
 #[test]
-fn a_port_for_root_only() {
+fn privileged_port_is_reported() {
     let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     if first.is_ok_and(|first| first.trim().parse::<u32>().is_ok_and(|first| first <= 1)) {
-        println!("skipped: here everybody may listen on every port");
+        println!("skipped: unprivileged processes may use every port here");
         return;
     }
-    // Root without that one privilege is as anybody else.
+    // Root without CAP_NET_BIND_SERVICE is like any other user.
     let mut launch = Command::new("setpriv");
     launch.args(["--bounding-set=-net_bind_service", "gst-launch-1.0"]);
     let user = Command::new("id")

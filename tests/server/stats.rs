@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What `stats` tells.
+//! The `stats` property.
 
 use gst::{glib, prelude::*};
 
 use super::{
-    film::SMALL,
-    scene::{Server, next, rest, wait_until},
+    numbered_pictures::SMALL,
+    server_fixture::{ServerFixture, next_number, remaining_numbers, wait_until},
 };
 
-/// Bytes of a small picture's frame.
+/// Length in bytes of the frame of a small JPEG.
 const FRAME: u64 = 4 + (SMALL as u64).div_ceil(3) * 4;
 
 #[test]
-fn every_field() {
-    let server = Server::feed("").play();
+fn stats_count_every_field() {
+    let server = ServerFixture::with_appsrc("").play();
     let mut viewer = server.viewer();
     server.push(0..10);
-    (0..10).for_each(|number| assert_eq!(next(&mut viewer), number));
-    wait_until("all is counted", || {
+    (0..10).for_each(|number| assert_eq!(next_number(&mut viewer), number));
+    wait_until("all bytes to be counted", || {
         server.stat("bytes-served") == 10 * FRAME
     });
 
@@ -63,17 +63,17 @@ fn every_field() {
 }
 
 #[test]
-fn each_client_is_counted_by_itself() {
-    let server = Server::feed("").play();
+fn stats_count_each_client_separately() {
+    let server = ServerFixture::with_appsrc("").play();
     let mut viewers = Vec::new();
     for number in 0..4 {
         viewers.push(server.viewer());
         server.push(number..number + 1);
         for viewer in &mut viewers {
-            assert_eq!(next(viewer), number);
+            assert_eq!(next_number(viewer), number);
         }
     }
-    wait_until("all is counted", || {
+    wait_until("all bytes to be counted", || {
         server.stat("bytes-served") == 10 * FRAME
     });
     let peers = server.peers();
@@ -86,7 +86,7 @@ fn each_client_is_counted_by_itself() {
     for (viewer, frames) in viewers.iter().zip([4, 3, 2, 1]) {
         assert_eq!(find(&viewer.address()), frames);
     }
-    // What was served stays counted when they have left.
+    // The totals keep counting clients that have disconnected.
     drop(viewers);
     server.wait_for_clients(0);
     assert_eq!(server.stat("bytes-served"), 10 * FRAME);
@@ -94,14 +94,14 @@ fn each_client_is_counted_by_itself() {
     assert!(server.peers().is_empty());
 }
 
-/// It can be asked at any time, in every state, from any thread.
+/// `stats` can be read at any time, in every state, from any thread.
 #[test]
-fn it_can_be_asked_at_any_time() {
-    let server = Server::film(200, SMALL, "wait-for-client=true max-clients=1");
+fn stats_can_be_read_in_every_state() {
+    let server = ServerFixture::with_recording(200, SMALL, "wait-for-client=true max-clients=1");
     assert_eq!(server.stat("frames"), 0);
     let sink = server.sink.clone();
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let asking = std::thread::spawn(move || {
+    let polling = std::thread::spawn(move || {
         let mut frames = 0;
         while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
             let stats: gst::Structure = sink.property("stats");
@@ -111,21 +111,21 @@ fn it_can_be_asked_at_any_time() {
         }
     });
     let server = server.play();
-    assert_eq!(rest(server.viewer()).len(), 200);
+    assert_eq!(remaining_numbers(server.viewer()).len(), 200);
     server.wait_for_clean_end();
-    stop.send(()).expect("it asks");
-    asking.join().expect("it only goes up");
+    stop.send(()).expect("the thread polls");
+    polling.join().expect("the count never decreases");
     server.set_state(gst::State::Null);
     let _ = server.stats();
 }
 
-/// As `gst-launch-1.0 -v` shows properties: nothing that cannot be printed.
+/// `gst-launch-1.0 -v` serialises properties.
 #[test]
-fn it_can_be_printed() {
-    let server = Server::feed("").play();
+fn stats_can_be_serialised() {
+    let server = ServerFixture::with_appsrc("").play();
     let _viewer = server.viewer();
     let value = glib::Value::from(server.stats());
-    let text = value.serialize().expect("it can be printed");
+    let text = value.serialize().expect("a string");
     assert!(
         text.contains("peers") && text.contains("127.0.0.1:"),
         "{text}"

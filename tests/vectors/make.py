@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
 """Writes the golden wire files and their manifest, or checks them with --check.
 
-The JPEGs were made once with OpenCV. Each has another base64 padding and another
-difficulty: restart.jpg has restart markers (no padding), grey.jpg one component (=),
+The JPEGs were made once with OpenCV. Each has a different base64 padding and a different
+feature: restart.jpg has restart markers (no padding), grey.jpg one component (=),
 thumbnail.jpg is progressive and holds a whole JPEG in a JFXX segment (==).
 """
 

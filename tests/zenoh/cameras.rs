@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Many cameras on one edge, and one that comes to its end.
+//! Several cameras on one edge, and a video file that ends.
 
 use std::{process::Command, time::Duration};
 
 use super::{
-    cast::{PATIENCE, edge, open, origin},
+    fixture::Camera,
     net::{Machine, network},
-    scene::Camera,
+    participants::{PATIENCE, edge, origin, start_script},
 };
 use crate::common::{
-    guard::wait_until,
     pipeline::{make_file, scratch},
     process::Program,
+    wait::wait_until,
 };
 
-/// How long the newest picture of a camera is, once the page's server has one.
+/// Length of the newest frame of a camera, once the web server of an edge has one.
 #[track_caller]
 fn snapshot(at: &Machine, query: &str) -> usize {
-    let url = format!("http://{}:8080/snapshot.jpg?{query}", at.doorstep());
+    let url = format!("http://{}:8080/snapshot.jpg?{query}", at.access_address());
     let mut jpeg = Vec::new();
     wait_until(&url, || {
         let mut curl = Command::new("curl");
@@ -31,10 +31,10 @@ fn snapshot(at: &Machine, query: &str) -> usize {
 }
 
 #[test]
-fn an_expression_is_every_camera_also_later() {
+fn key_expression_includes_later_cameras() {
     network(PATIENCE, || {
         let [here, there, serving] = ["here", "there", "serving"].map(Machine::new);
-        // They are known by the size of their pictures.
+        // The cameras are told apart by the size of their frames.
         let [door, yard, other] =
             [160_000, 180_000, 200_000].map(|size| Camera::start(size, Duration::from_millis(100)));
         let _door = origin(&here, &door, &["--key", "cam/door/jpeg"]);
@@ -50,26 +50,26 @@ fn an_expression_is_every_camera_also_later() {
         ];
         let options = origins.map(|at| format!("--connect={at}"));
         let [first, second, third] = options.each_ref().map(String::as_str);
-        let doors = ["--tcp=9999", "--web=8080", "--token=secret"];
+        let outputs = ["--tcp=9999", "--web=8080", "--token=secret"];
         let cameras = [first, second, third, "--key=cam/*/jpeg"];
-        let mut edge = open(&serving, "edge", &[&cameras[..], &doors].concat());
+        let mut edge = start_script(&serving, "edge", &[&cameras[..], &outputs].concat());
         edge.0.expect_line("cam/door/jpeg comes");
         let _yard = origin(&there, &yard, &["--key", "cam/yard/jpeg"]);
-        let said = edge.0.expect_line("Serving cam/yard/jpeg at");
-        assert!(said.contains(":10000; watch it"), "{said}");
+        let output = edge.0.expect_line("Serving cam/yard/jpeg at");
+        assert!(output.contains(":10000; watch it"), "{output}");
         edge.0.expect_line("cam/yard/jpeg comes");
         for (name, sizes) in [("door", 160_000..161_000), ("yard", 180_000..181_000)] {
             let size = snapshot(&serving, &format!("camera={name}&token=secret"));
             assert!(sizes.contains(&size), "{name}: {size}");
         }
-        let said = edge.0.printed();
-        assert!(!said.contains("Serving cam/other"), "{said}");
-        assert!(!said.contains("warning"), "{said}");
+        let output = edge.0.printed();
+        assert!(!output.contains("Serving cam/other"), "{output}");
+        assert!(!output.contains("warning"), "{output}");
     });
 }
 
 #[test]
-fn a_file_is_sent_at_its_own_rate_and_ends() {
+fn video_file_is_sent_at_its_frame_rate_and_ends() {
     network(PATIENCE, || {
         let [home, serving] = ["home", "serving"].map(Machine::new);
         let clip = scratch("origin.avi");
@@ -79,15 +79,15 @@ fn a_file_is_sent_at_its_own_rate_and_ends() {
         edge.0.expect_line("Serving cam/main/jpeg at");
         let mut command = home.script("origin");
         command.args(["--host", "0.0.0.0"]).arg(&clip);
-        let said = Program::start(&mut command).finish();
-        assert!(said.ends_with("The video has ended."), "{said}");
+        let output = Program::start(&mut command).finish();
+        assert!(output.ends_with("The video has ended."), "{output}");
         edge.0.expect_line("cam/main/jpeg comes");
         edge.0.expect_line("no more pictures");
-        // Who knocks at a router does not outlive the video either.
-        let _router = open(&serving, "router", &[]);
+        // An origin that connects to a router ends with its video, too.
+        let _router = start_script(&serving, "router", &[]);
         let mut command = home.script("origin");
         command.args(["--router", &serving.address()]).arg(&clip);
-        let said = Program::start(&mut command).finish();
-        assert!(said.ends_with("The video has ended."), "{said}");
+        let output = Program::start(&mut command).finish();
+        assert!(output.ends_with("The video has ended."), "{output}");
     });
 }

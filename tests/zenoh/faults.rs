@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What goes wrong between a camera and its viewers, and what becomes of the pictures.
+//! Faults between a camera and its viewers, and the frames lost by them.
 //!
-//! Of each picture it is known when it was sent and by whom it was seen. Edges that
-//! nothing has happened to lose none, nobody sees one twice or an older one after a newer
-//! one, and viewers go on by themselves. `--nocapture` shows the figures, and
-//! `B64JPEG_TEST_FROZEN=60` leaves the frozen edge alone for a minute.
+//! The test knows when each frame was sent and when each viewer received it. Edges without a fault
+//! lose no frame, no viewer receives a frame twice or out of order, and viewers recover by
+//! themselves. `--nocapture` shows the figures, and `B64JPEG_TEST_FROZEN=60` freezes the edge for a
+//! minute.
 
 use std::{
     collections::BTreeSet,
@@ -17,32 +17,31 @@ use std::{
 };
 
 use super::{
+    fixture::{Camera, Seen, Viewer},
     net::{Line, Machine, Role, network},
-    scene::{Camera, Seen, Viewer},
 };
-use crate::common::{guard::wait_until, process::with_plugin};
+use crate::common::{process::with_plugin, wait::wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// As many bytes a second as a common camera has, in fewer pictures: a machine that is busy
-/// with other tests may well be away for as long as there is between those of the camera,
-/// and an edge that comes back to two of them takes the newer one.
+/// The bit rate of a common camera with fewer and larger frames. A busy machine may not run for the
+/// period of such a camera, and an edge that then finds two frames keeps only the newer one.
 const PICTURE: usize = 200_000;
 const PERIOD: Duration = Duration::from_millis(100);
 
-const DOOR: u16 = 9999;
+const TCP_PORT: u16 = 9999;
 
-/// How long a fault's aftermath is watched.
+/// How long viewers are observed after a fault.
 const AFTERMATH: Duration = Duration::from_secs(8);
 
-/// It has to be over by then.
+/// The effects of a fault have to end within this time.
 const OVER: Duration = Duration::from_secs(6);
 
-/// The age at which no picture arrives when nothing is wrong, be the line slow or long. On
-/// others it is a hundredth of that.
+/// Frames without a fault are never as old as this, whatever the line; usually their age is a
+/// hundredth of it.
 const OLD: Duration = Duration::from_secs(2);
 
-/// Where an origin or an edge is.
+/// Where an edge or an origin connects to.
 enum To<'a> {
     Origin(&'a Machine),
     Routers([&'a Machine; 2]),
@@ -73,7 +72,7 @@ struct Edge {
 
 impl Edge {
     fn new(machine: Machine, to: &To) -> Self {
-        let viewer = Viewer::start(&machine.doorstep(), DOOR);
+        let viewer = Viewer::start(&machine.access_address(), TCP_PORT);
         let mut edge = Self {
             machine,
             role: None,
@@ -85,7 +84,7 @@ impl Edge {
 
     fn start(&mut self, to: &To) {
         let mut command = self.machine.script("edge");
-        command.args(["--host", "0.0.0.0", "--tcp", &DOOR.to_string()]);
+        command.args(["--host", "0.0.0.0", "--tcp", &TCP_PORT.to_string()]);
         self.role = Some(Role::start(command.args(to.options())));
     }
 
@@ -102,7 +101,7 @@ struct Site {
 }
 
 impl Site {
-    /// One with three edges that ask the origin.
+    /// A site with three edges that connect to the origin.
     fn new(picture: usize) -> Self {
         Self::with(picture, ["one", "two", "three"].map(Machine::new).into())
     }
@@ -120,7 +119,7 @@ impl Site {
             edges,
         };
         site.start_origin(&["--host", "0.0.0.0"]);
-        site.everybody_sees();
+        site.wait_for_all_viewers();
         site
     }
 
@@ -134,31 +133,31 @@ impl Site {
         self.edges[edge].start(&To::Origin(&self.origin.machine));
     }
 
-    /// Waits until every viewer sees what is sent now.
+    /// Waits until every viewer receives new frames.
     #[track_caller]
-    fn everybody_sees(&self) {
+    fn wait_for_all_viewers(&self) {
         for edge in &self.edges {
             let next = self.camera.next();
-            wait_until(&format!("{} sees", edge.machine), || {
+            wait_until(&format!("new frames at {}", edge.machine), || {
                 let last = edge.viewer.seen().last().copied();
                 last.is_some_and(|seen| seen.number >= next)
             });
         }
     }
 
-    /// Lets a fault happen, and watches what it comes to.
-    fn after(&mut self, what: &'static str, fault: impl FnOnce(&mut Self)) -> After<'_> {
+    /// Causes a fault and observes the viewers after it.
+    fn after(&mut self, what: &'static str, fault: impl FnOnce(&mut Self)) -> Aftermath<'_> {
         let memory = self.memory();
         let from = self.camera.next();
         fault(self);
         let healed = Instant::now();
         thread::sleep(AFTERMATH);
         let to = self.camera.next();
-        // The last ones are on their way.
+        // The last frames are still on their way.
         thread::sleep(OLD);
         let memory = memory.into_iter().zip(self.memory());
         println!("{what}: memory in KB: {:?}", memory.collect::<Vec<_>>());
-        After {
+        Aftermath {
             site: self,
             what,
             pictures: from..to,
@@ -166,7 +165,7 @@ impl Site {
         }
     }
 
-    /// Of the origin and the edges.
+    /// Memory in KB of the edges and the origin.
     fn memory(&self) -> Vec<usize> {
         let edges = self.edges.iter().map(|edge| &edge.role);
         let roles = edges.chain([&self.origin.role]).flatten();
@@ -174,36 +173,36 @@ impl Site {
     }
 }
 
-/// What was seen since shortly before a fault.
-struct After<'a> {
+/// The frames received from a fault on.
+struct Aftermath<'a> {
     site: &'a Site,
     what: &'static str,
     pictures: Range<usize>,
     healed: Instant,
 }
 
-impl After<'_> {
+impl Aftermath<'_> {
     fn seen(&self, edge: usize) -> Vec<Seen> {
         let mut seen = self.site.edges[edge].viewer.seen();
         seen.retain(|seen| self.pictures.contains(&seen.number));
         seen
     }
 
-    fn say(&self, edge: usize, what: std::fmt::Arguments) {
+    fn report(&self, edge: usize, what: std::fmt::Arguments) {
         println!("{}: {}: {what}", self.what, self.site.edges[edge].machine);
     }
 
-    /// These edges have not noticed: each has all that any of them has, which is all that
-    /// was sent, but for what a busy machine may drop to keep up: one in twenty.
+    /// Expects that these edges were not affected. Each received the frames that any of them received,
+    /// and together they received what was sent, except the one in twenty that a busy machine may drop.
     #[track_caller]
-    fn nothing_lost(&self, edges: &[usize]) -> &Self {
+    fn expect_nothing_lost(&self, edges: &[usize]) -> &Self {
         let numbers = |&edge| self.seen(edge).into_iter().map(|seen| seen.number);
         let sent: BTreeSet<_> = edges.iter().flat_map(numbers).collect();
         for edge in edges {
             let seen: BTreeSet<_> = numbers(edge).collect();
             let lost: Vec<_> = sent.difference(&seen).collect();
             let age = self.oldest(&self.seen(*edge));
-            self.say(
+            self.report(
                 *edge,
                 format_args!("{} seen, {lost:?} lost, up to {age:?} old", seen.len()),
             );
@@ -223,9 +222,9 @@ impl After<'_> {
         self
     }
 
-    /// These edges are back by themselves, soon, and with new pictures.
+    /// Expects that these edges recovered by themselves in time, with new frames.
     #[track_caller]
-    fn back(&self, edges: &[usize]) -> &Self {
+    fn expect_recovered(&self, edges: &[usize]) -> &Self {
         for &edge in edges {
             let mut seen = self.seen(edge);
             seen.retain(|seen| seen.at > self.healed);
@@ -237,7 +236,7 @@ impl After<'_> {
             };
             let (soon, later) = (over(Duration::from_secs(2)), over(OVER));
             let gap = seen.windows(2).map(|w| w[1].at - w[0].at).max();
-            self.say(
+            self.report(
                 edge,
                 format_args!(
                     "back after {first:?}, no gap over {gap:?}; 2 s later up to {soon:?} old"
@@ -262,9 +261,9 @@ impl After<'_> {
         seen.iter().map(|seen| seen.at - sent[seen.number]).max()
     }
 
-    /// Nobody, at any time, has seen a picture twice, or after a newer one.
+    /// Expects that no viewer ever received a frame twice or out of order.
     #[track_caller]
-    fn in_order(&self) {
+    fn expect_in_order(&self) {
         for edge in &self.site.edges {
             let seen = edge.viewer.seen();
             let wrong = seen.windows(2).find(|w| w[0].number >= w[1].number);
@@ -279,27 +278,27 @@ impl After<'_> {
 }
 
 #[test]
-fn an_origin_is_killed_and_started_again() {
+fn restarted_origin_is_back_at_every_edge() {
     network(PATIENCE, || {
         let mut site = Site::new(PICTURE);
         let after = site.after("origin killed", |site| {
             site.origin.role = None;
             site.start_origin(&["--host", "0.0.0.0"]);
         });
-        after.back(&[0, 1, 2]).in_order();
+        after.expect_recovered(&[0, 1, 2]).expect_in_order();
         for edge in &site.edges {
-            assert_eq!(edge.viewer.connections(), 1, "the viewers have stayed");
+            assert_eq!(edge.viewer.connections(), 1, "viewers stay connected");
         }
     });
 }
 
 #[test]
-fn an_edge_is_killed_and_started_again() {
+fn restarted_edge_is_back_and_others_lose_nothing() {
     network(PATIENCE, || {
         let mut site = Site::new(PICTURE);
-        // As users watch.
+        // A viewer as users start it.
         let mut watching = Command::new("gst-launch-1.0");
-        let host = format!("host={}", site.edges[2].machine.doorstep());
+        let host = format!("host={}", site.edges[2].machine.access_address());
         let mut watching = Role::start(with_plugin(&mut watching).args([
             "-m",
             "b64jpegclientsrc",
@@ -312,14 +311,17 @@ fn an_edge_is_killed_and_started_again() {
             site.edges[2].role = None;
             site.start_edge(2);
         });
-        after.nothing_lost(&[0, 1]).back(&[2]).in_order();
+        after
+            .expect_nothing_lost(&[0, 1])
+            .expect_recovered(&[2])
+            .expect_in_order();
         watching.0.expect_line("state=(string)lost");
         watching.0.expect_line("state=(string)streaming");
     });
 }
 
 #[test]
-fn an_edge_is_frozen() {
+fn frozen_edge_is_back_and_others_lose_nothing() {
     let seconds = env::var("B64JPEG_TEST_FROZEN").ok();
     let seconds = seconds.map_or(8, |seconds| seconds.parse().expect("seconds"));
     network(PATIENCE, || {
@@ -330,14 +332,17 @@ fn an_edge_is_frozen() {
             thread::sleep(Duration::from_secs(seconds));
             site.edges[2].role().thaw();
         });
-        after.nothing_lost(&[0, 1]).back(&[2]).in_order();
-        flat(&before, &site.memory());
+        after
+            .expect_nothing_lost(&[0, 1])
+            .expect_recovered(&[2])
+            .expect_in_order();
+        expect_flat_memory(&before, &site.memory());
     });
 }
 
-/// Less than what zenohsrc holds if nobody takes it, 256 pictures.
+/// Expects a growth below half of the 256 frames that zenohsrc holds if they are not consumed.
 #[track_caller]
-fn flat(before: &[usize], after: &[usize]) {
+fn expect_flat_memory(before: &[usize], after: &[usize]) {
     for (before, after) in before.iter().zip(after) {
         assert!(
             after < &(before + 256 * PICTURE / 2 / 1024),
@@ -347,29 +352,32 @@ fn flat(before: &[usize], after: &[usize]) {
 }
 
 #[test]
-fn a_line_is_cut_and_mended() {
+fn cut_line_is_back_and_others_lose_nothing() {
     network(PATIENCE, || {
         let mut site = Site::new(PICTURE);
-        // Short enough for TCP, and too long for it.
+        // One second is short enough for TCP to recover, five seconds are not.
         for (what, seconds) in [("line cut for 1 s", 1), ("line cut for 5 s", 5)] {
             let after = site.after(what, |site| {
                 site.edges[2].machine.cut();
                 thread::sleep(Duration::from_secs(seconds));
                 site.edges[2].machine.heal();
             });
-            after.nothing_lost(&[0, 1]).back(&[2]).in_order();
+            after
+                .expect_nothing_lost(&[0, 1])
+                .expect_recovered(&[2])
+                .expect_in_order();
         }
         let after = site.after("origin's line cut", |site| {
             site.origin.machine.cut();
             thread::sleep(Duration::from_secs(4));
             site.origin.machine.heal();
         });
-        after.back(&[0, 1, 2]).in_order();
+        after.expect_recovered(&[0, 1, 2]).expect_in_order();
     });
 }
 
 #[test]
-fn one_of_two_routers_is_killed() {
+fn killed_router_is_replaced_by_other_one() {
     network(PATIENCE, || {
         let [first, second] = ["first", "second"].map(Machine::new);
         let start = |machine: &Machine, other: &Machine| {
@@ -397,22 +405,22 @@ fn one_of_two_routers_is_killed() {
         let options = to[0].options();
         let options: Vec<_> = options.iter().map(String::as_str).collect();
         site.start_origin(&options);
-        site.everybody_sees();
+        site.wait_for_all_viewers();
         site.after("no fault", |_| {})
-            .nothing_lost(&[0, 1, 2])
-            .in_order();
+            .expect_nothing_lost(&[0, 1, 2])
+            .expect_in_order();
         site.after("router killed", |_| routers[0] = None)
-            .back(&[0, 1, 2])
-            .in_order();
+            .expect_recovered(&[0, 1, 2])
+            .expect_in_order();
         routers[0] = Some(start(&first, &second));
         site.after("other router cut off", |_| second.cut())
-            .back(&[0, 1, 2])
-            .in_order();
+            .expect_recovered(&[0, 1, 2])
+            .expect_in_order();
     });
 }
 
 #[test]
-fn an_edge_is_far_away() {
+fn distant_edge_receives_frames_in_time() {
     network(PATIENCE, || {
         let line = Line {
             delay: 80,
@@ -426,14 +434,17 @@ fn an_edge_is_far_away() {
         ];
         let mut site = Site::with(PICTURE / 4, machines);
         let after = site.after("far", |_| {});
-        after.nothing_lost(&[0, 1]).back(&[2]).in_order();
+        after
+            .expect_nothing_lost(&[0, 1])
+            .expect_recovered(&[2])
+            .expect_in_order();
     });
 }
 
 #[test]
-fn an_edge_is_slow() {
+fn slow_edge_skips_frames_and_others_lose_nothing() {
     network(PATIENCE, || {
-        // A fraction of the 80 Mbit/s of such pictures, as those of 4K are.
+        // Less than the 80 Mbit/s of these frames, which are as large as those of 4K video.
         let line = |rate| Line {
             delay: 10,
             loss: 0,
@@ -448,12 +459,18 @@ fn an_edge_is_slow() {
         let mut site = Site::with(1_000_000, machines);
         let before = site.memory();
         let after = site.after("slow", |_| {});
-        after.nothing_lost(&[0, 1]).back(&[2, 3]).in_order();
+        after
+            .expect_nothing_lost(&[0, 1])
+            .expect_recovered(&[2, 3])
+            .expect_in_order();
         let after = site.after("slow and killed", |site| {
             site.edges[3].role = None;
             site.start_edge(3);
         });
-        after.nothing_lost(&[0, 1]).back(&[2]).in_order();
-        flat(&before, &site.memory());
+        after
+            .expect_nothing_lost(&[0, 1])
+            .expect_recovered(&[2])
+            .expect_in_order();
+        expect_flat_memory(&before, &site.memory());
     });
 }

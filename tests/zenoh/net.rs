@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Machines with addresses of their own, in a network that nothing else is in.
+//! Machines with addresses of their own, in a network of their own.
 
 use std::{
     env, fmt, fs,
@@ -10,23 +10,23 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{self, alone, process::Program};
+use crate::common::{self, isolation, process::Program};
 
-/// Runs the rest of a test where [`Machine`]s can be made. Whatever it starts ends with it.
+/// Runs the rest of a test where [`Machine`]s can be made. Everything it starts ends with it.
 ///
-/// The test is at 10.78.0.254, on the machines' doorstep, and not among them.
+/// The test itself is at 10.78.0.254 in the machines' access network, and not on the site.
 #[track_caller]
 pub fn network(patience: Duration, rest: impl FnOnce()) {
-    // The shell stays: as the first process it takes in those whose parents have gone.
+    // The shell keeps running: as process 1 it adopts orphaned processes.
     const BRIDGES: &str = r#"
         set -e
         mount -t tmpfs none /run
-        for bridge in site doorstep; do
+        for bridge in site access; do
             ip link add $bridge type bridge
             ip link set $bridge up
         done
         ip link set lo up
-        ip address add 10.78.0.254/24 dev doorstep
+        ip address add 10.78.0.254/24 dev access
         "$@"
     "#;
     let parts = [
@@ -37,14 +37,14 @@ pub fn network(patience: Duration, rest: impl FnOnce()) {
         "--kill-child",
         "--mount-proc",
     ];
-    // Scripts would build it, which takes longer than any test.
+    // The scripts would build Zenoh, which takes longer than any test.
     if !zenoh_dir().join("bin/zenohd").exists() {
-        return alone::skip(&rest, "no Zenoh here: pipelines/setup.sh --zenoh --router");
+        return isolation::skip_test(&rest, "no Zenoh here: pipelines/setup.sh --zenoh --router");
     }
-    alone::apart(&parts, BRIDGES, patience, rest);
+    isolation::in_own_namespaces(&parts, BRIDGES, patience, rest);
 }
 
-/// Where scripts look for Zenoh's plugin and router.
+/// Directory in which the scripts look for Zenoh's plugin and router.
 fn zenoh_dir() -> PathBuf {
     let target = || match env::var_os("CARGO_TARGET_DIR") {
         Some(target) => target.into(),
@@ -54,22 +54,22 @@ fn zenoh_dir() -> PathBuf {
     named.unwrap_or_else(|| target().join("zenoh"))
 }
 
-/// A machine with an address on the site, 10.77.0.N, and one on the doorstep, 10.78.0.N,
-/// where its viewers are: the first can be cut off and the second is always there.
+/// A machine with the address 10.77.0.N on the site and 10.78.0.N in the access network, where its
+/// viewers are. Its line to the site can be cut; the access network always works.
 pub struct Machine {
     name: String,
     number: u8,
     line: Option<Program>,
 }
 
-/// What a long line is like, in each direction.
+/// Properties of a line, in each direction.
 #[derive(Debug, Clone, Copy)]
 pub struct Line {
-    /// Milliseconds.
+    /// In milliseconds.
     pub delay: u32,
-    /// Percent of the packets.
+    /// In percent of the packets.
     pub loss: u32,
-    /// Megabits per second.
+    /// In megabits per second.
     pub rate: u32,
 }
 
@@ -92,7 +92,7 @@ impl Machine {
         machine
     }
 
-    /// One that is on the site by way of a long line.
+    /// A machine that is connected to the site by a slow line.
     pub fn far(name: &str, line: Line) -> Self {
         let mut machine = Self::bare(name);
         let Line { delay, loss, rate } = line;
@@ -104,7 +104,7 @@ impl Machine {
             format!("--delay={delay}"),
             format!("--loss={loss}"),
             format!("--rate={rate}"),
-            // What a home router holds.
+            // As much as a home router holds.
             "--queue=256".into(),
         ]);
         let mut program = Program::start(&mut command);
@@ -126,10 +126,10 @@ impl Machine {
         shell(&format!(
             "ip netns add {name}
              ip -n {name} link set lo up
-             ip link add {name}.d type veth peer name doorstep netns {name}
-             ip link set {name}.d master doorstep up
-             ip -n {name} address add 10.78.0.{number}/24 dev doorstep
-             ip -n {name} link set doorstep up"
+             ip link add {name}.d type veth peer name access netns {name}
+             ip link set {name}.d master access up
+             ip -n {name} address add 10.78.0.{number}/24 dev access
+             ip -n {name} link set access up"
         ));
         Self {
             name: name.into(),
@@ -138,17 +138,17 @@ impl Machine {
         }
     }
 
-    /// Its address for other machines.
+    /// Its address on the site.
     pub fn address(&self) -> String {
         format!("10.77.0.{}", self.number)
     }
 
-    /// Its address for the test, whatever becomes of the site.
-    pub fn doorstep(&self) -> String {
+    /// Its address in the access network, which is not affected by faults of the site.
+    pub fn access_address(&self) -> String {
         format!("10.78.0.{}", self.number)
     }
 
-    /// A command that will run there.
+    /// A command that runs on this machine.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
@@ -158,7 +158,7 @@ impl Machine {
         command
     }
 
-    /// A script of `pipelines/` that will run there.
+    /// A script of `pipelines/` that runs on this machine.
     pub fn script(&self, name: &str) -> Command {
         let path = format!("{}/pipelines/{name}.sh", env!("CARGO_MANIFEST_DIR"));
         let mut command = self.command(&path);
@@ -170,12 +170,12 @@ impl Machine {
         command
     }
 
-    /// Cuts its line to the site, in the ground: nobody is told, not even a kernel.
+    /// Cuts the line to the site. Neither programs nor kernels are notified.
     pub fn cut(&self) {
         self.port("disabled");
     }
 
-    /// Mends it.
+    /// Repairs the line.
     pub fn heal(&self) {
         self.port("forwarding");
     }
@@ -188,9 +188,9 @@ impl Machine {
     }
 }
 
-/// A program on a machine, and all that it has started.
+/// A program on a machine, with all its child processes.
 ///
-/// Dropping it is a `kill -9` of all at once: nobody says goodbye.
+/// Dropping it kills all of them at once, without a clean shutdown.
 pub struct Role(pub Program);
 
 impl Role {
@@ -199,12 +199,12 @@ impl Role {
         Self(Program::start(command))
     }
 
-    /// Stops all of it, as a machine does that has run out of memory.
+    /// Stops all processes, as on a machine that has run out of memory.
     pub fn freeze(&self) {
         self.signal("STOP");
     }
 
-    /// Lets it go on.
+    /// Lets the processes continue.
     pub fn thaw(&self) {
         self.signal("CONT");
     }
@@ -218,19 +218,19 @@ impl Role {
             .status();
     }
 
-    /// The memory of the largest part of it, which has the pictures, in kilobytes.
+    /// Memory in KB of the largest process, which is the one with the frames.
     pub fn memory(&self) -> usize {
         let processes = self.processes();
         let resident = processes.iter().filter_map(|&id| resident(id));
         resident.max().unwrap_or(0)
     }
 
-    /// Its ids, parents first.
+    /// Ids of the processes, parents first.
     fn processes(&self) -> Vec<u32> {
         let mut ids = vec![self.0.id()];
         let mut next = 0;
         while let Some(id) = ids.get(next) {
-            // Of the first thread only, which starts them all here.
+            // The first thread starts all children here.
             let children = format!("/proc/{id}/task/{id}/children");
             let children = fs::read_to_string(children).unwrap_or_default();
             ids.extend(
@@ -250,14 +250,14 @@ impl Drop for Role {
     }
 }
 
-/// The memory that a process really has.
+/// Resident memory of a process in KB.
 fn resident(id: u32) -> Option<usize> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Does what has to succeed.
+/// Runs shell commands and panics if they fail.
 #[track_caller]
 fn shell(commands: &str) {
     let output = Command::new("sh").args(["-ec", commands]).output();
@@ -266,7 +266,7 @@ fn shell(commands: &str) {
 }
 
 #[test]
-fn who_is_cut_off_is_back_when_it_is_healed() {
+fn machine_is_reachable_again_after_repair() {
     network(common::process::PATIENCE, || {
         let near = Machine::new("near");
         let far = Machine::far(
@@ -307,6 +307,6 @@ fn who_is_cut_off_is_back_when_it_is_healed() {
         }
         client.0.expect_line("state=(string)streaming");
         client.freeze();
-        assert!(client.memory() > 1000 && far.doorstep() == "10.78.0.2");
+        assert!(client.memory() > 1000 && far.access_address() == "10.78.0.2");
     });
 }

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Who may send pictures, who may watch them, and who may not.
+//! Who may send and who may receive frames.
 
 use std::fs;
 
 use super::{
-    cast::{
-        KEY, PATIENCE, Watching, camera, certify, edge, endpoint, open, origin, prepare_publishers,
-        publisher, tls,
-    },
     net::{Machine, Role, network},
+    participants::{
+        EdgeViewer, KEY, PATIENCE, camera, certify, edge, endpoint, origin, prepare_publishers,
+        publisher, start_script, tls,
+    },
 };
 use crate::common::{certificates::Authority, peer::ZENOH, pipeline::scratch};
 
 #[test]
-fn by_default_an_origin_is_there_for_its_own_machine_only() {
+fn origin_serves_only_its_own_machine_by_default() {
     network(PATIENCE, || {
         let [home, elsewhere] = ["home", "elsewhere"].map(Machine::new);
         let camera = camera();
@@ -29,7 +29,7 @@ fn by_default_an_origin_is_there_for_its_own_machine_only() {
 }
 
 #[test]
-fn nobody_publishes_by_way_of_an_origin() {
+fn nothing_can_be_published_through_origin() {
     prepare_publishers();
     network(PATIENCE, || {
         let [home, serving, elsewhere] = ["home", "serving", "elsewhere"].map(Machine::new);
@@ -41,34 +41,34 @@ fn nobody_publishes_by_way_of_an_origin() {
             &serving,
             &[connect, [all[0], all[1]], [all[2], all[3]]].concat(),
         );
-        let watching = Watching::start(&serving, &camera);
-        watching.goes_on();
+        let viewer = EdgeViewer::start(&serving, &camera);
+        viewer.expect_new_frames();
         let to = endpoint("tcp", &home);
         let listen = endpoint("tcp", &elsewhere);
         let hello = format!("{KEY}/@hello");
         for way in [
             &["--mode", "client"][..],
             &["--mode", "peer"],
-            // One that could be dialled, if the origin told of it.
+            // A peer to which the origin could connect if it forwarded its address.
             &["--mode", "peer", "--listen", &listen],
         ] {
             for (key, what) in [(KEY, "picture"), (&*hello, "hello")] {
                 let args = [way, &["--connect", &to, key, "text", what]].concat();
-                let said = publisher(&elsewhere, &ZENOH, &args).finish();
-                assert!(said.contains(&format!("sent {what}")), "{said}");
+                let output = publisher(&elsewhere, &ZENOH, &args).finish();
+                assert!(output.contains(&format!("sent {what}")), "{output}");
             }
         }
-        watching.goes_on();
-        let said = edge.0.printed();
+        viewer.expect_new_frames();
+        let output = edge.0.printed();
         assert!(
-            !said.contains("warning") && !said.contains("cam/good"),
-            "{said}"
+            !output.contains("warning") && !output.contains("cam/good"),
+            "{output}"
         );
     });
 }
 
 #[test]
-fn with_certificates_strangers_are_told_why_they_are_kept_out() {
+fn refused_certificate_is_reported_with_reason() {
     network(PATIENCE, || {
         let [home, serving, elsewhere] = ["home", "serving", "elsewhere"].map(Machine::new);
         let [ours, theirs] = ["zenoh-ours", "zenoh-theirs"].map(Authority::new);
@@ -81,10 +81,10 @@ fn with_certificates_strangers_are_told_why_they_are_kept_out() {
         origin.0.expect_line("serve it with");
         let to_home = ["--connect", &home.address()];
         let _edge = edge(&serving, &[&to_home[..], &tls(&of_edge, &our)].concat());
-        let watching = Watching::start(&serving, &camera);
-        watching.goes_on();
-        // A way there that its certificate does not name.
-        let astray = ["--connect", &home.doorstep()];
+        let viewer = EdgeViewer::start(&serving, &camera);
+        viewer.expect_new_frames();
+        // An address of the origin that its certificate does not contain.
+        let by_other_address = ["--connect", &home.access_address()];
         for (to, certificate, why) in [
             (
                 &to_home,
@@ -95,21 +95,21 @@ fn with_certificates_strangers_are_told_why_they_are_kept_out() {
             (&to_home, &tls(&of_edge, &their), "has not signed"),
             (&to_home, &[], "not as Zenoh does without --tls"),
             (
-                &astray,
+                &by_other_address,
                 &tls(&of_edge, &our),
                 "has a certificate for others",
             ),
         ] {
             let mut edge = edge(&elsewhere, &[&to[..], certificate].concat());
-            let said = edge.0.expect_line("no pictures");
-            assert!(said.contains(why), "{said}");
+            let output = edge.0.expect_line("no pictures");
+            assert!(output.contains(why), "{output}");
         }
-        watching.goes_on();
+        viewer.expect_new_frames();
     });
 }
 
 #[test]
-fn only_those_publish_whom_the_file_names() {
+fn only_listed_publishers_may_publish() {
     prepare_publishers();
     network(PATIENCE, || {
         let machines = ["router", "front", "back", "serving"];
@@ -126,15 +126,15 @@ fn only_those_publish_whom_the_file_names() {
         .expect("a file");
         let file = file.to_str().expect("UTF-8");
         let with_file = [&tls(&of_router, &ca)[..], &["--publishers", file]].concat();
-        let mut role = open(&router, "router", &with_file);
+        let mut role = start_script(&router, "router", &with_file);
         role.0.expect_line("meet there with");
         let key = "cam/front/jpeg";
         let [good, bad] = [camera(), camera()];
         let to = ["--router", &router.address(), "--key", key];
         let _front = origin(&front, &good, &[&to[..], &tls(&of_front, &ca)].concat());
         let mut edge = edge(&serving, &[&to[..], &tls(&of_edge, &ca)].concat());
-        let watching = Watching::start(&serving, &good);
-        watching.goes_on();
+        let viewer = EdgeViewer::start(&serving, &good);
+        viewer.expect_new_frames();
         let mut role = origin(&back, &bad, &[&to[..], &tls(&of_back, &ca)].concat());
         role.0
             .expect_line("lets us in, but not publish cam/front/jpeg");
@@ -144,10 +144,10 @@ fn only_those_publish_whom_the_file_names() {
             &["--connect", &endpoint, key, "text"],
         ]
         .concat();
-        let said = publisher(&back, &ZENOH, &args).finish();
-        assert!(said.contains("sent text"), "{said}");
-        watching.goes_on();
-        let said = edge.0.printed();
-        assert!(!said.contains("warning"), "{said}");
+        let output = publisher(&back, &ZENOH, &args).finish();
+        assert!(output.contains("sent text"), "{output}");
+        viewer.expect_new_frames();
+        let output = edge.0.printed();
+        assert!(!output.contains("warning"), "{output}");
     });
 }

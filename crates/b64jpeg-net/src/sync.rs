@@ -63,12 +63,11 @@ mod tests {
         drop(guard);
 
         thread::scope(|scope| {
-            let guard = lock(&mutex);
+            let mut guard = lock(&mutex);
             scope.spawn(|| {
                 *lock(&mutex) = 3;
                 changed.notify_all();
             });
-            let mut guard = guard;
             while *guard != 3 {
                 guard = wait(&changed, guard);
             }

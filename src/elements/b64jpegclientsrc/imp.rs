@@ -42,7 +42,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use b64jpeg_net::{
     host::check_host,
     sync::lock,
-    tcp::client::{Client, Interrupt},
+    tcp::client::{Interrupter, TcpClient},
 };
 use b64jpeg_wire::AcceptedFramings;
 use gst::{prelude::*, subclass::prelude::*};
@@ -98,7 +98,7 @@ pub struct B64JpegClientSrc {
     /// The streaming thread takes it out while it works.
     session: Mutex<Option<Box<Session>>>,
     counts: Mutex<Counts>,
-    pub interrupt: Arc<Interrupt>,
+    pub interrupt: Arc<Interrupter>,
 }
 
 impl B64JpegClientSrc {
@@ -255,9 +255,9 @@ impl URIHandlerImpl for B64JpegClientSrc {
 impl BaseSrcImpl for B64JpegClientSrc {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         panics::catch(self, "start", || {
-            let client = Client::new(self.interrupt.clone())
+            let client = TcpClient::new(self.interrupt.clone())
                 .map_err(|error| gst::error_msg!(gst::ResourceError::Failed, ("{error}")))?;
-            self.interrupt.go_on();
+            self.interrupt.resume();
             *self.counts() = Counts::default();
             let session = Session::new(&self.obj(), &self.settings(), client);
             *lock(&self.session) = Some(Box::new(session));
@@ -291,7 +291,7 @@ impl BaseSrcImpl for B64JpegClientSrc {
 
     fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
         panics::guard(self, "unlock_stop", Ok(()), || {
-            self.interrupt.go_on();
+            self.interrupt.resume();
             Ok(())
         })
     }

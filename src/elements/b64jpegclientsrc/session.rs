@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use b64jpeg_net::{
     backoff::Backoff,
     host::host_and_port,
-    slow::{self, Slow},
-    tcp::client::{Client, Error, Interruption},
+    slow_peer::{self, SlowPeerDetector},
+    tcp::client::{Interruption, TcpClient, TcpClientError},
 };
 use b64jpeg_wire::{AcceptedFramings, Deframer, FrameError, FrameLimits, jpeg};
 use gst::subclass::prelude::*;
@@ -41,7 +41,7 @@ pub struct Session {
     port: u16,
     accept: AcceptedFramings,
     limits: FrameLimits,
-    client: Client,
+    client: TcpClient,
     reporter: ConnectionReporter,
     backoff: Backoff,
     /// The next attempt to connect waits until then.
@@ -53,7 +53,7 @@ pub struct Session {
     /// Resynchronisations on the connections before this one.
     earlier_resyncs: u64,
     faults: Faults,
-    slow: Slow,
+    slow: SlowPeerDetector,
     /// Width and height of the last picture, as in the caps downstream.
     size: Option<Option<(u16, u16)>>,
     discont: bool,
@@ -61,7 +61,7 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(element: &super::B64JpegClientSrc, settings: &Settings, client: Client) -> Self {
+    pub fn new(element: &super::B64JpegClientSrc, settings: &Settings, client: TcpClient) -> Self {
         let peer = PeerName {
             display: host_and_port(&settings.host, settings.port),
             message: gst::Structure::builder("b64jpeg-connection")
@@ -86,7 +86,7 @@ impl Session {
             end: None,
             earlier_resyncs: 0,
             faults: Faults::default(),
-            slow: Slow::default(),
+            slow: SlowPeerDetector::default(),
             size: None,
             discont: true,
             stats_told: stats::Told::default(),
@@ -133,7 +133,7 @@ impl Session {
         if let Some(time) = self.next_attempt {
             match self.client.wait_until(time) {
                 Ok(()) => self.next_attempt = None,
-                Err(Error::Interrupted) => return Ok(()),
+                Err(TcpClientError::Interrupted) => return Ok(()),
                 Err(error) => {
                     return Err(self.fail(src, gst::ResourceError::Failed, &error.to_string()));
                 }
@@ -149,13 +149,13 @@ impl Session {
                 self.begin_connection(src);
                 return Ok(());
             }
-            Err(Error::Interrupted) => return Ok(()),
+            Err(TcpClientError::Interrupted) => return Ok(()),
             Err(error) => error,
         };
         let text = format!("Cannot reach {}: {error}", self.reporter.peer());
         if !reconnect {
             let code = match &error {
-                Error::Unknown(_) => gst::ResourceError::NotFound,
+                TcpClientError::UnknownHost(_) => gst::ResourceError::NotFound,
                 _ => gst::ResourceError::OpenRead,
             };
             return Err(self.fail(src, code, &text));
@@ -180,7 +180,7 @@ impl Session {
         }
         self.deframer = Some(Deframer::new(self.accept, self.limits));
         self.faults.begin();
-        self.slow = Slow::default();
+        self.slow = SlowPeerDetector::default();
         self.reporter.enter(ConnectionState::Connected, None);
     }
 
@@ -210,7 +210,7 @@ impl Session {
                 self.slow.add(len as u64, start.elapsed());
                 return Ok(());
             }
-            Err(Error::Interrupted) => return Ok(()),
+            Err(TcpClientError::Interrupted) => return Ok(()),
             Err(error) => (error.to_string(), false),
         };
         gst::debug!(CAT, imp = src, "The connection ends: {cause}");
@@ -255,7 +255,7 @@ impl Session {
         }
         let held = self.deframer.as_ref().map_or(0, Deframer::held);
         let timeout = src.settings().waits.timeout();
-        self.slow.whole(held as u64, slow::limit(timeout));
+        self.slow.complete(held as u64, slow_peer::limit(timeout));
         self.backoff.reset();
         self.faults.good();
         self.reporter.enter(ConnectionState::Streaming, None);
@@ -381,7 +381,7 @@ impl Session {
 
     /// Warns that bytes arrive, but no whole picture, unless people know that none comes.
     fn report_slow(&mut self, timeout: Option<Duration>) {
-        let Some(report) = self.slow.report(slow::limit(timeout)) else {
+        let Some(report) = self.slow.report(slow_peer::limit(timeout)) else {
             return;
         };
         let Some(deframer) = &self.deframer else {

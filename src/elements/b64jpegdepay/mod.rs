@@ -6,6 +6,7 @@ use glib::prelude::*;
 
 mod imp;
 mod settings;
+mod state;
 
 glib::wrapper! {
     pub struct B64JpegDepay(ObjectSubclass<imp::B64JpegDepay>)

@@ -41,7 +41,7 @@ use std::{
 };
 
 use b64jpeg_net::{
-    socketio::client::{Connection, Incoming, Message},
+    socketio::{Connection, IncomingEvent, Message},
     sync::{lock, wait_timeout},
 };
 use b64jpeg_wire::{FrameLimits, OutgoingFrame, WireError, socketio::PictureEvent};
@@ -128,7 +128,7 @@ static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
         )
         .field(payload, |s| &s.payload, |s| &mut s.payload)
         .field(
-            sender::capture_time_property(),
+            sender::capture_time_spec(),
             |s| &s.capture_time,
             |s| &mut s.capture_time,
         )
@@ -288,7 +288,7 @@ impl SocketIoElement for SocketIoClientSink {
         self.outbox_changed.notify_all();
     }
 
-    fn take(&self, _event: &Incoming<'_>) -> bool {
+    fn take(&self, _event: &IncomingEvent<'_>) -> bool {
         false
     }
 

@@ -3,7 +3,7 @@
 //! What the streaming thread and the connection's task share: the picture that waits to be
 //! sent, and the counts.
 
-use b64jpeg_net::socketio::client::Message;
+use b64jpeg_net::socketio::Message;
 use b64jpeg_wire::{OutgoingFrame, Payload, socketio::PictureEvent};
 
 use super::SocketIoPayload;

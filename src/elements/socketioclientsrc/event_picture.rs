@@ -2,7 +2,7 @@
 
 //! Finds the picture in a Socket.IO event.
 
-use b64jpeg_net::socketio::http;
+use b64jpeg_net::socketio::printable;
 use b64jpeg_wire::{
     FrameLimits, Payload, WireError, jpeg,
     socketio::{Args, Json},
@@ -114,9 +114,9 @@ pub fn describe_missing(event: &str, args: &Args<'_>, camera: Option<&str>) -> (
             let names: Vec<_> = entries
                 .iter()
                 .take(MAX_NAMES)
-                .map(|(name, _)| format!("{:?}", http::printable(name)))
+                .map(|(name, _)| format!("{:?}", printable(name)))
                 .collect();
-            let names = http::printable(&names.join(", "));
+            let names = printable(&names.join(", "));
             (
                 format!("The event {event:?} has nothing of `camera` {camera:?}, but of {names}"),
                 false,

@@ -40,10 +40,7 @@ use std::{
 };
 
 use b64jpeg_net::{
-    socketio::{
-        client::{Connection, Incoming, Message},
-        http,
-    },
+    socketio::{Connection, IncomingEvent, Message, printable},
     sync::{lock, wait},
 };
 use b64jpeg_wire::{WireError, jpeg};
@@ -298,7 +295,7 @@ impl SocketIoElement for SocketIoClientSrc {
         self.inbox().take_acknowledgements()
     }
 
-    fn take(&self, event: &Incoming<'_>) -> bool {
+    fn take(&self, event: &IncomingEvent<'_>) -> bool {
         let (name, camera) = {
             let settings = self.settings();
             let camera = settings.relay.camera().map(str::to_owned);
@@ -309,12 +306,12 @@ impl SocketIoElement for SocketIoClientSrc {
             if self.inbox().pictures == 0 && other.is_some_and(|picture| picture.is_jpeg()) {
                 self.warn_about_events(&format!(
                     "There are pictures in the event {:?}, and `event` is {name:?}",
-                    http::printable(event.name)
+                    printable(event.name)
                 ));
             }
             return false;
         }
-        let acknowledgement = event.answer.clone().map(Message::from);
+        let acknowledgement = event.ack.clone().map(Message::from);
         let Some(picture) = EventPicture::find(event.args, event.text, camera.as_deref()) else {
             let (text, is_error) = describe_missing(&name, event.args, camera.as_deref());
             {

@@ -3,7 +3,7 @@
 //! What the connection's task and the streaming thread share: the newest picture, the
 //! acknowledgements to send, and the counts.
 
-use b64jpeg_net::socketio::client::Message;
+use b64jpeg_net::socketio::Message;
 
 use super::event_picture::EventPicture;
 use crate::common::{capture::Delays, stats::Stats};

@@ -12,6 +12,10 @@ use crate::{
 pub fn error_message(error: &RegistrationError, settings: &Settings) -> gst::ErrorMessage {
     let (host, port) = (&settings.server.host, settings.server.port);
     match error {
+        RegistrationError::TlsIncomplete => gst::error_msg!(
+            gst::ResourceError::Settings,
+            ("TLS needs both `tls-certificate` and `tls-key`")
+        ),
         RegistrationError::Tls(error) => {
             let text = sentence(error);
             gst::error_msg!(gst::ResourceError::Settings, ("{text}"))
