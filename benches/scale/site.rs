@@ -21,7 +21,7 @@ use crate::{
         process::{Process, wait_for_listener},
         spread,
     },
-    viewer::{self, Viewer, Watching, ages},
+    viewer::{RunningViewer, Viewer, ViewerKind, ages},
 };
 
 /// How pictures come from the origin to the edges.
@@ -110,14 +110,14 @@ pub const DOORS: [Door; 3] = [
         key: "web",
         // All viewers are on this machine.
         options: &["--web=9999", "--per-address=0"],
-        connect: |address| Viewer::connect(address, viewer::Door::View),
+        connect: |address| Viewer::connect(address, ViewerKind::Page),
     },
     Door {
         name: "MJPEG",
         key: "mjpeg",
         // All viewers are on this machine.
         options: &["--web=9999", "--per-address=0"],
-        connect: |address| Viewer::connect(address, viewer::Door::Multipart),
+        connect: |address| Viewer::connect(address, ViewerKind::Multipart),
     },
 ];
 
@@ -190,7 +190,7 @@ impl Case {
         let arrived = site.arrived()?;
         let mut seen = Vec::new();
         let mut fewest = usize::MAX;
-        viewers.iter().for_each(Watching::stop);
+        viewers.iter().for_each(RunningViewer::stop);
         for viewer in viewers {
             let mut pictures = viewer.end()?;
             pictures.retain(|picture| picture.at >= begin);
@@ -325,7 +325,7 @@ impl Site {
     }
 
     /// Has everybody watch, each from a first picture on.
-    fn watch(&self, case: &Case) -> Result<Vec<Watching>> {
+    fn watch(&self, case: &Case) -> Result<Vec<RunningViewer>> {
         /// `tcpserversink` has a backlog of 5.
         const AT_ONCE: usize = 4;
         let mut watching = Vec::new();
