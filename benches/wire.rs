@@ -10,8 +10,8 @@
 use std::{hint::black_box, time::Duration};
 
 use b64jpeg_wire::{
-    AcceptedFramings, Deframer, FrameLimits, FrameStream, Framing, Header, OutgoingFrame, Payload,
-    Progress, Status, Step, parse,
+    AcceptedFramings, Deframer, FrameLimits, FrameStream, Framing, Header, OutgoingFrame,
+    ParseProgress, ParseStatus, Payload, StreamStep, parse,
 };
 use base64::{
     Engine,
@@ -85,7 +85,7 @@ fn follow(stream: &mut FrameStream, wire: &[u8], out: &mut [u8]) -> usize {
     loop {
         let data = &wire[at..];
         match stream.step(data, false) {
-            Step::Frame(frame) => {
+            StreamStep::Frame(frame) => {
                 let payload = stream.framing().expect("a frame has one").payload();
                 match payload.decode(&data[frame.payload.clone()], out) {
                     Ok(len) => {
@@ -99,9 +99,9 @@ fn follow(stream: &mut FrameStream, wire: &[u8], out: &mut [u8]) -> usize {
                     }
                 }
             }
-            Step::Skip(len) => at += len,
-            Step::Bad(_) => {} // it searches on
-            Step::Need(_) => return frames,
+            StreamStep::Skip(len) => at += len,
+            StreamStep::Bad(_) => {} // it searches on
+            StreamStep::Need(_) => return frames,
         }
     }
 }
@@ -152,10 +152,10 @@ fn decode(c: &mut Criterion) {
         });
         group.bench_function(BenchmarkId::new("parse", name), |b| {
             b.iter(|| {
-                let mut progress = Progress::default();
+                let mut progress = ParseProgress::default();
                 let limits = FrameLimits::default();
                 let status = parse(black_box(&wire), be32_base64(), &limits, &mut progress);
-                let Ok(Status::Frame(frame)) = status else {
+                let Ok(ParseStatus::Frame(frame)) = status else {
                     panic!("{status:?} is not a frame");
                 };
                 Payload::Base64.decode(&wire[frame.payload], black_box(&mut out))

@@ -2,11 +2,11 @@
 
 //! # plugin-b64jpeg
 //!
-//! Live JPEG video between GStreamer and the programs that send it the home-made way:
-//! each frame a JPEG, as base64 text, behind its length.
+//! Live JPEG video between GStreamer and Python/OpenCV programs, which send each frame as a
+//! length and the base64 text of a JPEG.
 //!
-//! The elements are used by name, from `gst-launch-1.0` or an application;
-//! the framing itself is the crate `b64jpeg-wire`, and the sockets are `b64jpeg-net`.
+//! Pipelines and applications use the elements by name. The parts without GStreamer are crates
+//! of their own: `b64jpeg-wire` has the framing, `b64jpeg-net` the sockets.
 
 mod common;
 mod elements;

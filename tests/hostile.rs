@@ -9,12 +9,21 @@
 mod common;
 
 #[cfg(feature = "web")]
-#[path = "web_server/scene.rs"]
+#[path = "web_server/fixture.rs"]
 #[allow(
     dead_code,
     reason = "shared with tests/web_server.rs, which uses all of it"
 )]
-mod scene;
+mod web_server_fixture;
+
+/// Former names, until the tests use the new ones.
+#[cfg(feature = "web")]
+mod scene {
+    pub use crate::web_server_fixture::{
+        HttpResponse as Answer, SocketIoViewer as Session, UPGRADE, WebServerFixture as Server,
+        request,
+    };
+}
 
 mod hostile {
     use crate::common::wire;

@@ -10,9 +10,9 @@ mod common;
 
 mod web_server {
     mod errors;
+    mod fixture;
     mod http;
     mod limits;
-    mod scene;
     mod sharing;
     mod socketio;
     mod states;

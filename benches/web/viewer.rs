@@ -15,7 +15,7 @@ use std::{
 
 use b64jpeg_wire::{
     jpeg::JpegInfo,
-    socketio::{Args, Body, Message, Packet, PacketDecoder, PacketLimits},
+    socketio::{Args, Body, Packet, PacketDecoder, PacketLimits, SocketIoPacket},
 };
 use base64::prelude::*;
 use socket2::{Domain, Socket, Type};
@@ -74,7 +74,7 @@ impl Session {
             socket,
             decoder: PacketDecoder::new(PacketLimits::default()),
         };
-        let join = Message::new(namespace, Body::Connect(None));
+        let join = SocketIoPacket::new(namespace, Body::Connect(None));
         session.say(&Packet::Message(join))?;
         let mut joined = false;
         while !joined {

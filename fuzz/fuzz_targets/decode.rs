@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use b64jpeg_wire::{Framing, Progress, Status, foreign, jpeg, parse};
+use b64jpeg_wire::{Framing, ParseProgress, Status, foreign, jpeg, parse};
 use gst_plugin_b64jpeg_fuzz::{LIMITS, receive, split};
 use libfuzzer_sys::fuzz_target;
 
@@ -26,10 +26,10 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     for framing in Framing::all() {
-        match parse(stream, framing, &LIMITS, &mut Progress::default()) {
-            Ok(Status::Need(len)) => assert!(len > stream.len()),
-            Ok(Status::Skip(len)) => assert!((1..=stream.len()).contains(&len)),
-            Ok(Status::Frame(frame)) => {
+        match parse(stream, framing, &LIMITS, &mut ParseProgress::default()) {
+            Ok(ParseStatus::Need(len)) => assert!(len > stream.len()),
+            Ok(ParseStatus::Skip(len)) => assert!((1..=stream.len()).contains(&len)),
+            Ok(ParseStatus::Frame(frame)) => {
                 assert!(frame.len <= stream.len() && frame.payload.end <= frame.len);
                 assert!(frame.payload.len() <= LIMITS.max_frame);
             }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! When pictures were captured, on the wall clock of who captured them, and how old they
-//! are when they arrive.
+//! When pictures were captured, by the wall clock of the sender, and how old they are when they
+//! arrive.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +15,7 @@ use once_cell::sync::Lazy;
 
 use crate::common::clock;
 
-/// Caps of a time since 1970, for [`gst::ReferenceTimestampMeta`].
+/// Caps of a [`gst::ReferenceTimestampMeta`] with a time since 1970.
 static UNIX_TIME_CAPS: Lazy<gst::Caps> =
     Lazy::new(|| gst::Caps::new_empty_simple("timestamp/x-unix"));
 
@@ -35,8 +35,8 @@ pub fn now() -> u64 {
 
 /// When a picture was captured, in nanoseconds since 1970.
 ///
-/// A time that somebody else wrote, in a picture or in a meta, becomes one only by
-/// [`received`](Self::received), which refuses what cannot be right.
+/// A time from outside, in a picture or in a meta, becomes a capture time only by
+/// [`received`](Self::received), which refuses implausible ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CaptureTime(u64);
 
@@ -53,7 +53,7 @@ impl CaptureTime {
         plausible.contains(&unix_ns).then_some(Self(unix_ns))
     }
 
-    /// So long ago by this machine's clock.
+    /// The time `age` nanoseconds ago, by this machine's clock.
     fn ago(age: u64) -> Self {
         let latest = gst::ClockTime::MAX.nseconds();
         Self(now().saturating_sub(age).min(latest))
@@ -65,8 +65,8 @@ impl CaptureTime {
     }
 }
 
-/// When a picture that `element` has received was captured: what its meta says, or its
-/// running time on the wall clock, or now.
+/// When a picture that `element` has received was captured: the time in its meta, or else its
+/// running time converted to the wall clock, or else now.
 pub fn time_of(
     element: &impl IsA<gst::Element>,
     segment: &gst::Segment,
@@ -95,8 +95,8 @@ fn is_unix_time(meta: &gst::ReferenceTimestampMeta) -> bool {
     meta.reference().can_intersect(&UNIX_TIME_CAPS)
 }
 
-/// How long ago a picture was due; nothing if it is due later, as when a file is read
-/// faster than it plays.
+/// How long ago a picture was due; `None` if it is due later, as when a file is read faster
+/// than it plays.
 fn age(
     element: &impl IsA<gst::Element>,
     segment: &gst::Segment,
@@ -123,7 +123,7 @@ pub fn add_meta(buffer: &mut gst::BufferRef, time: CaptureTime) {
             false => gst::buffer::BufferMetaForeachAction::Keep,
         })
     });
-    // Never the value that is no time: see the check.
+    // The check of capture times excludes the value that GStreamer reserves for "none".
     let time = gst::ClockTime::from_nseconds(time.0);
     gst::ReferenceTimestampMeta::add(buffer, &UNIX_TIME_CAPS, time, None);
 }
@@ -140,11 +140,11 @@ pub struct Delays {
 }
 
 impl Delays {
-    /// So many are kept: ten seconds of most cameras.
+    /// The number of delays that are kept: ten seconds of most cameras.
     const NEWEST: usize = 256;
 
-    /// The capture time in a received picture, if it is plausible. Counts one that is not, or
-    /// is no number: it is ignored.
+    /// The capture time in a received picture. One that is implausible or no number is ignored
+    /// and counted.
     pub fn judge(&mut self, info: &jpeg::JpegInfo) -> Option<CaptureTime> {
         let time = info.capture_time.and_then(CaptureTime::received);
         if time.is_none() && (info.capture_time.is_some() || info.bad_capture_time) {
@@ -181,7 +181,7 @@ impl Delays {
 mod tests {
     use super::*;
 
-    fn told(delays: &Delays) -> Option<[i64; 3]> {
+    fn reported(delays: &Delays) -> Option<[i64; 3]> {
         let mut stats = gst::Structure::new_empty("stats");
         delays.tell(&mut stats);
         let field = |name| stats.get::<i64>(name).ok();
@@ -193,26 +193,26 @@ mod tests {
     }
 
     #[test]
-    fn delays_of_the_newest() {
+    fn delays_are_those_of_the_newest_pictures() {
         gst::init().expect("GStreamer starts");
         let mut delays = Delays::default();
-        assert_eq!(told(&delays), None);
+        assert_eq!(reported(&delays), None);
         delays.add(CaptureTime(1_000), 1_007);
-        assert_eq!(told(&delays), Some([7, 7, 7]));
+        assert_eq!(reported(&delays), Some([7, 7, 7]));
         for delay in (0..1_000).rev() {
             delays.add(CaptureTime(5_000), 5_000 + delay);
         }
-        assert_eq!(told(&delays), Some([0, 128, 253]));
+        assert_eq!(reported(&delays), Some([0, 128, 253]));
     }
 
     #[test]
-    fn a_clock_that_is_ahead() {
+    fn delay_of_sender_with_fast_clock_is_negative() {
         gst::init().expect("GStreamer starts");
         let mut delays = Delays::default();
         delays.add(CaptureTime(2_000), 500);
-        assert_eq!(told(&delays), Some([-1_500; 3]));
+        assert_eq!(reported(&delays), Some([-1_500; 3]));
         delays.add(CaptureTime(u64::MAX), 0);
-        assert_eq!(told(&delays), Some([1, 1, 1]));
+        assert_eq!(reported(&delays), Some([1, 1, 1]));
     }
 
     const DAY: u64 = 24 * 3600 * 1_000_000_000;
@@ -310,7 +310,7 @@ mod tests {
         let buffer = buffer.get_mut().expect("the only reference");
         let any = gst::ClockTime::ZERO;
         let mut added = gst::ReferenceTimestampMeta::add(buffer, &UNIX_TIME_CAPS, any, None);
-        // SAFETY: the meta is ours and nobody else looks at it.
+        // SAFETY: the pointer is valid, and nothing else refers to the meta.
         unsafe { (*added.as_mut_ptr()).timestamp = u64::MAX };
         assert_eq!(meta(buffer), None);
     }

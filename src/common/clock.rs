@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The running time of an element, and of what it is in; segments and properties of time.
+//! Running time, segments in time, and properties in nanoseconds.
 
 use gst::prelude::*;
 
-/// The running time now, while the element plays.
+/// The running time now, while the element plays; otherwise `None`.
 ///
-/// Otherwise nothing: on its way to PLAYING an element has a clock before it has its
-/// base time, and in between its running time would be that of the machine.
+/// While an element changes to PLAYING, it has a clock before it has its base time. Its running
+/// time would then be that of the clock.
 pub fn running_time(element: &impl IsA<gst::Element>) -> Option<gst::ClockTime> {
     (element.current_state() == gst::State::Playing)
         .then(|| element.current_running_time())
         .flatten()
 }
 
-/// The pipeline that an element is in; the outermost bin, or itself, if that is none.
+/// The outermost bin that contains an element, which is mostly a pipeline; without one the
+/// element itself.
 pub fn outermost(element: &impl IsA<gst::Element>) -> gst::Element {
     let mut top = element.clone().upcast::<gst::Element>();
     while let Some(parent) = top.parent().and_downcast() {
@@ -23,9 +24,9 @@ pub fn outermost(element: &impl IsA<gst::Element>) -> gst::Element {
     top
 }
 
-/// A segment of something else becomes one of time; other events stay as they are.
+/// Replaces a segment in another format by one in time; other events stay as they are.
 ///
-/// Places in whatever JPEGs were read from mean nothing downstream of it.
+/// Positions in the bytes that the JPEGs were read from mean nothing downstream.
 pub fn segment_of_time(event: gst::Event) -> gst::Event {
     match event.view() {
         gst::EventView::Segment(segment) if segment.segment().format() != gst::Format::Time => {
@@ -38,8 +39,8 @@ pub fn segment_of_time(event: gst::Event) -> gst::Event {
     }
 }
 
-/// A property in nanoseconds.
-pub fn time_property(
+/// The spec of a property in nanoseconds, which can be set at any time.
+pub fn time_spec(
     name: &str,
     nick: &str,
     blurb: &str,

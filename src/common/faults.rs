@@ -1,18 +1,56 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What a receiver puts up with, and how it says what is wrong.
+//! What a receiver does about bad frames: how many it skips, when it gives up, and what it says.
 
 use std::fmt;
 
-use b64jpeg_wire::{FrameError, WireError};
+use b64jpeg_wire::{ForeignProtocol, FrameError, WireError};
 
-/// So many in a row are told one by one; of more only those whose number has doubled.
-const TOLD: u32 = 1000;
+/// Consecutive errors up to this number are all reported; beyond it, only every power of two.
+const MAX_REPORTED: u32 = 1000;
 
-/// What to do about a picture with too many pixels.
+/// The advice for a picture with too many pixels.
 pub const RAISE_MAX_PIXELS: &str = "; if it is right, raise max-pixels";
 
-/// A bad frame, which tells where it is and what is wrong with it.
+/// What the user can do about an error that concerns the whole stream.
+///
+/// The protocol core reports what is wrong; only the plugin knows its properties and the
+/// elements to use in its place.
+pub const fn advice(error: &WireError) -> Option<&'static str> {
+    Some(match error {
+        WireError::Unrecognised { .. } => "set the header and payload properties",
+        WireError::Foreign(foreign) => match foreign {
+            ForeignProtocol::Pickle | ForeignProtocol::Numpy => {
+                "a pickle can run code and is never loaded; send \
+                 cv2.imencode('.jpg', frame)[1].tobytes() in its place"
+            }
+            ForeignProtocol::Http => "use souphttpsrc ! multipartdemux for MJPEG over HTTP",
+            ForeignProtocol::Multipart => "use multipartdemux",
+            ForeignProtocol::DataUrl => {
+                "send the base64 text alone, without \"data:image/jpeg;base64,\""
+            }
+            ForeignProtocol::Rtsp => "use rtspsrc",
+            ForeignProtocol::Ssh | ForeignProtocol::Tls => "check host and port",
+            ForeignProtocol::Png => "encode with cv2.imencode('.jpg', …)",
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+/// The message about a bad frame, and the [`advice`] for it, if there is any.
+pub fn with_advice(fault: &impl Bad) -> String {
+    join_advice(fault, fault.error())
+}
+
+fn join_advice(what: &impl fmt::Display, error: &WireError) -> String {
+    match advice(error) {
+        Some(advice) => format!("{what}; {advice}"),
+        None => what.to_string(),
+    }
+}
+
+/// A bad frame. Its text says where it is and what is wrong.
 pub trait Bad: fmt::Display {
     /// What is wrong with it.
     fn error(&self) -> &WireError;
@@ -24,23 +62,24 @@ impl Bad for FrameError {
     }
 }
 
-/// What a bad frame comes to, and the sentence that says so.
+/// What to do about a bad frame, and the sentence that reports it.
 #[derive(Debug, PartialEq)]
 pub enum Verdict {
-    /// The stream is something else altogether.
+    /// Give up: the stream is another protocol.
     Foreign(String),
-    /// It was one too many.
+    /// Give up: there were too many consecutive bad frames.
     TooMany(String),
-    /// The next good frame will do. Of many in a row not every one is worth a sentence.
+    /// Continue with the next good frame. Of many consecutive bad frames, not every one is
+    /// reported.
     Forgiven(Option<String>),
 }
 
-/// Counts the bad frames of a stream, or of one after the other.
+/// Counts the bad frames of an element, from its start to its stop.
 #[derive(Debug, Default)]
 pub struct Faults {
     in_a_row: u32,
     any_good: bool,
-    /// The first one, while nothing was right.
+    /// The first bad frame, while there was no good one.
     first: Option<String>,
 }
 
@@ -51,49 +90,51 @@ impl Faults {
         self.any_good = true;
     }
 
-    /// Whether a frame was, ever.
+    /// Whether there was a good frame.
     pub fn any_good(&self) -> bool {
         self.any_good
     }
 
-    /// Another stream begins: what was bad in a row before it does not count.
+    /// Another stream begins: bad frames before it do not count as consecutive.
     pub fn begin(&mut self) {
         self.in_a_row = 0;
     }
 
-    /// Judges a bad frame. `max_errors` in a row are forgiven, any number if it is negative.
+    /// Decides about a bad frame. Up to `max_errors` consecutive ones are skipped, any number if
+    /// it is negative.
     pub fn judge(&mut self, fault: &impl Bad, max_errors: i32) -> Verdict {
         self.in_a_row = self.in_a_row.saturating_add(1);
         if !self.any_good && self.first.is_none() {
-            self.first = Some(sentence(fault));
+            self.first = Some(sentence(&with_advice(fault)));
         }
         if fault.error().is_fatal() {
-            Verdict::Foreign(sentence(fault.error()))
+            let error = fault.error();
+            Verdict::Foreign(sentence(&join_advice(error, error)))
         } else if u32::try_from(max_errors).is_ok_and(|max| self.in_a_row > max) {
             Verdict::TooMany(format!(
                 "{}; that makes more than max-errors={max_errors} in a row",
-                sentence(fault)
+                sentence(&with_advice(fault))
             ))
         } else {
-            let advice = match fault.error() {
+            let what_next = match fault.error() {
                 WireError::TooLong { .. } => "; if it is right, raise max-frame-size",
                 WireError::TooManyPixels { .. } => RAISE_MAX_PIXELS,
                 WireError::Truncated { .. } => "; everything before it was delivered",
                 _ => "; going on with the next good frame",
             };
-            let telling = self.in_a_row <= TOLD || self.in_a_row.is_power_of_two();
-            Verdict::Forgiven(telling.then(|| sentence(fault) + advice))
+            let reported = self.in_a_row <= MAX_REPORTED || self.in_a_row.is_power_of_two();
+            Verdict::Forgiven(reported.then(|| sentence(&with_advice(fault)) + what_next))
         }
     }
 
-    /// At the end of everything: what was wrong if nothing was right.
+    /// At the end: what was wrong, if there was no good frame.
     pub fn conclude(&mut self) -> Option<String> {
         let fault = self.first.take().filter(|_| !self.any_good)?;
         Some(format!("There is no good frame in the stream. {fault}"))
     }
 }
 
-/// As a sentence of its own.
+/// The text with a capital first letter.
 pub fn sentence(what: &impl ToString) -> String {
     let mut text = what.to_string();
     if let Some(first) = text.get_mut(..1) {
@@ -105,7 +146,7 @@ pub fn sentence(what: &impl ToString) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use b64jpeg_wire::ForeignProtocol;
+    use b64jpeg_wire::FirstBytes;
 
     fn fault(error: WireError) -> FrameError {
         FrameError {
@@ -116,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_in_a_row() {
+    fn consecutive_errors_beyond_the_limit_end_the_stream() {
         let mut faults = Faults::default();
         let bad = fault(WireError::NoEnd);
         let mut forgiven = |max| matches!(faults.judge(&bad, max), Verdict::Forgiven(_));
@@ -136,18 +177,18 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_told_in_a_few_words() {
+    fn flood_of_errors_is_reported_at_powers_of_two() {
         let mut faults = Faults::default();
         let bad = fault(WireError::NoEnd);
-        let told = |_: &_| matches!(faults.judge(&bad, -1), Verdict::Forgiven(Some(_)));
-        let told: Vec<_> = (1..=10_000).filter(told).collect();
-        let (first, rest) = told.split_at(TOLD as usize);
-        assert!((1..=TOLD).eq(first.iter().copied()));
+        let reported = |_: &_| matches!(faults.judge(&bad, -1), Verdict::Forgiven(Some(_)));
+        let reported: Vec<_> = (1..=10_000).filter(reported).collect();
+        let (first, rest) = reported.split_at(MAX_REPORTED as usize);
+        assert!((1..=MAX_REPORTED).eq(first.iter().copied()));
         assert_eq!(rest, [1024, 2048, 4096, 8192]);
     }
 
     #[test]
-    fn nothing_good() {
+    fn stream_without_a_good_frame_reports_its_first_error() {
         let mut faults = Faults::default();
         assert_eq!(faults.conclude(), None, "nothing bad either");
         faults.judge(&fault(WireError::Empty), -1);
@@ -168,11 +209,70 @@ mod tests {
     }
 
     #[test]
-    fn another_protocol_is_never_forgiven() {
+    fn another_protocol_ends_the_stream() {
         let http = fault(WireError::Foreign(ForeignProtocol::Http));
         let verdict = Faults::default().judge(&http, -1);
         assert!(
             matches!(verdict, Verdict::Foreign(text) if text.starts_with("This stream is HTTP"))
         );
+    }
+
+    #[test]
+    fn advice_error_of_whole_stream_is_named() {
+        for (foreign, text) in [
+            (
+                ForeignProtocol::Pickle,
+                "This stream is a Python pickle; a pickle can run code and is never loaded; send \
+                 cv2.imencode('.jpg', frame)[1].tobytes() in its place",
+            ),
+            (
+                ForeignProtocol::Numpy,
+                "This stream is a NumPy array; a pickle can run code and is never loaded; send \
+                 cv2.imencode('.jpg', frame)[1].tobytes() in its place",
+            ),
+            (
+                ForeignProtocol::Http,
+                "This stream is HTTP; use souphttpsrc ! multipartdemux for MJPEG over HTTP",
+            ),
+            (
+                ForeignProtocol::Multipart,
+                "This stream is a multipart stream; use multipartdemux",
+            ),
+            (
+                ForeignProtocol::DataUrl,
+                "This stream is data: URLs; send the base64 text alone, without \
+                 \"data:image/jpeg;base64,\"",
+            ),
+            (ForeignProtocol::Rtsp, "This stream is RTSP; use rtspsrc"),
+            (
+                ForeignProtocol::Ssh,
+                "This stream is SSH; check host and port",
+            ),
+            (
+                ForeignProtocol::Tls,
+                "This stream is TLS; check host and port",
+            ),
+            (
+                ForeignProtocol::Png,
+                "This stream is PNG pictures; encode with cv2.imencode('.jpg', …)",
+            ),
+        ] {
+            let verdict = Faults::default().judge(&fault(WireError::Foreign(foreign)), -1);
+            assert_eq!(verdict, Verdict::Foreign(text.into()));
+        }
+
+        let first = FirstBytes::of(b"xxxx");
+        let unrecognised = fault(WireError::Unrecognised { first });
+        assert_eq!(
+            Faults::default().judge(&unrecognised, 1),
+            Verdict::Forgiven(Some(
+                "Frame 3 at byte 70: no known framing begins with 78 78 78 78 (\"xxxx\"); set the \
+                 header and payload properties; going on with the next good frame"
+                    .into()
+            ))
+        );
+        assert_eq!(advice(&WireError::NoEnd), None);
+        let no_end = fault(WireError::NoEnd);
+        assert_eq!(with_advice(&no_end), no_end.to_string());
     }
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The framings as GStreamer sees them: values of properties and fields of caps.
+//! The framings in GStreamer: the enums of the properties, and the fields of the caps.
 
 use std::str::FromStr;
 
 use b64jpeg_wire::{AcceptedFramings, Header, Payload, UnknownName};
 use once_cell::sync::Lazy;
+
+use crate::common::property_table::property_values;
 
 /// The media type of a framed stream.
 pub const MEDIA_TYPE: &str = "application/x-b64jpeg";
@@ -13,7 +15,7 @@ pub const MEDIA_TYPE: &str = "application/x-b64jpeg";
 /// Caps of a framed stream of any framing.
 pub static CAPS: Lazy<gst::Caps> = Lazy::new(|| gst::Caps::new_empty_simple(MEDIA_TYPE));
 
-/// Caps that also list the framings, for a pad that says which one it has.
+/// Caps that also list the framings, for a pad whose caps name its framing.
 pub static CAPS_WITH_FRAMING: Lazy<gst::Caps> = Lazy::new(|| {
     gst::Caps::builder(MEDIA_TYPE)
         .field("header", gst::List::new(Header::ALL.map(Header::as_str)))
@@ -24,17 +26,21 @@ pub static CAPS_WITH_FRAMING: Lazy<gst::Caps> = Lazy::new(|| {
 /// Caps of JPEG pictures.
 pub static JPEG_CAPS: Lazy<gst::Caps> = Lazy::new(|| gst::Caps::new_empty_simple("image/jpeg"));
 
-/// A pad that an element always has.
+/// The template of a pad that always exists.
 pub fn always_template(
     name: &str,
     direction: gst::PadDirection,
     caps: &gst::Caps,
 ) -> gst::PadTemplate {
     gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps)
-        .expect("the template is right")
+        .expect("the template is valid")
 }
 
-/// The framing that caps tell, as far as they do.
+/// The framing in caps, as far as they name it.
+///
+/// # Errors
+///
+/// If `header` or `payload` has an unknown value.
 pub fn from_caps(caps: &gst::CapsRef) -> Result<AcceptedFramings, UnknownName> {
     fn field<T: FromStr<Err = UnknownName>>(
         caps: &gst::CapsRef,
@@ -51,7 +57,11 @@ pub fn from_caps(caps: &gst::CapsRef) -> Result<AcceptedFramings, UnknownName> {
     })
 }
 
-/// Refuses a header and a payload that do not go together.
+/// Refuses a header and a payload that cannot be combined.
+///
+/// # Errors
+///
+/// A message that names both.
 pub fn check(accept: AcceptedFramings) -> Result<(), gst::ErrorMessage> {
     if accept.framings().next().is_some() {
         return Ok(());
@@ -68,8 +78,8 @@ pub fn check(accept: AcceptedFramings) -> Result<(), gst::ErrorMessage> {
     ))
 }
 
-/// Makes two enums for properties, of a payloader and of a depayloader, of which the
-/// second can leave it to the stream.
+/// Defines two enums for properties: that of a sender, and that of a receiver, which also has
+/// `auto`.
 macro_rules! property_enums {
     (
         $wire:ident, $(#[$doc:meta])* $exact:ident = $exact_type:literal,
@@ -87,6 +97,8 @@ macro_rules! property_enums {
             $first,
             $(#[enum_value(name = $blurb, nick = $nick)] $value,)*
         }
+
+        property_values!($exact, $auto);
 
         impl From<$exact> for $wire {
             fn from(value: $exact) -> Self {
@@ -117,9 +129,9 @@ macro_rules! property_enums {
 
 property_enums! {
     Header,
-    /// What stands before each payload, as the payloader writes it.
+    /// What precedes each payload, for a sender.
     HeaderProperty = "GstB64JpegHeader",
-    /// What stands before each payload, as the depayloader reads it.
+    /// What precedes each payload, for a receiver.
     HeaderOrAuto = "GstB64JpegHeaderOrAuto":
     Be32 "be32" "32-bit big-endian length: struct.pack('>L', n)",
     Le32 "le32" "32-bit little-endian length: struct.pack('<L', n)",
@@ -132,15 +144,15 @@ property_enums! {
 
 property_enums! {
     Payload,
-    /// How each picture is written, as the payloader does it.
+    /// How each picture is encoded, for a sender.
     PayloadProperty = "GstB64JpegPayload",
-    /// How each picture is written, as the depayloader reads it.
+    /// How each picture is encoded, for a receiver.
     PayloadOrAuto = "GstB64JpegPayloadOrAuto":
     Base64 "base64" "Base64 text of the JPEG",
     Jpeg "jpeg" "The JPEG itself",
 }
 
-/// Has the types of the properties documented with the elements.
+/// Makes the documentation generator include the enums.
 #[cfg(feature = "doc")]
 pub fn document_enums() {
     use gst::prelude::*;
@@ -170,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn properties_and_wire_agree() {
+    fn enum_nicks_are_the_names_of_the_wire() {
         let headers = Header::ALL.map(Header::as_str);
         assert_eq!(nicks::<HeaderProperty>(), headers);
         assert_eq!(nicks::<HeaderOrAuto>()[1..], headers);

@@ -2,11 +2,11 @@
 
 //! A panic in our code ends in an error on the bus.
 //!
-//! The bindings catch a panic in a virtual method, too, but they run no method of that
-//! element again: its pads stay active, its tasks run on, nothing interrupts them, and the
-//! pipeline hangs on its way to NULL. So each of our methods catches its own panics, and
-//! the element can still be stopped and started again. In the closures that C code calls
-//! without such a net (pad functions, probes, `call_async`) a panic would abort the process.
+//! The bindings also catch a panic in a virtual method, but afterwards they call no method of
+//! that element any more: its pads stay active, its tasks run on, nothing interrupts them, and
+//! the pipeline hangs on its way to NULL. So each of our methods catches its own panics, and the
+//! element can still be stopped and started again. In closures that C code calls directly (pad
+//! functions, probes, `call_async`) a panic would abort the process.
 
 use std::{
     any::Any,
@@ -38,7 +38,7 @@ pub fn guard_element<R>(
 ///
 /// # Errors
 ///
-/// What to say about a panic.
+/// The message that reports a panic.
 pub fn catch<T: ElementImpl, R>(
     imp: &T,
     method: &str,
@@ -70,7 +70,7 @@ pub fn message(method: &str, panic: &(dyn Any + Send)) -> gst::ErrorMessage {
     )
 }
 
-/// What a panic says.
+/// The text of a panic.
 pub fn text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The pictures that come out of a stream: their buffers and their caps.
+//! Buffers and caps of the JPEGs that a receiver outputs.
 
 use b64jpeg_wire::{FrameLimits, Payload, WireError, jpeg};
 use once_cell::sync::Lazy;
 
-/// Caps of the pad that they come out of.
+/// Caps of the pad that outputs them.
 pub static CAPS: Lazy<gst::Caps> = Lazy::new(|| {
-    // With fixed caps autopluggers would not wait for what we make of the stream.
+    // With fixed caps autopluggers would not wait for the caps of the stream.
     let side = gst::IntRange::new(1, i32::from(u16::MAX));
     let jpeg = || gst::Structure::builder("image/jpeg").field("parsed", true);
     let sized = jpeg().field("width", side).field("height", side);
@@ -17,7 +17,7 @@ pub static CAPS: Lazy<gst::Caps> = Lazy::new(|| {
         .build()
 });
 
-/// Caps of pictures with a width and height, as far as they tell.
+/// Caps of JPEGs with this width, height and frame rate, as far as they are known.
 pub fn caps(size: Option<(u16, u16)>, framerate: Option<gst::Fraction>) -> gst::Caps {
     let (width, height) = size.map(|(w, h)| (i32::from(w), i32::from(h))).unzip();
     gst::Caps::builder("image/jpeg")
@@ -28,7 +28,7 @@ pub fn caps(size: Option<(u16, u16)>, framerate: Option<gst::Fraction>) -> gst::
         .build()
 }
 
-/// A buffer with the JPEG that `payload` says, and what the JPEG tells about itself.
+/// Decodes `payload` to a buffer with the JPEG, and parses its header.
 ///
 /// # Errors
 ///
@@ -40,7 +40,9 @@ pub fn decode(
 ) -> Result<(gst::Buffer, jpeg::JpegInfo), WireError> {
     let mut buffer = gst::Buffer::with_size(kind.decoded_capacity(payload.len()))
         .expect("GStreamer aborts when memory runs out");
-    let output = buffer.get_mut().expect("nobody else has it yet");
+    let output = buffer
+        .get_mut()
+        .expect("the buffer is new, so it is not shared");
     let (len, info) = {
         let mut bytes = output.map_writable().expect("system memory is writable");
         let len = kind.decode(payload, &mut bytes)?;
@@ -50,14 +52,16 @@ pub fn decode(
     Ok((buffer, info))
 }
 
-/// The picture with [`stamps`](jpeg::stamps) in the place of its SOI. The rest is in the memory
-/// where it was.
+/// A copy of the picture that begins with [`stamps`](jpeg::stamps) in place of its SOI. It
+/// shares the memory of the rest.
 pub fn stamped(picture: &gst::BufferRef, stamps: Vec<u8>) -> gst::Buffer {
     use gst::BufferCopyFlags as Copy;
     let mut buffer = picture
         .copy_region(Copy::FLAGS | Copy::META | Copy::MEMORY, 2..)
         .expect("a picture is longer than its SOI");
-    let output = buffer.get_mut().expect("nobody else has it yet");
+    let output = buffer
+        .get_mut()
+        .expect("the buffer is new, so it is not shared");
     output.prepend_memory(gst::Memory::from_slice(stamps));
     output.set_pts(picture.pts());
     output.set_dts(picture.dts());

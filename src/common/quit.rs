@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! How a stream ends before its time: by a key in a video window (the `quit-key`
-//! properties), because downstream has had enough, or because of an error.
+//! Ends a stream early: by a key in a video window (the `quit-key` properties), because
+//! downstream has reached its end, or because of an error.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +11,7 @@ use gst_video::NavigationEvent;
 use crate::common::{clock, panics};
 
 /// The property `quit-key`, the same for every element that has it.
-pub fn key_property() -> glib::ParamSpec {
+pub fn key_spec() -> glib::ParamSpec {
     glib::ParamSpecString::builder("quit-key")
         .nick("Quit key")
         .blurb(
@@ -23,7 +23,7 @@ pub fn key_property() -> glib::ParamSpec {
         .build()
 }
 
-/// Whether the stream is to end before its time.
+/// Whether the stream is to end early.
 #[derive(Debug, Default)]
 pub struct Quit {
     asked: AtomicBool,
@@ -35,13 +35,17 @@ impl Quit {
         self.asked.store(true, Ordering::Relaxed);
     }
 
-    /// Begins anew.
+    /// Forgets the request: another stream begins.
     pub fn reset(&self) {
         self.asked.store(false, Ordering::Relaxed);
     }
 
-    /// Lets nothing more through once the end was asked for: what is queued before the
-    /// element ought not to play first, and a frame that is under way is not torn.
+    /// Refuses further frames after the end was requested. Frames that are queued upstream
+    /// would delay the end; a frame that is being pushed is completed.
+    ///
+    /// # Errors
+    ///
+    /// [`gst::FlowError::Eos`].
     pub fn check(&self) -> Result<(), gst::FlowError> {
         match self.asked.load(Ordering::Relaxed) {
             true => Err(gst::FlowError::Eos),
@@ -49,7 +53,7 @@ impl Quit {
         }
     }
 
-    /// Begins anew with an event from upstream that says so.
+    /// Forgets the request if `event` begins another stream.
     pub fn on_sink_event(&self, event: &gst::EventRef) {
         if matches!(
             event.type_(),
@@ -59,11 +63,12 @@ impl Quit {
         }
     }
 
-    /// Ends the pipeline that `element` is in if `event` is a press of `key`.
+    /// Ends the pipeline that contains `element` if `event` is a press of `key`. Returns whether
+    /// it was.
     ///
-    /// Returns whether it was. The EOS starts at the sources, as from `gst-launch-1.0 -e`,
-    /// so that a source that waits for data ends, too; and from another thread, because
-    /// this one belongs to the sink that waits for its event to be handled.
+    /// The EOS event starts at the sources, as with `gst-launch-1.0 -e`, so that a source that
+    /// waits for data ends, too. Another thread sends it, because this one is the sink's, which
+    /// waits until its event was handled.
     pub fn on_key(
         &self,
         element: &impl IsA<gst::Element>,

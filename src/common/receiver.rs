@@ -1,31 +1,34 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What elements that receive pictures have in common.
+//! The properties that receivers share: limits, tolerated errors, and the framing.
 
-use b64jpeg_wire::{AcceptedFramings, FrameLimits};
 use gst::prelude::*;
 
-use crate::common::framing::{self, HeaderOrAuto, PayloadOrAuto};
+use crate::common::{
+    framing::{self, HeaderOrAuto, PayloadOrAuto},
+    property_table::PropertyTable,
+};
+use b64jpeg_wire::{AcceptedFramings, FrameLimits};
 
 const DEFAULT_MAX_FRAME_SIZE: u32 = FrameLimits::DEFAULT_MAX_FRAME as u32;
 pub const DEFAULT_MAX_PIXELS: u32 = FrameLimits::DEFAULT_MAX_PIXELS as u32;
 const DEFAULT_MAX_ERRORS: i32 = 10;
 
-/// The property `max-pixels`, the same for every element that has it.
-pub fn max_pixels_property() -> glib::ParamSpec {
+/// The spec of `max-pixels`, the same for every element that has it.
+pub fn max_pixels_spec() -> glib::ParamSpec {
     glib::ParamSpecUInt::builder("max-pixels")
         .nick("Maximum pixels")
         .blurb(
-            "Most pixels, width times height, that the header of a picture may say; one with \
-             more is a bad frame and is dropped, because a decoder would take memory for them \
-             all (0 = any number)",
+            "Most pixels, width times height, in the header of a picture; a picture with more is \
+             a bad frame and is dropped, because a decoder would allocate memory for all of \
+             them (0 = no limit)",
         )
         .default_value(DEFAULT_MAX_PIXELS)
         .mutable_ready()
         .build()
 }
 
-/// The limit that a value of that property means.
+/// The limit that a value of `max-pixels` stands for.
 pub fn max_pixels(value: u32) -> u64 {
     match value {
         0 => u64::MAX,
@@ -33,12 +36,12 @@ pub fn max_pixels(value: u32) -> u64 {
     }
 }
 
-/// What is put up with: the properties that say so.
+/// The properties `max-frame-size`, `max-pixels` and `max-errors`.
 #[derive(Debug, Clone)]
 pub struct Tolerance {
     max_frame_size: u32,
     max_pixels: u32,
-    /// Bad frames in a row that are forgiven; any number if it is negative.
+    /// Consecutive bad frames that are skipped; negative for no limit.
     pub max_errors: i32,
 }
 
@@ -53,55 +56,46 @@ impl Default for Tolerance {
 }
 
 impl Tolerance {
-    /// What a longer frame is, and what one more error does.
-    pub fn properties(longer: &str, max_errors: &str) -> [glib::ParamSpec; 3] {
-        [
-            glib::ParamSpecUInt::builder("max-frame-size")
-                .nick("Maximum frame size")
-                .blurb(&format!(
-                    "Longest payload in bytes on the wire; a longer one {longer}, \
-                     and one that long takes three times as much memory"
-                ))
-                .minimum(16)
-                // BaseParse counts in signed 32-bit numbers.
-                .maximum(1 << 30)
-                .default_value(DEFAULT_MAX_FRAME_SIZE)
-                .mutable_ready()
-                .build(),
-            max_pixels_property(),
-            glib::ParamSpecInt::builder("max-errors")
-                .nick("Maximum errors")
-                .blurb(&format!(
-                    "Bad frames in a row that are forgiven; {max_errors} (-1 = any number)"
-                ))
-                .minimum(-1)
-                .default_value(DEFAULT_MAX_ERRORS)
-                .mutable_playing()
-                .build(),
-        ]
+    /// `longer` is what happens to a longer frame, `too_many` what one more error does.
+    pub fn properties(longer: &str, too_many: &str) -> PropertyTable<Self> {
+        PropertyTable::default()
+            .field(
+                glib::ParamSpecUInt::builder("max-frame-size")
+                    .nick("Maximum frame size")
+                    .blurb(&format!(
+                        "Longest payload in bytes on the wire; a longer one {longer}. Receiving \
+                         one takes three times its size in memory"
+                    ))
+                    .minimum(16)
+                    // GstBaseParse counts bytes in signed 32-bit numbers.
+                    .maximum(1 << 30)
+                    .default_value(DEFAULT_MAX_FRAME_SIZE)
+                    .mutable_ready()
+                    .build(),
+                |settings: &Self| &settings.max_frame_size,
+                |settings| &mut settings.max_frame_size,
+            )
+            .field(
+                max_pixels_spec(),
+                |settings| &settings.max_pixels,
+                |settings| &mut settings.max_pixels,
+            )
+            .field(
+                glib::ParamSpecInt::builder("max-errors")
+                    .nick("Maximum errors")
+                    .blurb(&format!(
+                        "Consecutive bad frames that are skipped; {too_many} (-1 = no limit)"
+                    ))
+                    .minimum(-1)
+                    .default_value(DEFAULT_MAX_ERRORS)
+                    .mutable_playing()
+                    .build(),
+                |settings| &settings.max_errors,
+                |settings| &mut settings.max_errors,
+            )
     }
 
-    /// Sets one of these properties.
-    pub fn set(&mut self, name: &str, value: &glib::Value) {
-        const OF_TYPE: &str = "GObject checks the type";
-        match name {
-            "max-frame-size" => self.max_frame_size = value.get().expect(OF_TYPE),
-            "max-pixels" => self.max_pixels = value.get().expect(OF_TYPE),
-            "max-errors" => self.max_errors = value.get().expect(OF_TYPE),
-            name => unreachable!("no writable property {name}"),
-        }
-    }
-
-    /// The value of one of these properties.
-    pub fn get(&self, name: &str) -> glib::Value {
-        match name {
-            "max-frame-size" => self.max_frame_size.to_value(),
-            "max-pixels" => self.max_pixels.to_value(),
-            "max-errors" => self.max_errors.to_value(),
-            name => unreachable!("no property {name}"),
-        }
-    }
-
+    /// The limits for the parser.
     pub fn limits(&self) -> FrameLimits {
         FrameLimits {
             max_frame: self.max_frame_size as usize,
@@ -110,7 +104,7 @@ impl Tolerance {
     }
 }
 
-/// What is taken for a picture: the properties that say so.
+/// The properties `header` and `payload`, and those of [`Tolerance`].
 #[derive(Debug, Default, Clone)]
 pub struct Format {
     pub header: HeaderOrAuto,
@@ -119,54 +113,49 @@ pub struct Format {
 }
 
 impl Format {
-    /// `max_errors` is what one more of them does.
-    pub fn properties(max_errors: &str) -> Vec<glib::ParamSpec> {
-        let mut properties = vec![
-            glib::ParamSpecEnum::builder::<HeaderOrAuto>("header")
-                .nick("Header")
-                .blurb("What stands before each payload")
-                .mutable_ready()
-                .build(),
-            glib::ParamSpecEnum::builder::<PayloadOrAuto>("payload")
-                .nick("Payload")
-                .blurb("How each picture is written")
-                .mutable_ready()
-                .build(),
-        ];
-        properties.extend(Tolerance::properties("is a bad frame", max_errors));
-        properties
+    /// `too_many` is what one more error than `max-errors` does.
+    pub fn properties(too_many: &str) -> PropertyTable<Self> {
+        PropertyTable::default()
+            .field(
+                glib::ParamSpecEnum::builder::<HeaderOrAuto>("header")
+                    .nick("Header")
+                    .blurb("Header before each payload")
+                    .mutable_ready()
+                    .build(),
+                |settings: &Self| &settings.header,
+                |settings| &mut settings.header,
+            )
+            .field(
+                glib::ParamSpecEnum::builder::<PayloadOrAuto>("payload")
+                    .nick("Payload")
+                    .blurb("Encoding of each picture")
+                    .mutable_ready()
+                    .build(),
+                |settings| &settings.payload,
+                |settings| &mut settings.payload,
+            )
+            .group(
+                Tolerance::properties("is a bad frame", too_many),
+                |settings| &settings.tolerance,
+                |settings| &mut settings.tolerance,
+            )
     }
 
-    /// Sets one of these properties.
-    pub fn set(&mut self, name: &str, value: &glib::Value) {
-        const OF_TYPE: &str = "GObject checks the type";
-        match name {
-            "header" => self.header = value.get().expect(OF_TYPE),
-            "payload" => self.payload = value.get().expect(OF_TYPE),
-            name => self.tolerance.set(name, value),
-        }
-    }
-
-    /// The value of one of these properties.
-    pub fn get(&self, name: &str) -> glib::Value {
-        match name {
-            "header" => self.header.to_value(),
-            "payload" => self.payload.to_value(),
-            name => self.tolerance.get(name),
-        }
-    }
-
-    /// The framings to accept where something else, such as caps, tells some.
-    pub fn accept(&self, told: AcceptedFramings) -> AcceptedFramings {
+    /// The framings to accept: the properties take precedence over `other`, such as that of caps.
+    pub fn accept(&self, other: AcceptedFramings) -> AcceptedFramings {
         AcceptedFramings {
-            header: Option::from(self.header).or(told.header),
-            payload: Option::from(self.payload).or(told.payload),
+            header: Option::from(self.header).or(other.header),
+            payload: Option::from(self.payload).or(other.payload),
         }
     }
 
-    /// These framings, if there are any.
-    pub fn check(&self, told: AcceptedFramings) -> Result<AcceptedFramings, gst::ErrorMessage> {
-        let accept = self.accept(told);
+    /// As [`accept`](Self::accept).
+    ///
+    /// # Errors
+    ///
+    /// If header and payload cannot be combined.
+    pub fn check(&self, other: AcceptedFramings) -> Result<AcceptedFramings, gst::ErrorMessage> {
+        let accept = self.accept(other);
         framing::check(accept).map(|()| accept)
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What elements that send pictures have in common.
+//! What senders share: the properties of the framing, and errors.
 
 use std::{
     io::{self, ErrorKind},
@@ -13,13 +13,14 @@ use gst::prelude::*;
 
 use crate::common::{
     framing::{self, HeaderProperty, PayloadProperty},
+    property_table::PropertyTable,
     stats::Stats,
 };
 
 pub const DEFAULT_CAPTURE_TIME: bool = false;
 
-/// The property `capture-time`, the same for every element that has it.
-pub fn capture_time_property() -> glib::ParamSpec {
+/// The spec of `capture-time`, the same for every element that has it.
+pub fn capture_time_spec() -> glib::ParamSpec {
     glib::ParamSpecBoolean::builder("capture-time")
         .nick("Capture time")
         .blurb(
@@ -31,7 +32,7 @@ pub fn capture_time_property() -> glib::ParamSpec {
         .build()
 }
 
-/// How pictures are written: the properties that say so.
+/// The properties `header`, `payload` and `capture-time`.
 #[derive(Debug, Default, Clone)]
 pub struct Format {
     header: HeaderProperty,
@@ -40,49 +41,44 @@ pub struct Format {
 }
 
 impl Format {
-    pub fn properties() -> [glib::ParamSpec; 3] {
-        [
-            glib::ParamSpecEnum::builder::<HeaderProperty>("header")
-                .nick("Header")
-                .blurb("What stands before each payload")
-                .mutable_ready()
-                .build(),
-            glib::ParamSpecEnum::builder::<PayloadProperty>("payload")
-                .nick("Payload")
-                .blurb("How each picture is written")
-                .mutable_ready()
-                .build(),
-            capture_time_property(),
-        ]
+    /// The properties, for the table of an element.
+    pub fn properties() -> PropertyTable<Self> {
+        PropertyTable::default()
+            .field(
+                glib::ParamSpecEnum::builder::<HeaderProperty>("header")
+                    .nick("Header")
+                    .blurb("Header before each payload")
+                    .mutable_ready()
+                    .build(),
+                |format: &Self| &format.header,
+                |format| &mut format.header,
+            )
+            .field(
+                glib::ParamSpecEnum::builder::<PayloadProperty>("payload")
+                    .nick("Payload")
+                    .blurb("Encoding of each picture")
+                    .mutable_ready()
+                    .build(),
+                |format| &format.payload,
+                |format| &mut format.payload,
+            )
+            .field(
+                capture_time_spec(),
+                |format| &format.capture_time,
+                |format| &mut format.capture_time,
+            )
     }
 
-    /// Sets one of these properties.
-    pub fn set(&mut self, name: &str, value: &glib::Value) {
-        const OF_TYPE: &str = "GObject checks the type";
-        match name {
-            "header" => self.header = value.get().expect(OF_TYPE),
-            "payload" => self.payload = value.get().expect(OF_TYPE),
-            "capture-time" => self.capture_time = value.get().expect(OF_TYPE),
-            name => unreachable!("no writable property {name}"),
-        }
-    }
-
-    /// The value of one of these properties.
-    pub fn get(&self, name: &str) -> glib::Value {
-        match name {
-            "header" => self.header.to_value(),
-            "payload" => self.payload.to_value(),
-            "capture-time" => self.capture_time.to_value(),
-            name => unreachable!("no property {name}"),
-        }
-    }
-
-    /// The framing; the default if header and payload do not go together.
+    /// The framing; the default if header and payload cannot be combined.
     pub fn framing(&self) -> Framing {
         Framing::new(self.header.into(), self.payload.into()).unwrap_or_default()
     }
 
-    /// The framing, if header and payload go together.
+    /// The framing.
+    ///
+    /// # Errors
+    ///
+    /// If header and payload cannot be combined.
     pub fn check(&self) -> Result<Framing, gst::ErrorMessage> {
         framing::check(AcceptedFramings {
             header: Some(self.header.into()),
@@ -95,25 +91,29 @@ impl Format {
 /// A picture that cannot be sent.
 #[derive(Debug)]
 pub struct Refused {
-    /// Which one it is of those that came in.
+    /// Its number among the pictures from upstream, from zero.
     number: u64,
     error: WireError,
 }
 
 impl Refused {
-    /// Counts a picture of so many bytes.
+    /// Counts a picture of `len` bytes.
     pub fn new(stats: &mut Stats, len: usize, error: WireError) -> Self {
         Self::of(stats.frames + stats.errors, stats, len, error)
     }
 
-    /// As [`new`](Self::new), where not every good one is sent.
+    /// As [`new`](Self::new), for an element that does not send every good picture.
     pub fn of(number: u64, stats: &mut Stats, len: usize, error: WireError) -> Self {
         stats.errors += 1;
         stats.bytes_in += len as u64;
         Self { number, error }
     }
 
-    /// Says so; an error if the next ones will not do either.
+    /// Reports it.
+    ///
+    /// # Errors
+    ///
+    /// If further pictures cannot be sent either.
     pub fn report(self, element: &impl IsA<gst::Element>) -> Result<(), gst::FlowError> {
         let Self { number, error } = self;
         if let WireError::TooLong { .. } = error {
@@ -133,7 +133,7 @@ impl Refused {
     }
 }
 
-/// Why there is no server, and what to do.
+/// The error of a server that cannot listen, with advice.
 pub fn cannot_listen(
     host: &str,
     port: u16,

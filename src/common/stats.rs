@@ -1,37 +1,40 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the `stats` properties tell.
+//! The counts in the `stats` properties.
 
 use std::time::{Duration, Instant};
 
 use b64jpeg_wire::Framing;
 use gst::prelude::*;
 
-use crate::common::clock::time_property;
+use crate::common::clock::time_spec;
 
+/// The name of the property with the counts.
+pub const NAME: &str = "stats";
+/// The default of `stats-interval`.
 pub const DEFAULT_INTERVAL: gst::ClockTime = gst::ClockTime::ZERO;
 
-/// The property `stats`, the same for every element that has it.
-pub fn property() -> glib::ParamSpec {
-    glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+/// The spec of `stats`, the same for every element that has it.
+pub fn spec() -> glib::ParamSpec {
+    glib::ParamSpecBoxed::builder::<gst::Structure>(NAME)
         .nick("Statistics")
-        .blurb("Counts of frames, bytes and errors since the start; fps since the last look")
+        .blurb("Counts of frames, bytes and errors since the start; fps since the last read")
         .read_only()
         .build()
 }
 
-/// The property `stats-interval`, the same for every element that has it.
-pub fn interval_property() -> glib::ParamSpec {
-    time_property(
+/// The spec of `stats-interval`, the same for every element that has it.
+pub fn interval_spec() -> glib::ParamSpec {
+    time_spec(
         "stats-interval",
         "Statistics interval",
-        "Nanoseconds after which a change of stats is notified again (0 = never)",
+        "Nanoseconds between notifications of stats (0 = none)",
         DEFAULT_INTERVAL,
         gst::ClockTime::ZERO,
     )
 }
 
-/// When the counts were told last.
+/// When `stats` was notified last.
 #[derive(Debug)]
 pub struct Told(Instant);
 
@@ -42,7 +45,7 @@ impl Default for Told {
 }
 
 impl Told {
-    /// Whether it is time to tell them again, which is then done.
+    /// Whether a notification is due. If so, the next one is due an interval later.
     pub fn again(&mut self, interval: gst::ClockTime) -> bool {
         let interval = Duration::from(interval);
         let due = !interval.is_zero() && self.0.elapsed() >= interval;
@@ -56,15 +59,15 @@ impl Told {
 /// Counts of one element since it was started.
 #[derive(Debug, Default, Clone)]
 pub struct Stats {
-    /// Frames that went through.
+    /// Frames that have passed.
     pub frames: u64,
     /// Bytes of the buffers that came in.
     pub bytes_in: u64,
     /// Bytes of the buffers that went out.
     pub bytes_out: u64,
-    /// Frames, or what ought to have been one, that were bad.
+    /// Bad frames, and places where no frame could be found.
     pub errors: u64,
-    /// How often the stream was found again after a bad frame or a jump.
+    /// Resynchronisations after a bad frame or a seek.
     pub resyncs: u64,
     /// Whole buffers that were dropped.
     pub dropped: u64,
@@ -82,16 +85,16 @@ impl Stats {
         }
     }
 
-    /// Counts a frame that goes through now.
+    /// Counts a frame that passes now.
     pub fn frame(&mut self, bytes_in: usize, bytes_out: usize) {
         self.frames += 1;
         self.bytes_in += bytes_in as u64;
         self.bytes_out += bytes_out as u64;
     }
 
-    /// The rate of frames since it was asked for last.
+    /// Frames per second since the last call.
     pub fn fps(&mut self) -> f64 {
-        self.rate.look(self.frames, Instant::now())
+        self.rate.read(self.frames, Instant::now())
     }
 
     /// The counts as users read them, with the rate since they were read last.
@@ -110,7 +113,7 @@ impl Stats {
     }
 }
 
-/// The rate of a count between two looks at it, so that counting costs nothing.
+/// The rate of a count between two reads, so that counting itself costs nothing.
 #[derive(Debug, Clone)]
 struct Rate {
     since: Instant,
@@ -129,11 +132,11 @@ impl Default for Rate {
 }
 
 impl Rate {
-    /// Looks closer together than this are told the same.
+    /// Reads closer together than this get the same rate.
     const WINDOW: Duration = Duration::from_secs(1);
 
-    /// The rate per second since the last look, or since the start.
-    fn look(&mut self, count: u64, now: Instant) -> f64 {
+    /// The rate per second since the last read, or since the start.
+    fn read(&mut self, count: u64, now: Instant) -> f64 {
         let elapsed = now.saturating_duration_since(self.since);
         if elapsed >= Self::WINDOW {
             self.last = (count - self.count) as f64 / elapsed.as_secs_f64();
@@ -149,14 +152,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_follows_the_count() {
+    fn rate_is_updated_once_a_second() {
         let mut rate = Rate::default();
         let start = rate.since;
-        let mut look = |count, ms| rate.look(count, start + Duration::from_millis(ms));
-        assert_eq!(look(3, 100), 0.0);
-        assert_eq!(look(25, 1_000), 25.0);
-        assert_eq!(look(26, 1_040), 25.0, "too soon to tell");
-        assert_eq!(look(85, 2_000), 60.0);
-        assert_eq!(look(85, 60_000), 0.0, "nothing came for long");
+        let mut read = |count, ms| rate.read(count, start + Duration::from_millis(ms));
+        assert_eq!(read(3, 100), 0.0);
+        assert_eq!(read(25, 1_000), 25.0);
+        assert_eq!(read(26, 1_040), 25.0, "too soon for another rate");
+        assert_eq!(read(85, 2_000), 60.0);
+        assert_eq!(read(85, 60_000), 0.0, "nothing was counted for long");
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Where a stream comes from, in one line.
+//! URIs of streams.
 //!
 //! ```text
 //! b64jpeg://host[:port][?header=…&payload=…&reconnect=true|false]
@@ -15,13 +15,13 @@ use crate::common::framing::{HeaderOrAuto, PayloadOrAuto};
 
 pub const SCHEME: &str = "b64jpeg";
 
-/// A URI of ours.
+/// A `b64jpeg://` URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uri {
     /// Name or address; an IPv6 address without brackets.
     pub host: String,
     pub port: u16,
-    /// What it says about the properties of the same name.
+    /// The values of the properties with these names, if the URI has them.
     pub header: Option<HeaderOrAuto>,
     pub payload: Option<PayloadOrAuto>,
     pub reconnect: Option<bool>,
@@ -32,7 +32,7 @@ impl FromStr for Uri {
 
     fn from_str(text: &str) -> Result<Self, glib::Error> {
         if text.contains('@') {
-            // It is not repeated: a log is no place for a password.
+            // The message does not repeat it, so that no password gets into a log.
             let what = "the URI has a user or a password, and there is no place for them";
             return Err(glib::Error::new(gst::URIError::BadUri, what));
         }
@@ -106,7 +106,7 @@ impl fmt::Display for Uri {
     }
 }
 
-/// Sets what is not set yet, to what is known; tells whether that is so.
+/// Sets `slot`. Returns false if it was set before, or there is no value.
 fn set<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
     let right = slot.is_none() && value.is_some();
     *slot = value;
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_to_say() {
+    fn uri_with_every_parameter_is_parsed_and_written() {
         let plain = Uri {
             host: "localhost".into(),
             port: 9999,
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_named() {
+    fn bad_uri_error_names_the_fault() {
         for (text, what) in [
             ("", ""),
             ("localhost:9999", "scheme"),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_repeated() {
+    fn error_does_not_repeat_a_password() {
         for text in ["b64jpeg://me:secret@h", "b64jpeg://me:secret@h:x"] {
             let error = text.parse::<Uri>().expect_err(text);
             assert!(error.message().contains("password"), "{error}");
@@ -210,7 +210,7 @@ mod tests {
             "[a-z0-9]([a-z0-9-]{0,9}[a-z0-9])?(\\.[a-z]{1,5}){0,3}",
             any::<std::net::Ipv4Addr>().prop_map(|ip| ip.to_string()),
             any::<std::net::Ipv6Addr>().prop_map(|ip| ip.to_string()),
-            // Whatever an application may take for a name.
+            // Applications may set any text as host.
             "[ -~]{1,12}",
         ]
     }
@@ -236,12 +236,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_displayed_is_understood(uri in uris()) {
+        fn written_uri_is_parsed_to_the_same(uri in uris()) {
             prop_assert_eq!(parsed(&uri.to_string()), uri);
         }
 
         #[test]
-        fn any_text_is_refused_or_understood(rest in "[ -~]{0,20}") {
+        fn any_text_is_refused_or_parsed(rest in "[ -~]{0,20}") {
             if let Ok(uri) = format!("b64jpeg://{rest}").parse::<Uri>() {
                 prop_assert_eq!(parsed(&uri.to_string()), uri);
             }

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! How long a client waits for its server, and before it tries again.
+//! How long a client waits for its server, and before it connects again.
 
 use std::time::Duration;
 
+use crate::common::{clock::time_spec, property_table::PropertyTable};
 use b64jpeg_net::backoff::Backoff;
-use gst::prelude::*;
-
-use crate::common::clock::time_property;
 
 const DEFAULT_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(10);
 const DEFAULT_RECONNECT_DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(250);
 const DEFAULT_RECONNECT_DELAY_MAX: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
-/// The properties that say so.
+/// The properties `timeout`, `reconnect-delay` and `reconnect-delay-max`.
 #[derive(Debug, Clone)]
 pub struct Waits {
     timeout: gst::ClockTime,
@@ -32,70 +30,59 @@ impl Default for Waits {
 }
 
 impl Waits {
-    /// `timeout` is what the server has to do in that time, `in_vain` a try that lets the
-    /// wait for the next one double.
-    pub fn properties(timeout: &str, in_vain: &str) -> [glib::ParamSpec; 3] {
-        [
-            time_property(
-                "timeout",
-                "Timeout",
-                &format!("Nanoseconds in which {timeout} (0 = any time)"),
-                DEFAULT_TIMEOUT,
-                gst::ClockTime::ZERO,
-            ),
-            time_property(
-                "reconnect-delay",
-                "Reconnect delay",
-                &format!(
-                    "Nanoseconds before the first new try, or half as many; with every try \
-                     {in_vain} it doubles"
+    /// `timeout` is what the server has to do in that time, `failure` what doubles the delay
+    /// before the next attempt.
+    pub fn properties(timeout: &str, failure: &str) -> PropertyTable<Self> {
+        PropertyTable::default()
+            .field(
+                time_spec(
+                    "timeout",
+                    "Timeout",
+                    &format!("Nanoseconds in which {timeout} (0 = no limit)"),
+                    DEFAULT_TIMEOUT,
+                    gst::ClockTime::ZERO,
                 ),
-                DEFAULT_RECONNECT_DELAY,
-                gst::ClockTime::MSECOND,
-            ),
-            time_property(
-                "reconnect-delay-max",
-                "Maximum reconnect delay",
-                "The most nanoseconds between two tries",
-                DEFAULT_RECONNECT_DELAY_MAX,
-                gst::ClockTime::MSECOND,
-            ),
-        ]
+                |settings: &Self| &settings.timeout,
+                |settings| &mut settings.timeout,
+            )
+            .field(
+                time_spec(
+                    "reconnect-delay",
+                    "Reconnect delay",
+                    &format!(
+                        "Initial reconnect delay in nanoseconds, randomised by up to half, \
+                         doubled after each attempt {failure}"
+                    ),
+                    DEFAULT_RECONNECT_DELAY,
+                    gst::ClockTime::MSECOND,
+                ),
+                |settings| &settings.reconnect_delay,
+                |settings| &mut settings.reconnect_delay,
+            )
+            .field(
+                time_spec(
+                    "reconnect-delay-max",
+                    "Maximum reconnect delay",
+                    "Longest reconnect delay in nanoseconds",
+                    DEFAULT_RECONNECT_DELAY_MAX,
+                    gst::ClockTime::MSECOND,
+                ),
+                |settings| &settings.reconnect_delay_max,
+                |settings| &mut settings.reconnect_delay_max,
+            )
     }
 
-    /// Sets one of these properties.
-    pub fn set(&mut self, name: &str, value: &glib::Value) {
-        let time = gst::ClockTime::from_nseconds(value.get().expect("GObject checks the type"));
-        match name {
-            "timeout" => self.timeout = time,
-            "reconnect-delay" => self.reconnect_delay = time,
-            "reconnect-delay-max" => self.reconnect_delay_max = time,
-            name => unreachable!("no writable property {name}"),
-        }
-    }
-
-    /// The value of one of these properties.
-    pub fn get(&self, name: &str) -> glib::Value {
-        let time = match name {
-            "timeout" => self.timeout,
-            "reconnect-delay" => self.reconnect_delay,
-            "reconnect-delay-max" => self.reconnect_delay_max,
-            name => unreachable!("no property {name}"),
-        };
-        time.nseconds().to_value()
-    }
-
-    /// How long the server may take; none for any time.
+    /// How long the server may take; `None` for no limit.
     pub fn timeout(&self) -> Option<Duration> {
         Some(self.timeout.into()).filter(|timeout: &Duration| !timeout.is_zero())
     }
 
-    /// The first and the longest wait before another try.
+    /// The initial and the longest reconnect delay.
     pub fn delays(&self) -> (Duration, Duration) {
         (self.reconnect_delay.into(), self.reconnect_delay_max.into())
     }
 
-    /// How long to wait now, after a try in vain.
+    /// The delay after another failed attempt.
     pub fn next(&self, backoff: &mut Backoff) -> Duration {
         let (first, last) = self.delays();
         backoff.next(first, last, glib::random_double())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! How `decodebin`, players and `gst-discoverer-1.0` recognise a framed stream.
+//! Recognises a framed stream for `decodebin`, players and `gst-discoverer-1.0`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -19,13 +19,13 @@ pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
         Some("b64jpeg,b64"),
         Some(&CAPS),
         |find| {
-            // There is no element to report a panic, which would abort the process.
+            // A panic would abort the process. There is no element that could report it.
             let look = || find.peek(0, DETECT_LEN as u32).and_then(recognise);
             let Ok(Some(framing)) = catch_unwind(AssertUnwindSafe(look)) else {
                 return;
             };
             let probability = match framing.payload() {
-                // Text behind a number is unlike anything else.
+                // No other format has base64 text after a matching length.
                 Payload::Base64 => TypeFindProbability::NearlyCertain,
                 Payload::Jpeg => TypeFindProbability::Likely,
             };

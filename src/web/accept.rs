@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! From a listening socket to HTTP: how many may come, how long they may take, and how
-//! much they may say before they are let in.
+//! Accepts connections and serves HTTP on them, within limits on their number, their time and
+//! the size of requests.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,153 +16,119 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::{
-    Shared,
-    line::{Line, Stream},
-    metered::Metered,
-    panic::reported,
-    share::{Share, Shares},
-    socketio::session_of,
-    viewers::{Event, Refusal},
+    connection::{ConnectionStream, HttpConnection},
+    connection_limits::{ConnectionLimits, ConnectionPermit},
+    engineio_query::session_id,
+    metered_stream::MeteredStream,
+    refusals::RefusalReason,
+    state::ServerState,
+    task_panics::run_reporting_panics,
+    viewers::WebServerEvent,
 };
 
-/// Connections at the same time, of whatever kind.
-pub const MAX_CONNECTIONS: usize = 1000;
-/// Bytes of a request's head.
+/// Maximum size of the head of a request, in bytes and in headers.
 const MAX_HEAD: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
-/// How long a head may take, and also the pause before the next one.
+/// Maximum time for the head of a request, including the wait for its first byte.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait before accepting again when the system could not accept a connection.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// Pause after the system failed to accept a connection.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// What a connection is served with.
+/// Accepts connections and serves HTTP on them.
 #[derive(Clone)]
-pub struct Service {
-    pub shared: Arc<Shared>,
+pub struct ConnectionAcceptor {
+    /// The state of the server.
+    pub state: Arc<ServerState>,
+    /// Handles the requests.
     pub router: Router,
+    /// Set if the server speaks TLS.
     pub tls: Option<TlsAcceptor>,
-    /// Room for so many.
-    pub connections: Arc<Semaphore>,
-    /// And for so many of one address.
-    pub shares: Arc<Shares>,
-    /// True when they have to end.
-    pub end: watch::Receiver<bool>,
+    /// Limits the number of connections.
+    pub limits: ConnectionLimits,
+    /// True when all connections must be closed.
+    pub closing: watch::Receiver<bool>,
 }
 
-/// What a connection takes of the room that there is, until it is dropped.
-#[derive(Debug)]
-pub struct Room {
-    _permit: OwnedSemaphorePermit,
-    _share: Share,
-}
-
-/// Accepts for ever.
-pub async fn accept(listener: TcpListener, service: Service) -> Infallible {
-    let mut told_no_room = false;
-    loop {
-        match listener.accept().await {
-            Ok((tcp, address)) => {
-                told_no_room = false;
-                match service.room(address) {
-                    Ok(room) => {
-                        let viewers = service.shared.viewers.clone();
-                        let serve = service.clone().serve(tcp, address, room);
-                        tokio::spawn(reported(viewers, "a connection", serve));
+impl ConnectionAcceptor {
+    /// Accepts connections for ever.
+    pub async fn accept(self, listener: TcpListener) -> Infallible {
+        let mut failure_reported = false;
+        loop {
+            match listener.accept().await {
+                Ok((tcp, address)) => {
+                    failure_reported = false;
+                    match self.limits.try_acquire(address.ip()) {
+                        Ok(permit) => {
+                            let viewers = self.state.viewers.clone();
+                            let serve = self.clone().serve(tcp, address, permit);
+                            tokio::spawn(run_reporting_panics(viewers, "a connection", serve));
+                        }
+                        Err(reason) => self.state.viewers.count_refusal(reason),
                     }
-                    Err(refusal) => service.shared.viewers.refuse(refusal),
                 }
-            }
-            // The peer hung up before we accepted it.
-            Err(error) if is_fault_of_peer(&error) => {}
-            Err(error) => {
-                if !std::mem::replace(&mut told_no_room, true) {
-                    service
-                        .shared
-                        .viewers
-                        .tell(&Event::CannotAccept(error.to_string()));
+                // The peer closed the connection before it was accepted.
+                Err(error) if is_caused_by_peer(&error) => {}
+                Err(error) => {
+                    if !std::mem::replace(&mut failure_reported, true) {
+                        let event = WebServerEvent::AcceptFailed(error);
+                        self.state.viewers.notify(&event);
+                    }
+                    sleep(ACCEPT_RETRY_DELAY).await;
                 }
-                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-}
 
-fn is_fault_of_peer(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset
-    )
-}
-
-/// Whether a request asks for a websocket.
-fn asks_for_websocket(headers: &HeaderMap) -> bool {
-    let upgrade = headers.get(header::UPGRADE);
-    upgrade.is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
-}
-
-impl Service {
-    /// Room for a connection, if there is some.
-    fn room(&self, address: SocketAddr) -> Result<Room, Refusal> {
-        let share = self.shares.take(address.ip()).ok_or(Refusal::Address)?;
-        let permit = self.connections.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| Refusal::Connections)?;
-        Ok(Room {
-            _permit: permit,
-            _share: share,
-        })
-    }
-
-    async fn serve(self, tcp: TcpStream, address: SocketAddr, room: Room) {
+    async fn serve(self, tcp: TcpStream, address: SocketAddr, permit: ConnectionPermit) {
         tune(&tcp);
-        let line = Line::new(address, self.shared.bytes.clone());
-        let mut end = self.end.clone();
-        let cut = line.clone();
-        let end = async move {
+        let connection = HttpConnection::new(address, self.state.bytes_served.clone());
+        let mut closing = self.closing.clone();
+        let aborted = connection.clone();
+        let closing = async move {
             tokio::select! {
-                _ = end.wait_for(|end| *end) => {}
-                () = cut.is_cut() => {}
+                _ = closing.wait_for(|closing| *closing) => {}
+                () = aborted.aborted() => {}
             }
         };
-        let stream = Stream::new(tcp.into(), line.clone(), end, room);
+        let stream = ConnectionStream::new(tcp.into(), connection.clone(), closing, permit);
         let Some(tls) = &self.tls else {
-            return self.speak(stream, line).await;
+            return self.serve_http(stream, connection).await;
         };
         match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.speak(stream, line).await,
-            Ok(Err(_)) | Err(_) => self.shared.viewers.refuse(Refusal::Tls),
+            Ok(Ok(stream)) => self.serve_http(stream, connection).await,
+            Ok(Err(_)) | Err(_) => self.state.viewers.count_refusal(RefusalReason::Tls),
         }
     }
 
-    /// Speaks HTTP, until it is over or becomes a websocket.
-    async fn speak(
+    /// Serves HTTP until the connection is closed or upgraded to a WebSocket.
+    async fn serve_http(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        line: Arc<Line>,
+        connection: Arc<HttpConnection>,
     ) {
-        line.take_heard();
-        let viewers = self.shared.viewers.clone();
-        let stream = Metered::new(stream, line.clone());
-        let of_request = line.clone();
+        connection.take_received();
+        let viewers = self.state.viewers.clone();
+        let stream = MeteredStream::new(stream, connection.clone());
+        let request_connection = connection.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
-            // At once, and not when the answer is waited for: the stream has to know before
+            // Charged here and not in a future: the stream must know of an upgrade before
             // anything behind the head is read.
-            let session = session_of(request.uri().query().unwrap_or_default());
-            let websocket = asks_for_websocket(request.headers());
-            of_request.spend_request(websocket, session.is_some());
-            of_request.take_heard();
-            request.extensions_mut().insert(of_request.clone());
+            let session = session_id(request.uri().query().unwrap_or_default());
+            let is_upgrade = is_websocket_upgrade(request.headers());
+            request_connection.charge_request(is_upgrade, session.is_some());
+            request_connection.take_received();
+            request.extensions_mut().insert(request_connection.clone());
             self.router.clone().oneshot(request.map(Body::new))
         });
-        let spoken = http1::Builder::new()
+        let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD)
@@ -170,12 +136,27 @@ impl Service {
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
             .await;
-        // Others have gone away, take nothing, or had nothing to ask for: browsers connect
-        // ahead, and stay for a while.
-        let refused =
-            |error: hyper::Error| error.is_parse() || error.is_timeout() && line.take_heard();
-        if spoken.is_err_and(refused) {
-            viewers.refuse(Refusal::Request);
+        // Other errors are no refusals: the peer closed the connection, did not read, or sent no
+        // request at all, as browsers do that connect in advance.
+        let is_refusal = |error: hyper::Error| {
+            error.is_parse() || error.is_timeout() && connection.take_received()
+        };
+        if served.is_err_and(is_refusal) {
+            viewers.count_refusal(RefusalReason::Request);
         }
     }
+}
+
+fn is_caused_by_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
+
+/// Whether a request asks for a WebSocket.
+fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
+    let upgrade = headers.get(header::UPGRADE);
+    upgrade.is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }

@@ -1,90 +1,100 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What is served: of each camera the newest picture, and no other.
+//! The cameras of a server. Each keeps its newest frame and no other.
 
 use std::{
+    error::Error,
     fmt,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use b64jpeg_wire::{base64, jpeg::JpegInfo};
+use b64jpeg_wire::base64;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::common::stats::Stats;
 
-/// A picture.
-pub struct Frame {
-    /// Which one it is of those of its camera.
+/// A frame of a camera.
+pub struct CameraFrame {
+    /// Its number among the frames of its camera, from 0.
     pub number: u64,
-    /// Nanoseconds since 1970.
+    /// Capture time in nanoseconds since 1970.
     pub captured: u64,
+    /// The JPEG.
     pub jpeg: Bytes,
-    text: OnceLock<String>,
+    base64: OnceLock<String>,
 }
 
-impl Frame {
-    /// As base64, which is made for the first one who wants it, and for all.
-    pub fn text(&self) -> &str {
-        self.text.get_or_init(|| {
+impl CameraFrame {
+    /// The JPEG as base64, encoded by the first call for all viewers.
+    pub fn base64(&self) -> &str {
+        self.base64.get_or_init(|| {
             let mut text = vec![0; base64::encoded_len(self.jpeg.len())];
             base64::encode(&self.jpeg, &mut text);
             String::from_utf8(text).expect("base64 is ASCII")
         })
     }
+
+    /// Capture time in seconds since 1970, with microseconds, as in the header `X-Timestamp`.
+    pub fn timestamp(&self) -> String {
+        let micros = self.captured / 1000;
+        format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+    }
 }
 
-/// Where pictures come from.
+/// A camera of a server.
 pub struct Camera {
-    /// Empty for the only one, if it has none.
+    /// Its name; empty if it is the only one and has none.
     pub name: String,
-    newest: watch::Sender<Option<Arc<Frame>>>,
+    newest: watch::Sender<Option<Arc<CameraFrame>>>,
     changed: watch::Sender<()>,
-    counts: Mutex<Counts>,
+    counts: Mutex<CameraCounts>,
 }
 
 #[derive(Default)]
-struct Counts {
+struct CameraCounts {
     stats: Stats,
     size: Option<(u16, u16)>,
 }
 
 impl Camera {
-    fn counts(&self) -> MutexGuard<'_, Counts> {
+    fn counts(&self) -> MutexGuard<'_, CameraCounts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a picture take the place of the one before. Nobody is waited for.
-    pub fn show(&self, jpeg: Bytes, captured: u64) {
-        let size = JpegInfo::of(&jpeg).size;
+    /// Replaces the newest frame, without waiting for any viewer. `size` is its width and height
+    /// in pixels; `captured` is its capture time in nanoseconds since 1970.
+    pub fn show(&self, jpeg: Bytes, size: Option<(u16, u16)>, captured: u64) {
         let number = {
             let counts = &mut *self.counts();
             counts.stats.frame(jpeg.len(), 0);
             counts.size = size;
             counts.stats.frames - 1
         };
-        let text = OnceLock::new();
-        self.newest.send_replace(Some(Arc::new(Frame {
+        let base64 = OnceLock::new();
+        self.newest.send_replace(Some(Arc::new(CameraFrame {
             number,
             captured,
             jpeg,
-            text,
+            base64,
         })));
         self.changed.send_replace(());
     }
 
-    /// There are no more. Whoever waits for one is told so.
+    /// Removes the newest frame, which tells receivers that no more follow.
     fn end(&self) {
         self.newest.send_replace(None);
     }
 
-    pub fn newest(&self) -> Option<Arc<Frame>> {
+    /// The newest frame, if there is one.
+    pub fn newest(&self) -> Option<Arc<CameraFrame>> {
         self.newest.borrow().clone()
     }
 
-    /// Tells of each new picture, and of the end by none. The one that is there is new.
-    pub fn watch(&self) -> watch::Receiver<Option<Arc<Frame>>> {
+    /// Receives each newest frame, beginning with the current one, and `None` when the camera is
+    /// removed.
+    pub fn subscribe(&self) -> watch::Receiver<Option<Arc<CameraFrame>>> {
         let mut newest = self.newest.subscribe();
         if newest.borrow().is_some() {
             newest.mark_changed();
@@ -92,9 +102,9 @@ impl Camera {
         newest
     }
 
-    /// Looks at the counts, or changes them.
-    pub fn with_stats<T>(&self, look: impl FnOnce(&mut Stats) -> T) -> T {
-        look(&mut self.counts().stats)
+    /// Reads or changes the counts.
+    pub fn with_stats<T>(&self, access: impl FnOnce(&mut Stats) -> T) -> T {
+        access(&mut self.counts().stats)
     }
 
     fn report(&self) -> Value {
@@ -112,19 +122,30 @@ impl Camera {
     }
 }
 
-/// A camera and its newest picture.
-pub type Newest = (Arc<Camera>, Arc<Frame>);
+/// A camera and its newest frame.
+pub type NewestFrame = (Arc<Camera>, Arc<CameraFrame>);
 
 /// Why a camera cannot be added.
-#[derive(Debug, PartialEq)]
-pub enum Clash {
-    /// There is one of this name.
-    Name,
-    /// One has a name and the other has none.
-    Unnamed,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CameraNameError {
+    /// A camera has this name.
+    Taken(String),
+    /// Without a name a camera must be the only one.
+    Missing,
 }
 
-/// All cameras of a server, by their names: elements start in any order.
+impl fmt::Display for CameraNameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken(name) => write!(f, "a camera is already named \"{name}\""),
+            Self::Missing => f.write_str("each of several cameras needs a name"),
+        }
+    }
+}
+
+impl Error for CameraNameError {}
+
+/// All cameras of a server, sorted by name because elements start in any order.
 pub struct Cameras {
     list: Mutex<Vec<Arc<Camera>>>,
     changed: watch::Sender<()>,
@@ -152,13 +173,21 @@ impl Cameras {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn add(&self, name: &str) -> Result<Arc<Camera>, Clash> {
+    /// Adds a camera.
+    ///
+    /// # Errors
+    ///
+    /// If the cameras of the server exclude this name.
+    pub fn add(&self, name: &str) -> Result<Arc<Camera>, CameraNameError> {
         let mut list = self.list();
         if list.iter().any(|camera| camera.name == name) {
-            return Err(Clash::Name);
+            return Err(match name {
+                "" => CameraNameError::Missing,
+                name => CameraNameError::Taken(name.into()),
+            });
         }
         if list.iter().any(|camera| camera.name.is_empty()) || name.is_empty() && !list.is_empty() {
-            return Err(Clash::Unnamed);
+            return Err(CameraNameError::Missing);
         }
         let camera = Arc::new(Camera {
             name: name.into(),
@@ -166,34 +195,35 @@ impl Cameras {
             changed: self.changed.clone(),
             counts: Mutex::default(),
         });
-        let place = list.partition_point(|other| *other.name < *name);
-        list.insert(place, camera.clone());
-        self.tell_names(list);
+        let position = list.partition_point(|other| *other.name < *name);
+        list.insert(position, camera.clone());
+        self.publish_names(list);
         Ok(camera)
     }
 
-    /// Returns whether it was the last one.
+    /// Removes a camera. Returns whether it was the last one.
     pub fn remove(&self, camera: &Arc<Camera>) -> bool {
         let mut list = self.list();
         list.retain(|other| !Arc::ptr_eq(other, camera));
         let last = list.is_empty();
-        self.tell_names(list);
+        self.publish_names(list);
         camera.end();
         last
     }
 
-    fn tell_names(&self, list: MutexGuard<'_, Vec<Arc<Camera>>>) {
+    fn publish_names(&self, list: MutexGuard<'_, Vec<Arc<Camera>>>) {
         let names = list.iter().map(|camera| camera.name.clone()).collect();
         drop(list);
         self.names.send_replace(names);
     }
 
+    /// All cameras, sorted by name.
     pub fn all(&self) -> Vec<Arc<Camera>> {
         self.list().clone()
     }
 
-    /// Those that have a picture, with the newest one of each.
-    pub fn newest(&self) -> Vec<Newest> {
+    /// The newest frame of each camera that has one.
+    pub fn newest(&self) -> Vec<NewestFrame> {
         let cameras = self.all();
         let newest = cameras
             .into_iter()
@@ -201,7 +231,7 @@ impl Cameras {
         newest.flatten().collect()
     }
 
-    /// The one of a name, or the first one.
+    /// The camera of this name; without a name, the first one.
     pub fn find(&self, name: Option<&str>) -> Option<Arc<Camera>> {
         let list = self.list();
         let mut cameras = list.iter();
@@ -212,17 +242,17 @@ impl Cameras {
         .cloned()
     }
 
-    /// Tells when any of them has a new picture.
+    /// Receives a notice when any camera has a new frame.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// What they are called, and when that changes.
+    /// Receives the names of all cameras when they change.
     pub fn names(&self) -> watch::Receiver<Vec<String>> {
         self.names.subscribe()
     }
 
-    /// What is told of them.
+    /// Statistics of each camera.
     pub fn report(&self) -> Vec<Value> {
         self.all().iter().map(|camera| camera.report()).collect()
     }
@@ -233,17 +263,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_for_all_or_for_none() {
+    fn cameras_with_and_without_name_exclude_each_other() {
         let cameras = Cameras::default();
-        let unnamed = cameras.add("").map_err(|_| ()).expect("it is the only one");
-        let clash = |name| cameras.add(name).err();
-        assert_eq!(clash(""), Some(Clash::Name));
-        assert_eq!(clash("front"), Some(Clash::Unnamed));
+        let unnamed = cameras.add("").expect("the only camera");
+        let error = |name| cameras.add(name).err();
+        let taken = || Some(CameraNameError::Taken("front".into()));
+        assert_eq!(error(""), Some(CameraNameError::Missing));
+        assert_eq!(error("front"), Some(CameraNameError::Missing));
         assert!(cameras.remove(&unnamed));
-        assert_eq!(clash("front"), None);
-        assert_eq!(clash("front"), Some(Clash::Name));
-        assert_eq!(clash(""), Some(Clash::Unnamed));
-        assert_eq!(clash("back"), None);
+        assert_eq!(error("front"), None);
+        assert_eq!(error("front"), taken());
+        assert_eq!(error(""), Some(CameraNameError::Missing));
+        assert_eq!(error("back"), None);
         assert_eq!(*cameras.names().borrow(), ["back", "front"]);
         let found = |name| cameras.find(name).map(|camera| camera.name.clone());
         assert_eq!(found(None).as_deref(), Some("back"));
@@ -252,17 +283,17 @@ mod tests {
     }
 
     #[test]
-    fn only_the_newest_picture_is_kept() {
+    fn camera_shown_two_frames_keeps_the_newest() {
         let cameras = Cameras::default();
-        let camera = cameras.add("").map_err(|_| ()).expect("it is the only one");
-        let mut watch = camera.watch();
+        let camera = cameras.add("").expect("the only camera");
+        let mut frames = camera.subscribe();
         let changes = cameras.changes();
         assert!(camera.newest().is_none());
         for jpeg in [b"\xff\xd8\xff", b"\xff\xd8\x00"] {
-            camera.show(Bytes::from_static(jpeg), 7);
+            camera.show(Bytes::from_static(jpeg), None, 7);
         }
-        assert!(changes.has_changed().expect("it is there"));
-        let frame = watch.borrow_and_update().clone().expect("a picture");
-        assert_eq!((frame.number, frame.text()), (1, "/9gA"));
+        assert!(changes.has_changed().expect("a sender"));
+        let frame = frames.borrow_and_update().clone().expect("a frame");
+        assert_eq!((frame.number, frame.base64()), (1, "/9gA"));
     }
 }

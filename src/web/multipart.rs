@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Pictures one after the other in an HTTP answer without an end, as `<img>`, OpenCV,
-//! ffmpeg and many others take them.
+//! Motion JPEG: frames as parts of an HTTP response that does not end, as `<img>`, OpenCV,
+//! FFmpeg and many other programs read them.
 //!
 //! ```text
 //! --frame CRLF
@@ -11,9 +11,9 @@
 //! …
 //! ```
 //!
-//! The boundary is sent behind a picture and not before the next one: some show a picture
-//! only when they see that it is over. Chromium sees it only by the head of the next one, so
-//! if there is none soon the same picture is sent once more.
+//! The boundary is sent right after each frame and not before the next one, because some
+//! programs show a frame only once they have read its end. Chromium detects the end only at the
+//! head of the next part, so a frame that is not replaced soon is sent a second time.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -27,79 +27,80 @@ use futures_util::{StreamExt, stream};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Shared,
-    cameras::Frame,
-    line::Line,
-    routes::{self, CameraQuery, short, timestamp},
-    viewers::{Kind, Seat},
+    camera_query::{CameraQuery, UnknownCamera},
+    cameras::CameraFrame,
+    connection::HttpConnection,
+    responses,
+    state::ServerState,
+    viewers::{ViewerKind, ViewerRegistration},
 };
 
 const CONTENT_TYPE: &str = "multipart/x-mixed-replace; boundary=frame";
-/// How long the newest picture is left to itself.
-const REPEAT: Duration = Duration::from_millis(200);
+/// Time after which a frame that is still the newest is sent again.
+const REPEAT_DELAY: Duration = Duration::from_millis(200);
 
-const FIRST: Bytes = Bytes::from_static(b"--frame\r\n");
-const NEXT: Bytes = Bytes::from_static(b"\r\n--frame\r\n");
+const FIRST_BOUNDARY: Bytes = Bytes::from_static(b"--frame\r\n");
+const NEXT_BOUNDARY: Bytes = Bytes::from_static(b"\r\n--frame\r\n");
 
+/// `/stream.mjpg`: the newest frames of a camera for as long as the viewer reads them.
 pub async fn stream(
-    State(shared): State<Arc<Shared>>,
-    Extension(line): Extension<Arc<Line>>,
+    State(state): State<Arc<ServerState>>,
+    Extension(connection): Extension<Arc<HttpConnection>>,
     Query(query): Query<CameraQuery>,
     method: Method,
-) -> Response {
-    let Some(camera) = routes::camera(&shared, &query) else {
-        return routes::no_camera(&shared);
-    };
+) -> Result<Response, UnknownCamera> {
+    let camera = query.find(&state.cameras)?;
     let headers = [(header::CONTENT_TYPE, CONTENT_TYPE)];
     if method == Method::HEAD {
-        // As long as the other would be, which nobody knows.
+        // A body of unknown length, so that the headers are those of a GET response.
         let body = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
-        return (headers, body).into_response();
+        return Ok((headers, body).into_response());
     }
-    let Some(seat) = shared
-        .viewers
-        .admit(Kind::Multipart, line.address, String::new())
-    else {
-        let later = [(header::RETRY_AFTER, "5")];
-        let text = "As many viewers are here as max-clients allows.";
-        return (later, short(StatusCode::SERVICE_UNAVAILABLE, text)).into_response();
+    let registration =
+        (state.viewers).register(ViewerKind::Multipart, connection.address, String::new());
+    let Some(registration) = registration else {
+        let text = "The server has as many viewers as max-clients allows.";
+        let response = responses::retry_later(StatusCode::SERVICE_UNAVAILABLE, "5", text);
+        return Ok(response);
     };
-    let parts = Parts {
-        frames: camera.watch(),
-        seat,
+    let parts = FrameParts {
+        frames: camera.subscribe(),
+        registration,
         last: None,
         repeated: false,
     };
     let parts = stream::unfold(parts, async |mut parts| Some((parts.next().await?, parts)));
-    let chunks = stream::iter([FIRST]).chain(parts.flat_map(stream::iter));
+    let chunks = stream::iter([FIRST_BOUNDARY]).chain(parts.flat_map(stream::iter));
     let body = Body::from_stream(chunks.map(Ok::<_, Infallible>));
-    (headers, body).into_response()
+    Ok((headers, body).into_response())
 }
 
-struct Parts {
-    frames: watch::Receiver<Option<Arc<Frame>>>,
-    seat: Seat,
-    last: Option<Arc<Frame>>,
+/// The parts of one response.
+struct FrameParts {
+    frames: watch::Receiver<Option<Arc<CameraFrame>>>,
+    registration: ViewerRegistration,
+    /// The frame that was sent last.
+    last: Option<Arc<CameraFrame>>,
     /// Whether that was sent twice.
     repeated: bool,
 }
 
-impl Parts {
-    /// The next part, when the one before has gone.
+impl FrameParts {
+    /// The next part, asked for when the one before is sent; `None` when the camera is removed.
     async fn next(&mut self) -> Option<[Bytes; 3]> {
-        let frame = self.frame().await?;
+        let frame = self.next_frame().await?;
         let head = format!(
             "Content-Type: image/jpeg\r\nContent-Length: {}\r\nX-Timestamp: {}\r\n\r\n",
             frame.jpeg.len(),
-            timestamp(&frame)
+            frame.timestamp()
         );
-        Some([head.into(), frame.jpeg.clone(), NEXT])
+        Some([head.into(), frame.jpeg.clone(), NEXT_BOUNDARY])
     }
 
-    /// The newest picture, when there is one that was not sent, or was sent for a while.
-    async fn frame(&mut self) -> Option<Arc<Frame>> {
+    /// The newest frame once it is a new one, or the last frame if it is to be repeated.
+    async fn next_frame(&mut self) -> Option<Arc<CameraFrame>> {
         if let Some(last) = self.last.clone().filter(|_| !self.repeated) {
-            match timeout(REPEAT, self.frames.changed()).await {
+            match timeout(REPEAT_DELAY, self.frames.changed()).await {
                 Ok(changed) => changed.ok()?,
                 Err(_) => {
                     self.repeated = true;
@@ -112,9 +113,9 @@ impl Parts {
         let frame = self.frames.borrow_and_update().clone()?;
         self.repeated = false;
         let last = self.last.replace(frame.clone());
-        let left_out = last.map_or(0, |last| frame.number - last.number - 1);
-        self.seat.viewer.sent(1);
-        self.seat.viewer.dropped(left_out);
+        let dropped = last.map_or(0, |last| frame.number - last.number - 1);
+        self.registration.viewer.count_sent(1);
+        self.registration.viewer.count_dropped(dropped);
         Some(frame)
     }
 }

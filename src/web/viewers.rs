@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Who watches, who was refused, and who is told of it.
+//! The viewers of a server, and the elements that observe them.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -13,119 +14,95 @@ use std::{
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
-/// How somebody watches.
+use super::refusals::{RefusalCounts, RefusalReason};
+
+/// How a viewer gets its frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The event of programs that were there before us.
+pub enum ViewerKind {
+    /// Socket.IO events that any program can read.
     SocketIo,
-    /// Our page.
-    View,
-    /// Parts of an HTTP answer without an end.
+    /// The page of this server.
+    Page,
+    /// Motion JPEG: parts of an HTTP response that does not end.
     Multipart,
 }
 
-impl Kind {
+impl ViewerKind {
+    /// Its name in statistics and messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SocketIo => "socketio",
-            Self::View => "view",
+            Self::Page => "view",
             Self::Multipart => "mjpeg",
         }
     }
 }
 
-/// Why somebody was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Refusal {
-    /// As many viewers as are allowed are there.
-    Full,
-    /// The token is wrong, or there is none.
-    Token,
-    /// A page of another site asks.
-    Origin,
-    /// There are too many connections.
-    Connections,
-    /// There are too many connections of one address.
-    Address,
-    /// It does not speak TLS, or not in time.
-    Tls,
-    /// It does not speak HTTP, too much of it, or too slowly.
-    Request,
-}
-
-impl Refusal {
-    const ALL: [Self; 7] = [
-        Self::Full,
-        Self::Token,
-        Self::Origin,
-        Self::Connections,
-        Self::Address,
-        Self::Tls,
-        Self::Request,
-    ];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Token => "token",
-            Self::Origin => "origin",
-            Self::Connections => "connections",
-            Self::Address => "address",
-            Self::Tls => "tls",
-            Self::Request => "request",
-        }
-    }
-}
-
-/// What those who serve are told; with a viewer, how many there are now.
+/// What a server reports to the elements that share it.
 #[derive(Debug)]
-pub enum Event {
-    Added(Arc<Viewer>, usize),
-    Removed(Arc<Viewer>, usize),
-    /// The system could not accept a connection; it is tried again from time to time.
-    CannotAccept(String),
-    /// A part of the server has panicked, which is a bug of ours: the error to post.
-    Panicked(gst::ErrorMessage),
+pub enum WebServerEvent {
+    /// A viewer was added.
+    ViewerAdded {
+        /// The new viewer.
+        viewer: Arc<Viewer>,
+        /// Number of viewers afterwards.
+        viewers: usize,
+    },
+    /// A viewer was removed.
+    ViewerRemoved {
+        /// The former viewer, with its final counts.
+        viewer: Arc<Viewer>,
+        /// Number of viewers afterwards.
+        viewers: usize,
+    },
+    /// The system cannot accept connections; the server retries. Reported once until a
+    /// connection is accepted again.
+    AcceptFailed(io::Error),
+    /// A task of the server panicked, which is a bug: the error to post.
+    TaskPanicked(gst::ErrorMessage),
 }
 
-/// Somebody who is told, from a thread of the server; and whether as the first one.
-pub type Observer = Arc<dyn Fn(&Event, bool) + Send + Sync>;
+/// Called from a thread of the server with each event, and whether this observer is the first.
+pub type WebServerObserver = Arc<dyn Fn(&WebServerEvent, bool) + Send + Sync>;
 
-/// Somebody who watches.
+/// A viewer.
 #[derive(Debug)]
 pub struct Viewer {
     id: u64,
-    pub kind: Kind,
+    /// How it gets its frames.
+    pub kind: ViewerKind,
+    /// Its address.
     pub address: SocketAddr,
-    /// Of Socket.IO; empty without it.
-    pub session: String,
-    /// Whether it has its first picture, and gets each new one.
-    follows: AtomicBool,
+    /// Its Engine.IO session; empty without Socket.IO.
+    pub session_id: String,
+    /// Whether it has got its first frame, and gets each new one.
+    following: AtomicBool,
     frames: AtomicU64,
     dropped: AtomicU64,
 }
 
 impl Viewer {
-    /// From now on it gets what comes.
-    pub fn follow(&self) {
-        self.follows.store(true, Ordering::Relaxed);
+    /// From now on it gets each new frame.
+    pub fn set_following(&self) {
+        self.following.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it gets what comes.
-    pub fn follows(&self) -> bool {
-        self.follows.load(Ordering::Relaxed)
+    /// Whether it gets each new frame.
+    pub fn is_following(&self) -> bool {
+        self.following.load(Ordering::Relaxed)
     }
 
-    pub fn sent(&self, frames: u64) {
+    /// Counts frames that were sent to it.
+    pub fn count_sent(&self, frames: u64) {
         self.frames.fetch_add(frames, Ordering::Relaxed);
     }
 
-    pub fn dropped(&self, frames: u64) {
+    /// Counts frames that were dropped for it.
+    pub fn count_dropped(&self, frames: u64) {
         self.dropped.fetch_add(frames, Ordering::Relaxed);
     }
 
-    /// How many pictures it was sent, and how many it was not.
+    /// Frames sent to it, and frames dropped for it.
     pub fn counts(&self) -> (u64, u64) {
         let frames = self.frames.load(Ordering::Relaxed);
         (frames, self.dropped.load(Ordering::Relaxed))
@@ -142,38 +119,39 @@ impl Viewer {
     }
 }
 
-/// All who watch.
+/// The viewers of a server.
 pub struct Viewers {
-    /// 0 for any number.
+    /// Maximum number of viewers; 0 = unlimited.
     max: usize,
     list: Mutex<Vec<Arc<Viewer>>>,
-    next: AtomicU64,
-    refused: [AtomicU64; Refusal::ALL.len()],
-    observers: Mutex<Vec<(u64, Observer)>>,
-    /// As many as were given, but for those whose end was told.
-    seats: watch::Sender<usize>,
-    /// The part of the server in which a test wants a panic.
+    next_id: AtomicU64,
+    refusals: RefusalCounts,
+    observers: Mutex<Vec<(u64, WebServerObserver)>>,
+    /// Viewers whose removal is not yet reported.
+    registered: watch::Sender<usize>,
+    /// The task of the server in which a test wants a panic.
     #[cfg(test)]
     pub panic_in: String,
 }
 
 impl Viewers {
+    /// Accepts up to `max` viewers; 0 = unlimited.
     pub fn new(max: usize) -> Self {
         Self {
             max,
             list: Mutex::default(),
-            next: AtomicU64::new(0),
-            refused: Default::default(),
+            next_id: AtomicU64::new(0),
+            refusals: RefusalCounts::default(),
             observers: Mutex::default(),
-            seats: watch::Sender::new(0),
+            registered: watch::Sender::new(0),
             #[cfg(test)]
             panic_in: String::new(),
         }
     }
 
     #[cfg(test)]
-    pub fn with_panic_in(mut self, part: &str) -> Self {
-        self.panic_in = part.into();
+    pub fn with_panic_in(mut self, task: &str) -> Self {
+        self.panic_in = task.into();
         self
     }
 
@@ -181,112 +159,118 @@ impl Viewers {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn observers(&self) -> MutexGuard<'_, Vec<(u64, Observer)>> {
+    fn observers(&self) -> MutexGuard<'_, Vec<(u64, WebServerObserver)>> {
         self.observers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+    fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Number of viewers.
     pub fn len(&self) -> usize {
         self.list().len()
     }
 
-    /// Waits until nobody is there, and it was told.
-    pub async fn are_gone(&self) {
-        let mut seats = self.seats.subscribe();
-        let _ = seats.wait_for(|seats| *seats == 0).await;
+    /// Waits until all viewers are removed and their removal is reported.
+    pub async fn wait_until_empty(&self) {
+        let mut registered = self.registered.subscribe();
+        let _ = registered.wait_for(|viewers| *viewers == 0).await;
     }
 
-    /// Those who watch in one way.
-    pub fn of(&self, kind: Kind) -> Vec<Arc<Viewer>> {
+    /// The viewers of one kind.
+    pub fn of_kind(&self, kind: ViewerKind) -> Vec<Arc<Viewer>> {
         let list = self.list();
         let viewers = list.iter().filter(|viewer| viewer.kind == kind);
         viewers.cloned().collect()
     }
 
-    /// Lets somebody in, if there is room; until the seat is left.
-    pub fn admit(
+    /// Adds a viewer and reports it; `None`, counted as a refusal, if the server is full.
+    pub fn register(
         self: &Arc<Self>,
-        kind: Kind,
+        kind: ViewerKind,
         address: SocketAddr,
-        session: String,
-    ) -> Option<Seat> {
-        let (viewer, viewers) = {
+        session_id: String,
+    ) -> Option<ViewerRegistration> {
+        let (registration, viewers) = {
             let mut list = self.list();
             if self.max > 0 && list.len() >= self.max {
                 drop(list);
-                self.refuse(Refusal::Full);
+                self.count_refusal(RefusalReason::Full);
                 return None;
             }
             let viewer = Arc::new(Viewer {
-                id: self.next(),
+                id: self.next_id(),
                 kind,
                 address,
-                session,
-                follows: AtomicBool::new(false),
+                session_id,
+                following: AtomicBool::new(false),
                 frames: AtomicU64::new(0),
                 dropped: AtomicU64::new(0),
             });
             list.push(viewer.clone());
-            self.seats.send_modify(|seats| *seats += 1);
-            (viewer, list.len())
+            self.registered.send_modify(|viewers| *viewers += 1);
+            let registration = ViewerRegistration {
+                viewers: self.clone(),
+                viewer,
+            };
+            (registration, list.len())
         };
-        self.tell(&Event::Added(viewer.clone(), viewers));
-        Some(Seat {
-            viewers: self.clone(),
-            viewer,
-        })
+        self.notify(&WebServerEvent::ViewerAdded {
+            viewer: registration.viewer.clone(),
+            viewers,
+        });
+        Some(registration)
     }
 
-    /// Counts somebody who was refused.
-    pub fn refuse(&self, why: Refusal) {
-        self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
+    /// Counts a refusal of whatever kind.
+    pub fn count_refusal(&self, reason: RefusalReason) {
+        self.refusals.add(reason);
     }
 
-    pub fn tell(&self, event: &Event) {
-        // They are told without the lock.
+    /// Reports an event to all observers.
+    pub fn notify(&self, event: &WebServerEvent) {
+        // An observer may add or remove observers, so they are called without the lock.
         let observers = self.observers().clone();
         for (index, (_, observer)) in observers.iter().enumerate() {
             observer(event, index == 0);
         }
     }
 
-    /// Tells somebody of every event, from now on; until it is forgotten by its number.
-    pub fn observe(&self, observer: Observer) -> u64 {
-        let number = self.next();
-        self.observers().push((number, observer));
-        number
+    /// Adds an observer; returns the id with which it is removed.
+    pub fn add_observer(&self, observer: WebServerObserver) -> u64 {
+        let id = self.next_id();
+        self.observers().push((id, observer));
+        id
     }
 
-    pub fn forget(&self, number: u64) {
-        self.observers().retain(|(other, _)| *other != number);
+    /// Removes an observer.
+    pub fn remove_observer(&self, id: u64) {
+        self.observers().retain(|(other, _)| *other != id);
     }
 
-    /// What is told of those who are there.
+    /// Statistics of each viewer.
     pub fn report(&self) -> Vec<Value> {
         let list = self.list().clone();
         list.iter().map(|viewer| viewer.report()).collect()
     }
 
-    /// How many were refused, by why.
-    pub fn report_refused(&self) -> Map<String, Value> {
-        let count = |why: Refusal| self.refused[why as usize].load(Ordering::Relaxed);
-        let counts = Refusal::ALL.map(|why| (why.as_str().into(), count(why).into()));
-        Map::from_iter(counts)
+    /// Number of refusals, by reason.
+    pub fn report_refusals(&self) -> Map<String, Value> {
+        self.refusals.report()
     }
 }
 
-/// The place of somebody who watches. It is free again when this is dropped.
-pub struct Seat {
+/// A viewer in the list of its server. Dropping this removes it and reports the removal.
+pub struct ViewerRegistration {
     viewers: Arc<Viewers>,
+    /// The viewer.
     pub viewer: Arc<Viewer>,
 }
 
-impl Drop for Seat {
+impl Drop for ViewerRegistration {
     fn drop(&mut self) {
         let viewer = &self.viewer;
         let viewers = {
@@ -294,8 +278,11 @@ impl Drop for Seat {
             list.retain(|other| other.id != viewer.id);
             list.len()
         };
-        self.viewers.tell(&Event::Removed(viewer.clone(), viewers));
-        self.viewers.seats.send_modify(|seats| *seats -= 1);
+        self.viewers.notify(&WebServerEvent::ViewerRemoved {
+            viewer: viewer.clone(),
+            viewers,
+        });
+        self.viewers.registered.send_modify(|viewers| *viewers -= 1);
     }
 }
 
@@ -304,33 +291,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seats_are_counted_and_told_of() {
+    fn viewers_added_and_removed_are_counted_and_reported() {
         let viewers = Arc::new(Viewers::new(2));
-        let told = Arc::<Mutex<Vec<_>>>::default();
-        let log = told.clone();
-        let first = viewers.observe(Arc::new(move |event, first| {
+        let reported = Arc::<Mutex<Vec<_>>>::default();
+        let log = reported.clone();
+        let first = viewers.add_observer(Arc::new(move |event, first| {
             assert!(first);
-            log.lock().unwrap().push(format!("{event:?}"));
+            log.lock().unwrap().push(match event {
+                WebServerEvent::ViewerAdded { viewers, .. } => ("added", *viewers),
+                WebServerEvent::ViewerRemoved { viewers, .. } => ("removed", *viewers),
+                event => panic!("{event:?}"),
+            });
         }));
-        viewers.observe(Arc::new(|_, first| assert!(!first)));
+        viewers.add_observer(Arc::new(|_, first| assert!(!first)));
         let address = ([127, 0, 0, 1], 7).into();
-        let admit = |kind| viewers.admit(kind, address, String::new());
-        let seats = [Kind::View, Kind::Multipart].map(admit);
-        assert!(seats.iter().all(Option::is_some));
-        assert!(admit(Kind::SocketIo).is_none());
-        assert_eq!(viewers.report_refused()["full"], 1);
-        drop(seats);
+        let register = |kind| viewers.register(kind, address, String::new());
+        let registrations = [ViewerKind::Page, ViewerKind::Multipart].map(register);
+        assert!(registrations.iter().all(Option::is_some));
+        assert!(register(ViewerKind::SocketIo).is_none());
+        assert_eq!(viewers.report_refusals()["full"], 1);
+        drop(registrations);
         assert_eq!(viewers.len(), 0);
-        assert_eq!(*viewers.seats.borrow(), 0);
-        viewers.forget(first);
-        let told = told.lock().unwrap();
-        let counts: Vec<_> = told
-            .iter()
-            .map(|event| (event.starts_with("Added"), event.ends_with("1)")))
-            .collect();
+        assert_eq!(*viewers.registered.borrow(), 0);
+        viewers.remove_observer(first);
         assert_eq!(
-            counts,
-            [(true, true), (true, false), (false, true), (false, false)]
+            *reported.lock().unwrap(),
+            [("added", 1), ("added", 2), ("removed", 1), ("removed", 0)]
         );
     }
 }

@@ -244,5 +244,5 @@ fn truncated_jpeg_is_dropped_and_next_one_passes() {
     check.pass(&jpegs[0]);
     check
         .fixture
-        .expect_warning(&["Picture 0", "no picture", "3 bytes"]);
+        .expect_warning(&["Frame 0", "no picture", "3 bytes"]);
 }

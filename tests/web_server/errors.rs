@@ -6,11 +6,11 @@ use std::net::TcpListener;
 
 use gst::prelude::*;
 
-use super::scene::Server;
+use super::fixture::WebServerFixture;
 
 /// Expects that a server does not start, and says so once with all of `parts`.
 #[track_caller]
-pub fn expect_refusal(server: &Server, parts: &[&str]) {
+pub fn expect_refusal(server: &WebServerFixture, parts: &[&str]) {
     assert!(server.pipeline.0.set_state(gst::State::Playing).is_err());
     let errors = server.pipeline.messages();
     let [error] = &errors[..] else {
@@ -24,7 +24,7 @@ pub fn expect_refusal(server: &Server, parts: &[&str]) {
 
 /// Whatever was wrong can be put right.
 #[track_caller]
-pub fn expect_recovery(server: &Server, property: &str, value: &str) {
+pub fn expect_recovery(server: &WebServerFixture, property: &str, value: &str) {
     server.sink.set_property_from_str(property, value);
     server.pipeline.play();
     server.show(0);
@@ -35,7 +35,7 @@ pub fn expect_recovery(server: &Server, property: &str, value: &str) {
 fn a_port_in_use() {
     let other = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let port = other.local_addr().expect("bound").port();
-    let server = Server::new("");
+    let server = WebServerFixture::new("");
     server.sink.set_property("port", i32::from(port));
     expect_refusal(
         &server,
@@ -52,7 +52,7 @@ fn places_that_are_none() {
         "no-such-host.invalid",
         "http://localhost",
     ] {
-        let server = Server::new("");
+        let server = WebServerFixture::new("");
         server.sink.set_property("host", host);
         expect_refusal(&server, &[host, "`host`"]);
         expect_recovery(&server, "host", "localhost");
@@ -63,7 +63,7 @@ fn places_that_are_none() {
 #[test]
 fn open_to_the_world() {
     let warned = |options: &str| {
-        let server = Server::start(options);
+        let server = WebServerFixture::start(options);
         server.show(0);
         server.pipeline.messages()
     };

@@ -6,7 +6,7 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use super::scene::{Answer, Server, connect};
+use super::fixture::{HttpResponse, WebServerFixture, connect};
 use crate::common::{
     film::{SMALL, number, picture},
     guard::wait_until,
@@ -14,7 +14,7 @@ use crate::common::{
 
 #[test]
 fn the_page_is_whole() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let page = server.get("/");
     assert_eq!(page.status, 200);
     assert_eq!(
@@ -49,7 +49,7 @@ fn the_page_is_whole() {
 
 #[test]
 fn a_snapshot_is_the_newest_picture() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let early = server.get("/snapshot.jpg");
     assert_eq!(
         (early.status, early.header("retry-after")),
@@ -79,7 +79,7 @@ fn a_snapshot_is_the_newest_picture() {
 
 #[test]
 fn a_stream_has_every_picture_for_who_is_fast() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let mut viewer = server.watch("/stream.mjpg");
     server.wait_for_viewers(1);
     for number in 0..30 {
@@ -107,7 +107,7 @@ fn a_stream_has_every_picture_for_who_is_fast() {
 /// Browsers show a picture when they see another one begin.
 #[test]
 fn a_picture_that_stays_is_sent_twice() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let mut viewer = server.watch("/stream.mjpg");
     for number in [1, 2] {
         server.show(number);
@@ -126,7 +126,7 @@ fn a_picture_that_stays_is_sent_twice() {
 /// Somebody who asks what there is does not watch.
 #[test]
 fn heads_have_no_body() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let head = server.ask("HEAD", "/stream.mjpg", &[]);
     assert_eq!(head.status, 200);
     let boundary = "multipart/x-mixed-replace; boundary=frame";
@@ -137,7 +137,7 @@ fn heads_have_no_body() {
 
 #[test]
 fn what_is_not_there() {
-    let server = Server::start("camera=front");
+    let server = WebServerFixture::start("camera=front");
     for (method, path, status, text) in [
         ("GET", "/nothing", 404, "/stream.mjpg"),
         ("GET", "/snapshot.jpg?camera=back", 404, "front"),
@@ -156,7 +156,7 @@ fn what_is_not_there() {
             "GET",
             "/socket.io/?EIO=4&transport=polling&sid=none",
             400,
-            "Session ID",
+            "SocketIoViewer ID",
         ),
     ] {
         let answer = server.ask(method, path, &[]);
@@ -173,20 +173,20 @@ fn what_is_not_there() {
 
 #[test]
 fn several_requests_over_one_connection() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     server.show(7);
     let stream = connect(server.address());
     for _ in 0..3 {
         let request = "GET /snapshot.jpg HTTP/1.1\r\nHost: localhost\r\n\r\n";
         (&stream).write_all(request.as_bytes()).expect("it listens");
-        assert_eq!(number(&Answer::read(&stream, false).body), 7);
+        assert_eq!(number(&HttpResponse::read(&stream, false).body), 7);
     }
 }
 
 /// The property and the page tell the same.
 #[test]
 fn stats_tell_the_same_everywhere() {
-    let server = Server::start("camera=front");
+    let server = WebServerFixture::start("camera=front");
     let mut viewer = server.watch("/stream.mjpg");
     for number in 0..5 {
         server.push(number..number + 1);
@@ -230,7 +230,7 @@ fn stats_tell_the_same_everywhere() {
 
 #[test]
 fn a_token_is_needed_but_for_the_page() {
-    let server = Server::start("token=geheim");
+    let server = WebServerFixture::start("token=geheim");
     server.show(0);
     assert_eq!(server.get("/").status, 200);
     assert_eq!(server.get("/socket.io/socket.io.js").status, 200);
@@ -250,7 +250,7 @@ fn a_token_is_needed_but_for_the_page() {
 
 #[test]
 fn foreign_pages_are_refused() {
-    let server = Server::start("allowed-origins=https://friend.example");
+    let server = WebServerFixture::start("allowed-origins=https://friend.example");
     server.show(0);
     let ours = format!("Origin: http://localhost:{}", server.port());
     for path in [

@@ -13,7 +13,10 @@ use std::{
 use gst::prelude::*;
 use socket2::SockRef;
 
-use super::scene::{Answer, Parts, Server, Session, UPGRADE, connect, connect_small, request};
+use super::fixture::{
+    HttpResponse, MultipartViewer, SocketIoViewer, UPGRADE, WebServerFixture, connect,
+    connect_small, request,
+};
 use crate::common::{
     alone::{allow_files, alone, status},
     film::number,
@@ -38,7 +41,7 @@ fn expect_end(mut stream: TcpStream) {
 
 #[test]
 fn heads_that_never_end() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let mut viewer = server.watch("/stream.mjpg");
     let slow: Vec<_> = (0..30)
         .map(|number| {
@@ -63,7 +66,7 @@ fn heads_that_never_end() {
 
 #[test]
 fn heads_that_are_too_long() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let one = format!("X-Long: {}", "x".repeat(100_000));
     let many: Vec<_> = (0..100).map(|number| format!("X-{number}: y")).collect();
     let many: Vec<_> = many.iter().map(|header| &**header).collect();
@@ -94,7 +97,7 @@ fn heads_that_are_too_long() {
 /// A body that is too long, or never ends, is given up.
 #[test]
 fn bodies() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let path = "/socket.io/?EIO=4&transport=polling";
     let open = server.get(path);
     let open: serde_json::Value = serde_json::from_str(&open.text()[1..]).expect("JSON");
@@ -103,22 +106,22 @@ fn bodies() {
     let head = request("POST", &path, &["Content-Length: 1000"]);
     slow.write_all(head.as_bytes()).expect("it listens");
     assert_eq!(server.post(&path, &"4".repeat(90_000)).status, 413);
-    assert_eq!(Answer::read(slow, false).status, 408);
+    assert_eq!(HttpResponse::read(slow, false).status, 408);
     server.expect_silence();
 }
 
 /// Takes nothing, in each way that there is.
 enum Stalled {
-    Multipart(#[expect(dead_code, reason = "it stays open")] Parts),
-    SocketIo(#[expect(dead_code, reason = "it stays open")] Session),
+    Multipart(#[expect(dead_code, reason = "it stays open")] MultipartViewer),
+    SocketIo(#[expect(dead_code, reason = "it stays open")] SocketIoViewer),
 }
 
-fn stall(server: &Server, way: usize) -> Stalled {
+fn stall(server: &WebServerFixture, way: usize) -> Stalled {
     let stream = connect_small(server.address());
     match way % 3 {
-        0 => Stalled::Multipart(Parts::ask(stream, "/stream.mjpg")),
-        1 => Stalled::SocketIo(Session::join(stream, "/", "").expect("it is let in")),
-        _ => Stalled::SocketIo(Session::join(stream, "/view", "").expect("it is let in")),
+        0 => Stalled::Multipart(MultipartViewer::ask(stream, "/stream.mjpg")),
+        1 => Stalled::SocketIo(SocketIoViewer::join(stream, "/", "").expect("it is let in")),
+        _ => Stalled::SocketIo(SocketIoViewer::join(stream, "/view", "").expect("it is let in")),
     }
 }
 
@@ -127,7 +130,7 @@ fn stall(server: &Server, way: usize) -> Stalled {
 fn viewers_that_stall() {
     const BIG: usize = 200_000;
     alone(|| {
-        let server = Server::start("");
+        let server = WebServerFixture::start("");
         let mut viewer = server.watch("/stream.mjpg");
         let mut number = 0;
         let mut next = || {
@@ -158,7 +161,7 @@ fn viewers_that_stall() {
 #[test]
 fn ten_thousand_come_and_go() {
     alone(|| {
-        let server = Server::start("max-connections-per-address=0");
+        let server = WebServerFixture::start("max-connections-per-address=0");
         let mut viewer = server.watch("/stream.mjpg");
         let mut before = 0;
         let visit = |way: usize| {
@@ -202,7 +205,7 @@ fn a_thousand_connections_are_enough() {
     const MAX: usize = 1000;
     alone(|| {
         allow_files(3 * MAX);
-        let server = Server::start("max-connections-per-address=0");
+        let server = WebServerFixture::start("max-connections-per-address=0");
         server.show(0);
         let viewer = server.watch("/stream.mjpg");
         let pages: Vec<_> = (0..MAX - 1)
@@ -222,7 +225,7 @@ fn a_thousand_connections_are_enough() {
 /// Engine.IO sessions that come to nothing, and ones that say they are somebody else.
 #[test]
 fn sessions_without_a_point() {
-    let server = Server::start("max-clients=1 max-connections-per-address=0");
+    let server = WebServerFixture::start("max-clients=1 max-connections-per-address=0");
     let path = "/socket.io/?EIO=4&transport=polling";
     for _ in 0..300 {
         assert_eq!(server.get(path).status, 200);

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 
 use gst::prelude::*;
 
-use super::scene::{Server, decoded};
+use super::fixture::{WebServerFixture, decoded};
 use crate::common::{
     film::{SMALL, number, picture},
     guard::wait_until,
@@ -14,8 +14,8 @@ use crate::common::{
 
 /// A camera at a port of its own that others can share.
 #[track_caller]
-fn first(options: &str) -> Server {
-    let server = Server::new(options);
+fn first(options: &str) -> WebServerFixture {
+    let server = WebServerFixture::new(options);
     let free = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let port = free.local_addr().expect("bound").port();
     drop(free);
@@ -25,8 +25,8 @@ fn first(options: &str) -> Server {
 
 /// Another camera there.
 #[track_caller]
-fn beside(server: &Server, options: &str) -> Server {
-    let other = Server::new(options);
+fn beside(server: &WebServerFixture, options: &str) -> WebServerFixture {
+    let other = WebServerFixture::new(options);
     other.sink.set_property("port", i32::from(server.port()));
     other
 }
@@ -180,7 +180,7 @@ fn settings_that_clash() {
 /// Any free port is another one for each.
 #[test]
 fn two_servers() {
-    let (one, other) = (Server::start(""), Server::start(""));
+    let (one, other) = (WebServerFixture::start(""), WebServerFixture::start(""));
     assert_ne!(one.port(), other.port());
     one.show(1);
     other.show(2);

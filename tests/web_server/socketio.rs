@@ -2,12 +2,12 @@
 
 //! Pictures by Socket.IO: for programs that were there before us, and for our page.
 
-use super::scene::{Server, Session, UPGRADE, connect};
+use super::fixture::{SocketIoViewer, UPGRADE, WebServerFixture, connect};
 use crate::common::film::number;
 
 #[test]
 fn a_picture_is_an_event() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let mut early = server.join("/", "").expect("it is let in");
     server.wait_for_viewers(1);
     server.push(0..1);
@@ -35,7 +35,7 @@ fn a_picture_is_an_event() {
 
 #[test]
 fn a_camera_with_a_name_is_a_dictionary() {
-    let server = Server::start("camera=front event=picture");
+    let server = WebServerFixture::start("camera=front event=picture");
     let mut viewer = server.join("/", "").expect("it is let in");
     server.wait_for_viewers(1);
     server.push(5..6);
@@ -43,13 +43,13 @@ fn a_camera_with_a_name_is_a_dictionary() {
     assert_eq!(event.name, "picture");
     let cameras = event.args[0].as_object().expect("a dictionary");
     assert_eq!(cameras.keys().collect::<Vec<_>>(), ["front"]);
-    assert_eq!(super::scene::decoded(&cameras["front"]), 5);
+    assert_eq!(super::fixture::decoded(&cameras["front"]), 5);
 }
 
 /// Long polling, as a client begins unless it is told otherwise.
 #[test]
 fn by_polling() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let path = "/socket.io/?EIO=4&transport=polling";
     let open = server.get(path);
     let open: serde_json::Value = serde_json::from_str(&open.text()[1..]).expect("JSON");
@@ -76,7 +76,7 @@ fn by_polling() {
 
 #[test]
 fn tokens() {
-    let server = Server::start("token=geheim");
+    let server = WebServerFixture::start("token=geheim");
     for namespace in ["/", "/view"] {
         for wrong in [
             "",
@@ -90,7 +90,7 @@ fn tokens() {
         }
         assert!(server.join(namespace, r#"{"token":"geheim"}"#).is_ok());
         let path = "/socket.io/?EIO=4&transport=websocket&token=geheim";
-        assert!(Session::join_by(connect(server.address()), path, namespace, "").is_ok());
+        assert!(SocketIoViewer::join_by(connect(server.address()), path, namespace, "").is_ok());
     }
     assert_eq!(server.refused("token"), 10);
     server.wait_for_viewers(0);
@@ -99,7 +99,7 @@ fn tokens() {
 
 #[test]
 fn one_too_many() {
-    let server = Server::start("max-clients=2");
+    let server = WebServerFixture::start("max-clients=2");
     let first = server.join("/", "").expect("it is let in");
     let _second = server.join("/view", "").expect("it is let in");
     server.wait_for_viewers(2);
@@ -123,7 +123,7 @@ fn one_too_many() {
 /// The page gets as much as it says it has shown, and the newest each time.
 #[test]
 fn the_page_sets_the_pace() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let mut page = server.join("/view", "").expect("it is let in");
     assert_eq!(page.hello(), [""]);
     server.show(0);
@@ -155,7 +155,7 @@ fn the_page_sets_the_pace() {
 
 #[test]
 fn what_time_it_is() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let mut page = server.join("/view", "").expect("it is let in");
     page.hello();
     page.say(r#"42/view,7["time"]"#);
@@ -172,7 +172,7 @@ fn what_time_it_is() {
 /// A page that rests costs nothing, and the others notice nothing.
 #[test]
 fn others_go_on_while_a_page_rests() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let mut resting = server.join("/view", "").expect("it is let in");
     let mut going = server.join("/view", "").expect("it is let in");
     resting.hello();
@@ -195,7 +195,7 @@ fn others_go_on_while_a_page_rests() {
 /// nothing else happens.
 #[test]
 fn nonsense() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     server.show(0);
     for text in [
         "42[\"nothing\",1,2,3]",
@@ -230,7 +230,7 @@ fn nonsense() {
 /// A websocket of a foreign page is refused: browsers ask nobody.
 #[test]
 fn foreign_websockets() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let headers = [&["Origin: http://evil.example"], &UPGRADE[..]].concat();
     let path = "/socket.io/?EIO=4&transport=websocket";
     assert_eq!(server.ask("GET", path, &headers).status, 403);

@@ -10,7 +10,9 @@ use std::{
 
 use gst::prelude::*;
 
-use super::scene::{Parts, Server, Session, UPGRADE, connect, connect_small, request};
+use super::fixture::{
+    MultipartViewer, SocketIoViewer, UPGRADE, WebServerFixture, connect, connect_small, request,
+};
 use crate::common::{
     alone::{alone, status},
     film::number,
@@ -21,15 +23,15 @@ use crate::common::{
 /// It stops although some take nothing, and others only as much as they are told to.
 #[test]
 fn stopped_while_viewers_hang() {
-    let server = Server::new("");
+    let server = WebServerFixture::new("");
     for state in [gst::State::Ready, gst::State::Null].repeat(3) {
         server.pipeline.play();
         let port = server.port();
         let mut viewer = server.watch("/stream.mjpg");
         let mut page = server.join("/view", "").expect("it is let in");
         let hung = || connect_small(server.address());
-        let _parts = Parts::ask(hung(), "/stream.mjpg");
-        let _others = ["/", "/view"].map(|namespace| Session::join(hung(), namespace, ""));
+        let _parts = MultipartViewer::ask(hung(), "/stream.mjpg");
+        let _others = ["/", "/view"].map(|namespace| SocketIoViewer::join(hung(), namespace, ""));
         server.wait_for_viewers(5);
         for number in 0..20 {
             server.push_sized(number, 200_000);
@@ -62,7 +64,7 @@ fn stopped_while_viewers_hang() {
 /// By somebody who is told of a viewer, in the thread of the server.
 #[test]
 fn stopped_from_within() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let pipeline = server.pipeline.0.downgrade();
     let bus = server.pipeline.0.bus().expect("a bus");
     bus.unset_sync_handler();
@@ -75,7 +77,7 @@ fn stopped_from_within() {
         }
         gst::BusSyncReply::Pass
     });
-    let mut viewer = Parts::ask(connect(server.address()), "/stream.mjpg");
+    let mut viewer = MultipartViewer::ask(connect(server.address()), "/stream.mjpg");
     assert!(viewer.next_bytes().is_none());
     wait_until("it is stopped", || {
         server.sink.property::<i32>("current-port") == 0
@@ -86,7 +88,7 @@ fn stopped_from_within() {
 fn starts_leak_nothing() {
     let files = || fs::read_dir("/proc/self/fd").expect("Linux").count();
     alone(|| {
-        let server = Server::new("");
+        let server = WebServerFixture::new("");
         let (mut fds, mut threads) = (0, 0);
         for round in 0..60 {
             if round == 10 {
@@ -117,11 +119,11 @@ fn starts_leak_nothing() {
 
 #[test]
 fn what_to_open() {
-    let server = Server::start("");
-    let url = |server: &Server| server.sink.property::<Option<String>>("url");
+    let server = WebServerFixture::start("");
+    let url = |server: &WebServerFixture| server.sink.property::<Option<String>>("url");
     let expected = format!("http://127.0.0.1:{}/", server.port());
     assert_eq!(url(&server), Some(expected));
-    let server = Server::start("host=0.0.0.0 token=geheim");
+    let server = WebServerFixture::start("host=0.0.0.0 token=geheim");
     let expected = format!("http://localhost:{}/", server.port());
     assert_eq!(url(&server), Some(expected));
     server.expect_silence();
@@ -146,7 +148,7 @@ fn in_a_pipeline() {
 /// The pipeline does not wait for anybody.
 #[test]
 fn what_is_no_picture_is_dropped() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let mut viewer = server.watch("/stream.mjpg");
     server.push(0..1);
     assert_eq!(viewer.next(), 0);

@@ -14,7 +14,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto:
 
 use super::{
     errors::{expect_recovery, expect_refusal},
-    scene::{Answer, Server, connect, request},
+    fixture::{HttpResponse, WebServerFixture, connect, request},
 };
 use crate::common::{film::number, guard::wait_until, pipeline::scratch};
 
@@ -44,8 +44,8 @@ impl Certified {
         }
     }
 
-    fn server(&self) -> Server {
-        let server = Server::new("");
+    fn server(&self) -> WebServerFixture {
+        let server = WebServerFixture::new("");
         server
             .sink
             .set_property("tls-certificate", self.certificate.to_str());
@@ -54,7 +54,7 @@ impl Certified {
     }
 
     /// Asks for a path in a way that cannot be overheard.
-    fn get(&self, server: &Server, path: &str) -> Answer {
+    fn get(&self, server: &WebServerFixture, path: &str) -> HttpResponse {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("they are known")
@@ -65,7 +65,7 @@ impl Certified {
         let mut stream = StreamOwned::new(client, connect(server.address()));
         let request = request("GET", path, &[]);
         stream.write_all(request.as_bytes()).expect("it speaks TLS");
-        Answer::read(stream, false)
+        HttpResponse::read(stream, false)
     }
 }
 
@@ -138,7 +138,7 @@ fn certificates_that_do_not_do() {
         (certificate, certificate, &[certificate, "key"]),
         (certificate, other, &[certificate, other]),
     ] {
-        let server = Server::new("");
+        let server = WebServerFixture::new("");
         server.sink.set_property("tls-certificate", first);
         server.sink.set_property("tls-key", second);
         expect_refusal(&server, parts);

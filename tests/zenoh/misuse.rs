@@ -111,7 +111,7 @@ fn non_jpeg_is_dropped_with_warning() {
         for (what, output) in [
             ("text", "does not begin like a JPEG but with 68 65 6c 6c 6f"),
             ("zeros", "does not begin like a JPEG but with 00 00 00 00"),
-            ("picture", "Pictures of a sender without a name are dropped"),
+            ("picture", "Frames of a sender without a name are dropped"),
         ] {
             let args = [&connect[..], &[what]].concat();
             let sent = publisher(&elsewhere, &ZENOH, &args).finish();

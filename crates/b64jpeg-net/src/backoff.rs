@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! How long to wait before the next try.
+//! Delays between attempts to reconnect.
 
 use std::time::Duration;
 
-/// Waits that double from try to try.
+/// Randomised delays that double after each failed attempt.
 ///
-/// Each is drawn from the upper half of what it may be, so that many clients of a server
-/// that comes back do not all come at once.
+/// Each delay is drawn from the upper half of its range, so that the many clients of a server
+/// that restarts do not all reconnect at once.
 #[derive(Debug, Default, Clone)]
 pub struct Backoff {
-    /// The longest that the next wait may be.
+    /// Longest next delay.
     next: Duration,
 }
 
 impl Backoff {
-    /// The next wait, of at least half of `first` and no longer than `last`, which counts
-    /// as `first` if it is shorter. `chance` is drawn by the caller, from 0 to 1.
-    pub fn next(&mut self, first: Duration, last: Duration, chance: f64) -> Duration {
-        let longest = self.next.min(last).max(first);
+    /// The delay before the next attempt: at least half of `initial` and at most `max`, or
+    /// `initial` if that is longer. `random` is a random number from 0 to 1.
+    pub fn next(&mut self, initial: Duration, max: Duration, random: f64) -> Duration {
+        let longest = self.next.min(max).max(initial);
         self.next = longest.saturating_mul(2);
-        longest / 2 + (longest / 2).mul_f64(chance)
+        longest / 2 + (longest / 2).mul_f64(random)
     }
 
-    /// Begins anew: all is well again.
+    /// Starts again with the initial delay, after a success.
     pub fn reset(&mut self) {
         self.next = Duration::ZERO;
     }
@@ -37,34 +37,34 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    fn waits(backoff: &mut Backoff, last: u64, chance: f64) -> [Duration; 6] {
-        std::array::from_fn(|_| backoff.next(ms(250), ms(last), chance))
+    fn delays(backoff: &mut Backoff, max: u64, random: f64) -> [Duration; 6] {
+        std::array::from_fn(|_| backoff.next(ms(250), ms(max), random))
     }
 
     #[test]
-    fn waits_double_up_to_the_last_one() {
+    fn next_delay_doubles_up_to_maximum() {
         let mut backoff = Backoff::default();
         let longest = [250, 500, 1_000, 2_000, 4_000, 5_000].map(ms);
-        assert_eq!(waits(&mut backoff, 5_000, 1.0), longest);
+        assert_eq!(delays(&mut backoff, 5_000, 1.0), longest);
         assert_eq!(backoff.next(ms(250), ms(5_000), 0.0), ms(2_500));
         backoff.reset();
         assert_eq!(
-            waits(&mut backoff, 5_000, 0.0),
-            longest.map(|wait| wait / 2)
+            delays(&mut backoff, 5_000, 0.0),
+            longest.map(|delay| delay / 2)
         );
     }
 
     #[test]
-    fn a_last_wait_before_the_first() {
-        assert_eq!(waits(&mut Backoff::default(), 10, 1.0), [ms(250); 6]);
+    fn next_maximum_below_initial_is_ignored() {
+        assert_eq!(delays(&mut Backoff::default(), 10, 1.0), [ms(250); 6]);
     }
 
     #[test]
-    fn tries_without_end() {
+    fn next_many_attempts_do_not_overflow() {
         let mut backoff = Backoff::default();
         for _ in 0..1_000 {
-            let wait = backoff.next(ms(1), Duration::MAX, 1.0);
-            assert!(wait >= ms(1));
+            let delay = backoff.next(ms(1), Duration::MAX, 1.0);
+            assert!(delay >= ms(1));
         }
     }
 }

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Names and addresses of hosts, as people write them.
+//! Host names and addresses, as users write them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    error::Error,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
-/// The port of servers and clients that are told none.
+/// Default port of TCP servers and clients.
 pub const DEFAULT_PORT: u16 = 9999;
 
-/// A host as look-ups take it: an IPv6 address without the brackets that it has in URIs.
+/// A host as name look-ups take it: an IPv6 address without the brackets that it has in URIs.
 pub fn bare_host(host: &str) -> &str {
     host.strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
@@ -15,7 +19,7 @@ pub fn bare_host(host: &str) -> &str {
         .unwrap_or(host)
 }
 
-/// Host and port as people write them.
+/// `host:port`, with brackets around an IPv6 address.
 pub fn host_and_port(host: &str, port: u16) -> String {
     match bare_host(host) {
         host if host.contains(':') => format!("[{host}]:{port}"),
@@ -23,11 +27,12 @@ pub fn host_and_port(host: &str, port: u16) -> String {
     }
 }
 
-/// The addresses of a host that nobody has to be asked for, best ones first.
+/// The addresses of a host that needs no name look-up, in the order of preference: of
+/// `localhost`, or of a host that is an address itself.
 pub fn known_addresses(host: &str, port: u16) -> Option<Vec<SocketAddr>> {
     let host = bare_host(host);
     if host.eq_ignore_ascii_case("localhost") {
-        // Both, whatever this machine's tables say (RFC 6761).
+        // Both, whatever the host table of this machine says (RFC 6761).
         let both: [IpAddr; 2] = [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
         return Some(both.map(|address| (address, port).into()).into());
     }
@@ -35,23 +40,66 @@ pub fn known_addresses(host: &str, port: u16) -> Option<Vec<SocketAddr>> {
     Some(vec![(address, port).into()])
 }
 
-/// Refuses what is neither a name nor an address, and says why.
-pub fn check_host(host: &str) -> Result<(), String> {
+/// Why a text is neither a host name nor an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostError {
+    /// It is empty.
+    Empty,
+    /// It has a user or a password. They are not repeated: passwords must not reach a log.
+    Credentials,
+    /// It has a character that no host has.
+    Character {
+        /// The text.
+        host: String,
+        /// The first such character.
+        character: char,
+    },
+    /// It has a colon, and is not an IPv6 address.
+    Colon {
+        /// The text.
+        host: String,
+    },
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the host is empty"),
+            Self::Credentials => f.write_str("the host contains a user or a password"),
+            Self::Character { host, character } => {
+                write!(f, "{host:?} is not a host: it contains {character:?}")
+            }
+            Self::Colon { host } => write!(
+                f,
+                "{host:?} is not a host: it contains ':', and is not an IPv6 address"
+            ),
+        }
+    }
+}
+
+impl Error for HostError {}
+
+/// Checks that `host` is a name or an address. Whether it exists is not checked.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn check_host(host: &str) -> Result<(), HostError> {
     let bare = bare_host(host);
-    // It may say through which interface.
+    // An IPv6 address may have a zone, such as the name of an interface.
     let (address, _) = bare.split_once('%').unwrap_or((bare, ""));
-    let strange = |c: char| "/?#@[]\\".contains(c) || c.is_whitespace() || c.is_control();
+    let invalid = |c: &char| "/?#@[]\\".contains(*c) || c.is_whitespace() || c.is_control();
     if bare.is_empty() {
-        Err("the host is empty".into())
+        Err(HostError::Empty)
     } else if bare.contains('@') {
-        // It is not repeated: a log is no place for a password.
-        Err("the host has a user or a password, and there is no place for them".into())
-    } else if let Some(c) = bare.chars().find(|c| strange(*c)) {
-        Err(format!("{host:?} is no host: it has {c:?} in it"))
+        Err(HostError::Credentials)
+    } else if let Some(character) = bare.chars().find(invalid) {
+        Err(HostError::Character {
+            host: host.into(),
+            character,
+        })
     } else if bare.contains(':') && address.parse::<Ipv6Addr>().is_err() {
-        Err(format!(
-            "{host:?} is no host: it has ':' in it, and is no IPv6 address"
-        ))
+        Err(HostError::Colon { host: host.into() })
     } else {
         Ok(())
     }
@@ -62,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn brackets_are_for_addresses_with_colons() {
+    fn host_and_port_ipv6_address_has_brackets() {
         for (host, bare, text) in [
             ("camera", "camera", "camera:7"),
             ("127.0.0.1", "127.0.0.1", "127.0.0.1:7"),
@@ -77,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_and_what_is_none() {
+    fn check_host_names_what_is_wrong() {
         for host in [
             "camera",
             "camera.local.",
@@ -106,10 +154,12 @@ mod tests {
             ("[camera]", "'['"),
             ("1:2:3", "IPv6"),
         ] {
-            let error = check_host(host).expect_err(host);
+            let error = check_host(host).expect_err(host).to_string();
             assert!(error.contains(what), "{host}: {error}");
         }
-        let error = check_host("me:secret@camera").expect_err("it is none");
+        let error = check_host("me:secret@camera")
+            .expect_err("not a host")
+            .to_string();
         assert!(
             error.contains("password") && !error.contains("secret"),
             "{error}"

@@ -5,7 +5,8 @@
 pub mod backoff;
 pub mod host;
 pub mod listen;
-pub mod slow;
+pub mod slow_peer;
+pub mod sync;
 pub mod tcp;
 
 #[cfg(feature = "web")]

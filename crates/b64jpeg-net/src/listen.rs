@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Listening, and what is asked of the system for those who come.
+//! Listening sockets, and the options of the connections that they accept.
 
 use std::{
     io::{self, ErrorKind},
@@ -12,27 +12,32 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::host::bare_host;
 
-/// Connections that may wait to be accepted. The system has its own limit, 4096 on Linux.
-const LISTEN_BACKLOG: i32 = 1024;
-/// How often port 0 is tried again when the port it became is taken at another address.
-const PORT_TRIES: usize = 16;
+/// Connections that may be pending. The kernel has its own limit, by default 4096 on Linux.
+const MAX_PENDING: i32 = 1024;
+/// How often a new free port is tried if the first address got a port that is in use on another.
+const FREE_PORT_RETRIES: usize = 16;
 
-/// Bytes that the system takes for a client beyond those it can send at once. They cannot
-/// be taken back when the client stalls, and on a slow line they are delay.
+/// Bytes that the kernel accepts for a peer beyond those that it can send at once
+/// (`TCP_NOTSENT_LOWAT`; the kernel documents it with the sysctl `tcp_notsent_lowat`). Such
+/// bytes cannot be dropped when the peer stalls, and on a slow link they add delay.
 ///
-/// With 8 to 256 KiB of it a line of 400 Mbit/s and 50 ms there and back was filled, as
-/// without; a client that stalled on it was owed 1.0 to 1.4 MB, most of that in its own
-/// receive buffer, and 6.9 MB without. Less than this costs more system calls.
-/// (The line is that of `tests/soak.sh link`. The kernel's documentation of the option is
-/// that of the sysctl of its name, tcp_notsent_lowat.)
-const NOT_SENT: u32 = 16 << 10;
-/// A client to which nothing was sent for this long is asked whether it is there, so
-/// often, and again so many times until it is gone: after a minute.
-const KEEPALIVE: Duration = Duration::from_secs(20);
-const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
+/// Any value from 8 to 256 KiB filled a link of 400 Mbit/s with a round trip of 50 ms, as did
+/// no limit. When a client stalled on it (`tests/soak.sh link`), 1.0 to 1.4 MB were on their
+/// way, most of it in the client's receive buffer; without a limit it was 6.9 MB. Smaller
+/// values cost more system calls.
+#[cfg(target_os = "linux")]
+const MAX_UNSENT: u32 = 16 << 10;
+/// An idle peer is probed after this time, then at this interval. After so many unanswered
+/// probes, 60 s in all, the connection times out.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(20);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 4;
 
-/// The addresses of a host name.
+/// The addresses of a host name or address literal, without duplicates.
+///
+/// # Errors
+///
+/// Those of [`ToSocketAddrs::to_socket_addrs`].
 pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let mut addresses = Vec::new();
     for address in (bare_host(host), port).to_socket_addrs()? {
@@ -43,34 +48,41 @@ pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
-/// Listens on all addresses, on the same port.
+/// Listens on all addresses, on the same port, with non-blocking sockets. Returns the sockets
+/// and the port.
+///
+/// An address that this machine does not have is skipped if another one can be used.
+///
+/// # Errors
+///
+/// If an address cannot be bound, or if none of them belongs to this machine.
 pub fn listen(addresses: &[SocketAddr]) -> io::Result<(Vec<TcpListener>, u16)> {
-    let mut tries = 0..PORT_TRIES;
+    let mut retries = 0..FREE_PORT_RETRIES;
     loop {
-        match listen_once(addresses) {
+        match try_listen(addresses) {
             Err(error)
                 if error.kind() == ErrorKind::AddrInUse
                     && addresses.iter().all(|address| address.port() == 0)
-                    && tries.next().is_some() => {}
+                    && retries.next().is_some() => {}
             other => return other,
         }
     }
 }
 
-fn listen_once(addresses: &[SocketAddr]) -> io::Result<(Vec<TcpListener>, u16)> {
+fn try_listen(addresses: &[SocketAddr]) -> io::Result<(Vec<TcpListener>, u16)> {
     let mut listeners = Vec::new();
     let mut port = None;
     let mut missing = None;
-    // `::` alone stands for all of this machine, by IPv4, too.
-    let alone = addresses.len() == 1;
+    // `::` as the only address includes all IPv4 addresses.
+    let only = addresses.len() == 1;
     for &(mut address) in addresses {
         address.set_port(port.unwrap_or(address.port()));
-        match listener(address, alone) {
+        match bind(address, only) {
             Ok(socket) => {
                 port = Some(socket.local_addr()?.port());
                 listeners.push(socket);
             }
-            // `localhost` may have an address of a protocol that this machine has not.
+            // `localhost` may resolve to an IPv6 address on a machine without IPv6.
             Err(error) if error.kind() == ErrorKind::AddrNotAvailable => missing = Some(error),
             Err(error) => return Err(error),
         }
@@ -82,42 +94,42 @@ fn listen_once(addresses: &[SocketAddr]) -> io::Result<(Vec<TcpListener>, u16)> 
     }
 }
 
-fn listener(address: SocketAddr, alone: bool) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, only: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )
     .map_err(|error| match error.kind() {
-        // No IPv6, or no IPv4, in this system at all.
+        // The kernel lacks IPv6 or IPv4.
         ErrorKind::Unsupported => ErrorKind::AddrNotAvailable.into(),
         _ => error,
     })?;
     if address.is_ipv6() {
-        socket.set_only_v6(!(alone && address.ip() == Ipv6Addr::UNSPECIFIED))?;
+        socket.set_only_v6(!(only && address.ip() == Ipv6Addr::UNSPECIFIED))?;
     }
-    // Clients of an earlier server may still be in TIME_WAIT.
+    // Connections of an earlier server on this port may still be in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
+    socket.listen(MAX_PENDING)?;
     Ok(socket.into())
 }
 
-/// Has the system send at once, keep little, and notice when the other end is gone.
+/// Sets the options of a connected stream: no delay of small writes, little data buffered in
+/// the kernel, and keepalive probes.
 pub fn tune<'s>(socket: impl Into<SockRef<'s>>) {
     let socket = socket.into();
     let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE_AGAIN)
+        .with_time(KEEPALIVE_TIME)
+        .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
-    // A system that cannot do one of these does without it.
+    // A kernel without one of these options still works.
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_keepalive(&keepalive);
-    // No timeout of the system (TCP_USER_TIMEOUT): it would take a client that does not
-    // read for one that is gone.
+    // Not TCP_USER_TIMEOUT: it also ends the connection of a peer that only does not read.
     #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_notsent_lowat(NOT_SENT);
+    let _ = socket.set_tcp_notsent_lowat(MAX_UNSENT);
 }
 
 #[cfg(test)]
@@ -127,22 +139,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn why_it_cannot_listen() {
+    fn listen_unusable_address_reports_kind() {
         let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let kind = |address: SocketAddr| listen(&[address]).map(|_| ()).unwrap_err().kind();
         let port = taken.local_addr().unwrap().port();
         assert_eq!(kind(([127, 0, 0, 1], port).into()), ErrorKind::AddrInUse);
-        // Of a network that is only for examples.
+        // From a network that is reserved for documentation (RFC 5737).
         let foreign = ([192, 0, 2, 1], 0).into();
         assert_eq!(kind(foreign), ErrorKind::AddrNotAvailable);
-        // Where there is another, one that is missing does not matter.
+        // Skipped if there is another address.
         assert!(listen(&[foreign, ([127, 0, 0, 1], 0).into()]).is_ok());
     }
 
     #[test]
-    fn unspecified_is_every_address() {
+    fn listen_ipv6_unspecified_includes_ipv4() {
         let Ok((listeners, port)) = listen(&[(Ipv6Addr::UNSPECIFIED, 0).into()]) else {
-            // This machine has no IPv6.
+            // No IPv6 on this machine.
             return;
         };
         TcpStream::connect(("127.0.0.1", port)).unwrap();

@@ -1,52 +1,57 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Where everything runs that waits for the network: a tokio runtime of one thread, for an
-//! element or for a server that several share.
+//! A tokio runtime with one worker thread: for one element, or for a server that several
+//! elements share.
 
 use std::{io, time::Duration};
 
 use tokio::runtime::{Builder, Handle};
 
-/// Name look-ups at the same time. Nothing ends one before its time.
-const LOOK_UPS: usize = 4;
-/// How long [`Runtime::stop`] waits for what was told to end.
-const GRACE: Duration = Duration::from_millis(20);
+/// Name look-ups at the same time. They run in blocking threads and cannot be cancelled.
+const MAX_LOOK_UPS: usize = 4;
+/// How long [`Runtime::stop`] waits for cancelled tasks.
+const STOP_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// Ends what runs on it when it is dropped.
+/// A runtime. Dropping it stops it.
 #[derive(Debug)]
 pub struct Runtime(Option<tokio::runtime::Runtime>);
 
 impl Runtime {
-    /// A new one, whose threads have a name.
+    /// Starts a runtime whose threads are called `name`.
     ///
     /// # Errors
     ///
-    /// If this machine has run out of something.
+    /// If the system cannot create the thread or the poll.
     pub fn new(name: &str) -> io::Result<Self> {
         Builder::new_multi_thread()
             .worker_threads(1)
-            .max_blocking_threads(LOOK_UPS)
+            .max_blocking_threads(MAX_LOOK_UPS)
             .thread_name(name)
             .enable_all()
             .build()
             .map(|runtime| Self(Some(runtime)))
     }
 
-    /// Where tasks are spawned.
+    /// The handle for spawning tasks.
+    ///
+    /// # Panics
+    ///
+    /// After [`stop`](Self::stop).
     pub fn handle(&self) -> &Handle {
-        let runtime = self.0.as_ref().expect("it has not been stopped");
+        let runtime = self.0.as_ref().expect("the runtime has not been stopped");
         runtime.handle()
     }
 
-    /// Ends everything that runs on it, and waits until it has, but not for a look-up.
+    /// Cancels all tasks and waits for them, up to 20 ms: a name look-up that hangs does not
+    /// delay it further.
     pub fn stop(&mut self) {
         let Some(runtime) = self.0.take() else { return };
-        // From one of its own threads, such as that of a handler that stops the pipeline,
-        // there would be no end to the wait.
+        // On a thread of a runtime, for example in a handler that stops the pipeline, tokio
+        // panics if we block, and the thread might wait for itself.
         if Handle::try_current().is_ok() {
             runtime.shutdown_background();
         } else {
-            runtime.shutdown_timeout(GRACE);
+            runtime.shutdown_timeout(STOP_TIMEOUT);
         }
     }
 }
@@ -64,29 +69,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_up_that_hangs_holds_nobody_up() {
-        let mut runtime = Runtime::new("test").expect("enough of everything");
-        let (sender, begun) = mpsc::channel();
+    fn runtime_stop_with_hanging_look_up_returns() {
+        let mut runtime = Runtime::new("test").expect("the runtime starts");
+        let (sender, started) = mpsc::channel();
         let hour = Duration::from_secs(3600);
         runtime.handle().spawn_blocking(move || {
-            sender.send(()).expect("somebody waits");
+            sender.send(()).expect("the test waits");
             thread::sleep(hour);
         });
-        begun.recv().expect("it begins");
+        started.recv().expect("the look-up starts");
         let start = Instant::now();
         runtime.stop();
         assert!(start.elapsed() < hour);
     }
 
     #[test]
-    fn it_can_be_stopped_from_within() {
-        let runtime = Runtime::new("test").expect("enough of everything");
+    fn runtime_stop_on_own_thread_returns() {
+        let runtime = Runtime::new("test").expect("the runtime starts");
         let handle = runtime.handle().clone();
         let (sender, stopped) = mpsc::channel();
         handle.spawn(async move {
             drop(runtime);
-            sender.send(()).expect("somebody waits");
+            sender.send(()).expect("the test waits");
         });
-        stopped.recv().expect("it stops");
+        stopped.recv().expect("the runtime stops");
     }
 }

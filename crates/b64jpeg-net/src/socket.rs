@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A TCP stream that nobody dies of.
+//! TCP stream whose writes never raise SIGPIPE.
 
 use std::{
     io::{self, IoSlice},
@@ -14,16 +14,18 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Writing to a peer that has gone raises no SIGPIPE, which would end every program that
-/// does not ignore it, `gst-launch-1.0` among them. Rust's own streams see to that only
-/// where they write from a single slice.
+/// TCP stream whose writes never raise SIGPIPE.
+///
+/// A write to a connection that the peer has closed raises SIGPIPE, which ends every program
+/// that does not ignore it, `gst-launch-1.0` among them. The standard library suppresses it
+/// (`MSG_NOSIGNAL`) for writes from one slice, but not for vectored writes.
 #[derive(Debug)]
 pub struct Socket(TcpStream);
 
 #[cfg(target_os = "linux")]
-const FLAGS: std::ffi::c_int = libc::MSG_NOSIGNAL;
+const SEND_FLAGS: std::ffi::c_int = libc::MSG_NOSIGNAL;
 #[cfg(not(target_os = "linux"))]
-const FLAGS: std::ffi::c_int = 0;
+const SEND_FLAGS: std::ffi::c_int = 0;
 
 impl From<TcpStream> for Socket {
     fn from(stream: TcpStream) -> Self {
@@ -32,7 +34,7 @@ impl From<TcpStream> for Socket {
 }
 
 impl Socket {
-    /// For its options.
+    /// Access to the socket options.
     pub fn options(&self) -> SockRef<'_> {
         SockRef::from(&self.0)
     }
@@ -64,7 +66,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.0.poll_write_ready(cx))?;
-            let send = || self.options().send_vectored_with_flags(slices, FLAGS);
+            let send = || self.options().send_vectored_with_flags(slices, SEND_FLAGS);
             match self.0.try_io(Interest::WRITABLE, send) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 sent => return Poll::Ready(sent),

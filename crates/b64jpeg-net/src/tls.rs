@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What TLS needs to know: whom to trust, and who we are.
+//! TLS configurations: the certificates that a client trusts, and those of a server.
 
-use std::{path::Path, sync::Arc};
+use std::{error, fmt, path::Path, sync::Arc};
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
@@ -13,37 +13,111 @@ use rustls::{
         verify_server_name,
     },
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, ServerName, UnixTime,
+        pem::{self, PemObject},
+    },
     server::ParsedCertificate,
 };
 use x509_parser::time::ASN1Time;
 
-/// For a client that trusts what this machine does, and the certificates in a file (PEM)
-/// as well, unless its name is empty.
+/// Why there is no TLS configuration.
+#[derive(Debug)]
+pub enum TlsError {
+    /// A file cannot be read, or is not in PEM format.
+    ReadCertificates { file: String, error: pem::Error },
+    /// A PEM file contains no certificate.
+    NoCertificate { file: String },
+    /// A certificate to trust cannot be used.
+    UnusableCertificate { file: String, error: Error },
+    /// There is no certificate to trust: neither on this machine nor in a file.
+    NoTrustAnchors,
+    /// A file cannot be read, or contains no unencrypted private key in PEM format.
+    ReadKey { file: String, error: pem::Error },
+    /// The certificate of a server cannot be used with the private key.
+    UnusablePair {
+        certificate: String,
+        key: String,
+        error: Error,
+    },
+    /// The TLS library does not accept its own defaults.
+    Defaults(Error),
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReadCertificates { file, error } => {
+                write!(f, "cannot read certificates from {file}: {error}")
+            }
+            Self::NoCertificate { file } => write!(f, "{file} contains no certificate (PEM)"),
+            Self::UnusableCertificate { file, error } => {
+                write!(
+                    f,
+                    "{file} contains a certificate that cannot be used: {error}"
+                )
+            }
+            Self::NoTrustAnchors => f.write_str("this machine trusts no certificates"),
+            Self::ReadKey { file, error } => {
+                write!(
+                    f,
+                    "cannot read an unencrypted private key from {file}: {error}"
+                )
+            }
+            Self::UnusablePair {
+                certificate,
+                key,
+                error,
+            } => write!(
+                f,
+                "the certificate in {certificate} cannot be used with the key in {key}: {error}"
+            ),
+            Self::Defaults(error) => error.fmt(f),
+        }
+    }
+}
+
+impl error::Error for TlsError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::ReadCertificates { error, .. } | Self::ReadKey { error, .. } => Some(error),
+            Self::UnusableCertificate { error, .. }
+            | Self::UnusablePair { error, .. }
+            | Self::Defaults(error) => Some(error),
+            Self::NoCertificate { .. } | Self::NoTrustAnchors => None,
+        }
+    }
+}
+
+/// The configuration of a client that trusts the certificates that this machine does and those
+/// in the PEM file `ca_file`, unless its name is empty.
 ///
 /// # Errors
 ///
-/// A sentence that says what is wrong with the file.
-pub fn client(ca_file: &str) -> Result<Arc<ClientConfig>, String> {
+/// If the file cannot be used, or there is no certificate to trust.
+pub fn client_config(ca_file: &str) -> Result<Arc<ClientConfig>, TlsError> {
     let named = match ca_file {
         "" => Vec::new(),
         file => certificates(file)?,
     };
     let mut roots = RootCertStore::empty();
-    // Those of the system that are no good are nothing that a user could mend.
+    // A user cannot repair bad certificates of the system, so they are ignored.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for certificate in &named {
         roots
             .add(certificate.clone())
-            .map_err(|error| format!("{ca_file} has a certificate that cannot be used: {error}"))?;
+            .map_err(|error| TlsError::UnusableCertificate {
+                file: ca_file.into(),
+                error,
+            })?;
     }
     let ring = Arc::new(ring::default_provider());
     let authorities = WebPkiServerVerifier::builder_with_provider(roots.into(), ring.clone())
         .build()
-        .map_err(|_| "there are no certificates to trust on this machine; name some")?;
+        .map_err(|_| TlsError::NoTrustAnchors)?;
     let mut config = ClientConfig::builder_with_provider(ring)
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
+        .map_err(TlsError::Defaults)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Verifier { authorities, named }))
         .with_no_client_auth();
@@ -51,14 +125,14 @@ pub fn client(ca_file: &str) -> Result<Arc<ClientConfig>, String> {
     Ok(Arc::new(config))
 }
 
-/// Whether a certificate is signed by one that signs nothing but itself.
+/// Whether a certificate was rejected because it is self-signed.
 pub fn is_self_signed(error: &CertificateError) -> bool {
-    // webpki's name for it: such a certificate may be an authority's, and so no server's.
+    // webpki takes a self-signed certificate for that of an authority, which no server may use.
     matches!(error, CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity"))
 }
 
-/// Takes what the authorities vouch for, and a certificate that has signed itself, if it
-/// was named: `openssl req -x509` makes such.
+/// Accepts certificates that a trusted authority has signed, and self-signed certificates
+/// that were named, such as `openssl req -x509` makes.
 #[derive(Debug)]
 struct Verifier {
     authorities: Arc<WebPkiServerVerifier>,
@@ -76,7 +150,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let verdict = (self.authorities).verify_server_cert(certificate, others, name, ocsp, now);
         match verdict {
-            // All else about it, such as its time, is looked at before that.
+            // The other checks, such as that of its time, come before this error.
             Err(Error::InvalidCertificate(error))
                 if is_self_signed(&error) && self.named.contains(certificate) =>
             {
@@ -110,65 +184,72 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// For a server that has a certificate, with those that lead from it to one that is known,
-/// and its private key, each in a file (PEM). Adds to `warnings` what is doubtful.
+/// The configuration of a server.
+#[derive(Debug)]
+pub struct ServerTls {
+    /// For the TLS library.
+    pub config: Arc<ServerConfig>,
+    /// The last day of the certificate, `YYYY-MM-DD`, if it has expired. Clients reject it then.
+    pub expired: Option<String>,
+}
+
+/// The configuration of a server with the certificate chain in one PEM file and its private
+/// key in another.
 ///
 /// # Errors
 ///
-/// A sentence that says what is wrong with which file.
-pub fn server(
-    certificate: &str,
-    key: &str,
-    warnings: &mut Vec<String>,
-) -> Result<Arc<ServerConfig>, String> {
-    if certificate.is_empty() || key.is_empty() {
-        return Err("TLS needs both `tls-certificate` and `tls-key`".into());
-    }
+/// If one of the files cannot be used, or they do not belong together.
+pub fn server_config(certificate: &str, key: &str) -> Result<ServerTls, TlsError> {
     let chain = certificates(certificate)?;
-    if let Some(end) = chain.first().and_then(|first| not_after(first))
-        && end < ASN1Time::now()
-    {
-        warnings.push(format!(
-            "The certificate in {certificate} has expired on {}: browsers will warn, and other \
-             programs refuse it",
-            day(end)
-        ));
-    }
-    let private = PrivateKeyDer::from_pem_file(Path::new(key))
-        .map_err(|error| format!("cannot read a private key, unencrypted, from {key}: {error}"))?;
+    let expired = chain
+        .first()
+        .and_then(|first| not_after(first))
+        .filter(|end| *end < ASN1Time::now())
+        .map(day);
+    let private =
+        PrivateKeyDer::from_pem_file(Path::new(key)).map_err(|error| TlsError::ReadKey {
+            file: key.into(),
+            error,
+        })?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
+        .map_err(TlsError::Defaults)?
         .with_no_client_auth()
         .with_single_cert(chain, private)
-        .map_err(|error| {
-            format!(
-                "the certificate in {certificate} cannot be used with the key in {key}: {error}"
-            )
+        .map_err(|error| TlsError::UnusablePair {
+            certificate: certificate.into(),
+            key: key.into(),
+            error,
         })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(ServerTls {
+        config: Arc::new(config),
+        expired,
+    })
 }
 
 /// The certificates in a PEM file, at least one.
-fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let certificates = CertificateDer::pem_file_iter(Path::new(file))
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| format!("cannot read certificates from {file}: {error}"))?;
+        .map_err(|error| TlsError::ReadCertificates {
+            file: file.into(),
+            error,
+        })?;
     if certificates.is_empty() {
-        return Err(format!("{file} has no certificate in it (PEM)"));
+        return Err(TlsError::NoCertificate { file: file.into() });
     }
     Ok(certificates)
 }
 
-/// The last second in which a certificate is valid, unless it cannot be parsed: then the TLS
-/// library says what is wrong with it.
+/// The last second in which a certificate is valid. `None` if it cannot be parsed: the TLS
+/// library reports what is wrong with it.
 fn not_after(certificate: &[u8]) -> Option<ASN1Time> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
     Some(certificate.validity().not_after)
 }
 
-/// YYYY-MM-DD.
+/// `YYYY-MM-DD`.
 fn day(time: ASN1Time) -> String {
     let time = time.to_datetime();
     format!(

@@ -2,9 +2,8 @@
 
 //! Base64 of RFC 4648, standard alphabet.
 //!
-//! Well-formed text takes the fast path of `base64-turbo`. What Python's decoder
-//! takes as well (line breaks, missing padding, stray bits in the last
-//! character) goes through `decode_leniently`.
+//! `base64-turbo` decodes well-formed text. Python's decoder also accepts line breaks, missing
+//! padding, and stray bits in the last character; `decode_leniently` handles those.
 
 use base64_turbo::{STANDARD, STANDARD_NO_PAD};
 
@@ -12,12 +11,12 @@ use super::error::WireError;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Bytes of text for `len` bytes, padding included.
+/// Length of the text for `len` bytes, including padding.
 pub const fn encoded_len(len: usize) -> usize {
     len.div_ceil(3).saturating_mul(4)
 }
 
-/// Room that [`decode`] wants for `len` bytes of text.
+/// Length of the buffer that [`decode`] needs for `len` bytes of text.
 pub const fn decoded_capacity(len: usize) -> usize {
     len.div_ceil(4).saturating_mul(3)
 }
@@ -29,19 +28,19 @@ pub const fn decoded_capacity(len: usize) -> usize {
 /// If `out` is shorter than [`encoded_len`].
 #[expect(
     clippy::expect_used,
-    reason = "the length is documented as the caller's duty"
+    reason = "documented: the caller provides a buffer that is long enough"
 )]
 pub fn encode(data: &[u8], out: &mut [u8]) -> usize {
     STANDARD
         .encode_slice(data, out)
-        .expect("the caller gave encoded_len bytes")
+        .expect("the buffer has encoded_len bytes")
 }
 
-/// Decodes `text` to the front of `out` and returns how many bytes that made.
+/// Decodes `text` to the front of `out` and returns the number of bytes written.
 ///
 /// # Errors
 ///
-/// [`WireError::Base64`] with the offset of the first byte that cannot be there.
+/// [`WireError::Base64`] with the offset of the first invalid byte.
 ///
 /// # Panics
 ///
@@ -53,7 +52,7 @@ pub fn decode(text: &[u8], out: &mut [u8]) -> Result<usize, WireError> {
         .or_else(|_| decode_leniently(text, out))
 }
 
-/// As [`decode`], but copies the text to drop white space and padding first.
+/// Like [`decode`], but first copies the text without white space and padding.
 #[cold]
 fn decode_leniently(text: &[u8], out: &mut [u8]) -> Result<usize, WireError> {
     let mut digits = Vec::with_capacity(text.len());
@@ -74,7 +73,7 @@ fn decode_leniently(text: &[u8], out: &mut [u8]) -> Result<usize, WireError> {
         }
     }
 
-    // The last group of two or three characters carries four or two bits too many.
+    // A last group of two or three characters has four or two bits that no byte uses.
     let spare_bits = match digits.len() % 4 {
         0 => 0,
         1 => {
@@ -88,11 +87,11 @@ fn decode_leniently(text: &[u8], out: &mut [u8]) -> Result<usize, WireError> {
     };
     if let Some(last) = digits.last_mut() {
         let value = value(*last).unwrap_or_default() >> spare_bits << spare_bits;
-        // There are 64 of them, as there are values.
+        // The alphabet has an entry for each value of six bits.
         *last = ALPHABET.get(usize::from(value)).copied().unwrap_or(*last);
     }
 
-    // The text was made canonical.
+    // The digits are canonical now.
     STANDARD_NO_PAD
         .decode_slice(&digits, out)
         .map_err(|_| WireError::Base64 {
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_takes() {
+    fn decode_text_that_python_accepts_is_decoded() {
         for text in [
             &b"/9j/4AA="[..],
             b"/9j/4AA",
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_takes_names_the_byte() {
+    fn decode_invalid_text_names_offset_and_byte() {
         for (text, offset, byte) in [
             (&b"/9j/4A-A"[..], 6, Some(b'-')),
             (b"/9j/4AA=x", 8, Some(b'x')),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Frames out of bytes that come in pieces, for those who have nowhere to keep them.
+//! A [`FrameStream`] that keeps the bytes.
 
 use std::io;
 
@@ -11,11 +11,11 @@ use super::{
     header::Payload,
     jpeg,
     parse::FrameLimits,
-    stream::{FrameStream, Step},
+    stream::{FrameStream, StreamStep},
 };
 
 impl Payload {
-    /// Room that [`decode`](Self::decode) wants for a payload of `len` bytes.
+    /// Length of the buffer that [`decode`](Self::decode) needs for a payload of `len` bytes.
     pub const fn decoded_capacity(self, len: usize) -> usize {
         match self {
             Self::Base64 => base64::decoded_capacity(len),
@@ -38,7 +38,7 @@ impl Payload {
             Self::Jpeg => {
                 #[expect(
                     clippy::indexing_slicing,
-                    reason = "the length is documented as the caller's duty"
+                    reason = "documented: the caller provides a buffer that is long enough"
                 )]
                 out[..payload.len()].copy_from_slice(payload);
                 Ok(payload.len())
@@ -47,14 +47,14 @@ impl Payload {
     }
 }
 
-/// How much is read at once: a few pictures of a common size.
-const READ: usize = 256 << 10;
+/// Number of bytes to read at once: a few JPEGs of a common size.
+const READ_LEN: usize = 256 << 10;
 
-/// Turns the pieces of a stream into JPEGs.
+/// Turns a stream, in pieces of any length, into JPEGs.
 ///
-/// It holds no more than the longest frame allowed, the start of the next one, and
-/// one piece. Its memory grows with what has come, whatever length was announced, and
-/// shrinks again when frames do.
+/// It holds at most the longest frame that the limits allow, the start of the next one, and one
+/// piece. Its memory grows with the bytes received, not with the length in a header, and shrinks
+/// when the frames become shorter.
 ///
 /// ```
 /// use b64jpeg_wire::{AcceptedFramings, Deframer, FrameLimits};
@@ -74,105 +74,106 @@ const READ: usize = 256 << 10;
 pub struct Deframer {
     stream: FrameStream,
     limits: FrameLimits,
-    /// Room that stays: what is held stands at `start..end`, the rest is of no meaning.
-    room: Vec<u8>,
+    /// The bytes that are held are at `start..end`; the others are unused.
+    buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// Number of bytes that the next step needs.
     need: usize,
-    /// The most that had to find room, less with every frame since.
-    lately: usize,
+    /// Maximum length of the buffer needed recently. It decays with every frame.
+    recent_len: usize,
     finished: bool,
 }
 
 impl Deframer {
-    /// A deframer for one stream.
+    /// Begins a stream.
     pub fn new(accept: AcceptedFramings, limits: FrameLimits) -> Self {
         Self {
             stream: FrameStream::new(accept, limits),
             limits,
-            room: Vec::new(),
+            buffer: Vec::new(),
             start: 0,
             end: 0,
             need: 0,
-            lately: 0,
+            recent_len: 0,
             finished: false,
         }
     }
 
-    /// The stream that it follows: framing, place, counts.
+    /// The state of the stream: framing, offset, counts.
     pub fn stream(&self) -> &FrameStream {
         &self.stream
     }
 
-    /// Bytes held back until more come.
+    /// Number of bytes held until more arrive.
     pub fn held(&self) -> usize {
         self.end.saturating_sub(self.start)
     }
 
-    /// The length of the frame of which bytes are held back, with its header, if that
-    /// tells.
+    /// Length of the frame whose first bytes are held, with its header, if the header contains
+    /// it.
     pub fn frame_len(&self) -> Option<usize> {
-        let held = self.room.get(self.start..self.end).unwrap_or_default();
+        let held = self.buffer.get(self.start..self.end).unwrap_or_default();
         self.stream.frame_len(held)
     }
 
-    /// Takes the next piece.
+    /// Appends the next piece of the stream.
     pub fn push(&mut self, piece: &[u8]) {
-        self.room(piece.len()).copy_from_slice(piece);
+        self.space(piece.len()).copy_from_slice(piece);
         self.end = self.end.saturating_add(piece.len());
     }
 
-    /// Takes the next piece from `source` with a single read, and returns its length.
+    /// Appends the next piece with a single read from `source`, and returns its length.
     ///
     /// # Errors
     ///
-    /// Those of `source`; nothing was taken then.
+    /// Those of `source`. Nothing is appended then.
     pub fn read_from(&mut self, source: &mut impl io::Read) -> io::Result<usize> {
-        let len = source.read(self.room(READ))?;
-        // No more than there was room for, whatever the source says.
-        self.end = self.end.saturating_add(len).min(self.room.len());
+        let len = source.read(self.space(READ_LEN))?;
+        // A source may return a length that is too long.
+        self.end = self.end.saturating_add(len).min(self.buffer.len());
         Ok(len)
     }
 
-    /// Tells that no piece will follow.
+    /// Ends the stream: no piece follows.
     pub fn finish(&mut self) {
         self.finished = true;
     }
 
-    /// Room for `len` bytes behind those that are held.
+    /// Returns space for `len` bytes after those that are held.
     #[expect(
         clippy::indexing_slicing,
         clippy::arithmetic_side_effects,
-        reason = "start <= end <= room.len() always holds, and room is made for end + len; \
-                  all sums are a few times what is in memory at most"
+        reason = "start <= end <= buffer.len() always holds, and the buffer grows to end + len; \
+                  all sums are at most a few times what is in memory"
     )]
-    fn room(&mut self, len: usize) -> &mut [u8] {
+    fn space(&mut self, len: usize) -> &mut [u8] {
         let held = self.held();
-        self.lately = self.lately.max(held + len);
-        if self.room.len() / 4 > self.lately {
-            self.room = self.room[self.start..self.end].to_vec();
+        self.recent_len = self.recent_len.max(held + len);
+        if self.buffer.len() / 4 > self.recent_len {
+            self.buffer = self.buffer[self.start..self.end].to_vec();
             (self.start, self.end) = (0, held);
         }
-        if self.room.len() - self.end < len {
-            // Never more than have been consumed since the last move.
+        if self.buffer.len() - self.end < len {
+            // Moves fewer bytes than were consumed since the last move.
             if self.start > held {
-                self.room.copy_within(self.start..self.end, 0);
+                self.buffer.copy_within(self.start..self.end, 0);
                 (self.start, self.end) = (0, held);
             }
-            // All that the frame needs, but no more than twice what has come of it.
-            let ahead = (self.need + len).min(2 * held);
-            let room = self.start + ahead.max(held + len);
-            if self.room.len() < room {
-                self.room.resize(room, 0);
+            // Enough for the frame, but no more than twice what has arrived of it.
+            let expected = (self.need + len).min(2 * held);
+            let buffer_len = self.start + expected.max(held + len);
+            if self.buffer.len() < buffer_len {
+                self.buffer.resize(buffer_len, 0);
             }
         }
-        &mut self.room[self.end..][..len]
+        &mut self.buffer[self.end..][..len]
     }
 
-    /// The next JPEG or fault, or `None` until another piece comes.
+    /// Returns the next JPEG or error, or `None` until another piece arrives.
     ///
-    /// After a fault it goes on with the next good frame, unless
-    /// [`WireError::is_fatal`].
+    /// After an error it continues with the next good frame, unless the error
+    /// [`is_fatal`](WireError::is_fatal).
     #[expect(
         clippy::should_implement_trait,
         reason = "an iterator would end at the first None"
@@ -188,29 +189,29 @@ impl Deframer {
         })
     }
 
-    /// As [`next`](Self::next), for those who know where the JPEG is to go: `decode` gets
-    /// the payload, and says so if it is bad.
+    /// Like [`next`](Self::next), but lets the caller decide where the JPEG is written: `decode`
+    /// gets the payload and returns an error if it is bad.
     pub fn next_with<T>(
         &mut self,
         decode: impl FnOnce(Payload, &[u8]) -> Result<T, WireError>,
     ) -> Option<Result<T, FrameError>> {
         loop {
-            let data = self.room.get(self.start..self.end).unwrap_or_default();
+            let data = self.buffer.get(self.start..self.end).unwrap_or_default();
             if data.len() < self.need && !self.finished {
                 return None;
             }
             match self.stream.step(data, self.finished) {
-                Step::Need(need) => {
+                StreamStep::Need(need) => {
                     self.need = need;
                     return None;
                 }
-                Step::Skip(len) => self.consume(len),
-                Step::Bad(fault) => {
+                StreamStep::Skip(len) => self.consume(len),
+                StreamStep::Bad(error) => {
                     self.need = 0;
-                    return Some(Err(fault));
+                    return Some(Err(error));
                 }
-                Step::Frame(frame) => {
-                    // There is no frame without a framing.
+                StreamStep::Frame(frame) => {
+                    // The framing of a frame is always known.
                     let kind = self.stream.framing().unwrap_or_default().payload();
                     let payload = data.get(frame.payload.clone()).unwrap_or_default();
                     let jpeg = decode(kind, payload);
@@ -218,12 +219,12 @@ impl Deframer {
                         Ok(jpeg) => {
                             self.stream.accept(&frame);
                             self.consume(frame.len);
-                            self.lately = self.lately.saturating_sub(self.lately / 16);
+                            self.recent_len = self.recent_len.saturating_sub(self.recent_len / 16);
                             Ok(jpeg)
                         }
-                        Err(error) if error.is_of_picture() => {
+                        Err(error) if error.is_picture_error() => {
                             self.consume(frame.len);
-                            Err(self.stream.refuse(&frame, error))
+                            Err(self.stream.discard(&frame, error))
                         }
                         Err(error) => Err(self.stream.reject(error)),
                     });
@@ -249,20 +250,20 @@ mod tests {
         *,
     };
 
-    /// Has so many bytes at a time, and in between nothing yet.
+    /// Gives pieces of these lengths, and `WouldBlock` between them.
     struct Source<'a> {
         bytes: &'a [u8],
         pieces: &'a [usize],
-        turn: usize,
+        reads: usize,
     }
 
     impl io::Read for Source<'_> {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-            self.turn += 1;
-            if self.turn.is_multiple_of(2) {
+            self.reads += 1;
+            if self.reads.is_multiple_of(2) {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            let piece = self.pieces[self.turn / 2 % self.pieces.len()];
+            let piece = self.pieces[self.reads / 2 % self.pieces.len()];
             let len = self.bytes.len().min(piece).min(out.len());
             let (piece, rest) = self.bytes.split_at(len);
             out[..len].copy_from_slice(piece);
@@ -271,7 +272,7 @@ mod tests {
         }
     }
 
-    /// JPEGs with so many bytes inside, and the stream of them.
+    /// JPEGs with contents of these lengths, and a stream of them.
     fn stream(lens: &[usize]) -> (Vec<Vec<u8>>, Vec<u8>) {
         let framing = Framing::default();
         let mut jpegs = vec![];
@@ -291,76 +292,94 @@ mod tests {
         Deframer::new(AcceptedFramings::default(), FrameLimits::default())
     }
 
-    /// Reads once, and takes what frames there are; returns how many.
-    fn turn(deframer: &mut Deframer, source: &mut &[u8]) -> usize {
+    /// Reads once and returns the number of frames.
+    fn read_frames(deframer: &mut Deframer, source: &mut &[u8]) -> usize {
         deframer.read_from(source).expect("it has it all");
         let frames: Result<Vec<_>, _> = std::iter::from_fn(|| deframer.next()).collect();
         frames.expect("good ones").len()
     }
 
-    /// Room is made for it a few times, and never for much more than has come.
+    /// The buffer grows a few times, and never to much more than has arrived.
     #[test]
-    fn a_long_frame_is_not_moved() {
-        let (_, stream) = stream(&[1_000, 1_000, 100 * READ, 7]);
+    fn deframer_long_frame_is_not_moved() {
+        let (_, stream) = stream(&[1_000, 1_000, 100 * READ_LEN, 7]);
         let mut source = &stream[..];
         let mut deframer = deframer();
-        assert_eq!(turn(&mut deframer, &mut source), 2);
+        assert_eq!(read_frames(&mut deframer, &mut source), 2);
         let start = deframer.start;
-        let mut rooms = vec![];
-        while deframer.held() + READ < stream.len() - start {
-            assert_eq!(turn(&mut deframer, &mut source), 0);
+        let mut buffer_lens = vec![];
+        while deframer.held() + READ_LEN < stream.len() - start {
+            assert_eq!(read_frames(&mut deframer, &mut source), 0);
             assert_eq!(deframer.start, start);
-            rooms.push(deframer.room.len());
-            assert!(deframer.room.len() <= start + 2 * deframer.held().max(READ));
+            buffer_lens.push(deframer.buffer.len());
+            assert!(deframer.buffer.len() <= start + 2 * deframer.held().max(READ_LEN));
         }
-        rooms.dedup();
-        assert!(rooms.len() < 10, "{rooms:?}");
-        assert!(deframer.room.len() < stream.len() + READ);
+        buffer_lens.dedup();
+        assert!(buffer_lens.len() < 10, "{buffer_lens:?}");
+        assert!(deframer.buffer.len() < stream.len() + READ_LEN);
     }
 
     #[test]
-    fn a_length_takes_no_room() {
+    fn deframer_length_alone_allocates_nothing() {
         let mut deframer = deframer();
         deframer.push(b"\x03\0\0\0/9j/4AAQSkZJRgABAQAA");
         for _ in 0..10 {
             assert_eq!(deframer.next(), None);
             deframer.push(b"AAAA");
         }
-        assert!(deframer.room.len() < 200, "{}", deframer.room.len());
+        assert!(deframer.buffer.len() < 200, "{}", deframer.buffer.len());
     }
 
     #[test]
-    fn what_one_long_frame_took_is_given_back() {
-        let lens = [&[50 * READ][..], &[READ / 5; 100]].concat();
+    fn deframer_buffer_shrinks_after_one_long_frame() {
+        let lens = [&[50 * READ_LEN][..], &[READ_LEN / 5; 100]].concat();
         let (_, bytes) = stream(&lens);
         let mut source = &bytes[..];
         let mut deframer = deframer();
         let mut most = 0;
-        while turn(&mut deframer, &mut source) > 0 || !source.is_empty() {
-            most = most.max(deframer.room.len());
+        while read_frames(&mut deframer, &mut source) > 0 || !source.is_empty() {
+            most = most.max(deframer.buffer.len());
         }
-        assert!(most > 50 * READ);
-        assert!(deframer.room.len() < 8 * READ, "{}", deframer.room.len());
-        assert!(deframer.room.capacity() < 16 * READ);
+        assert!(most > 50 * READ_LEN);
+        assert!(
+            deframer.buffer.len() < 8 * READ_LEN,
+            "{}",
+            deframer.buffer.len()
+        );
+        assert!(deframer.buffer.capacity() < 16 * READ_LEN);
 
-        // Not if there is one now and then.
-        let (_, bytes) = stream(&[&[20 * READ][..], &[100; 9]].concat().repeat(5));
+        // It does not shrink while long frames recur.
+        let (_, bytes) = stream(&[&[20 * READ_LEN][..], &[100; 9]].concat().repeat(5));
         let mut source = &bytes[..];
-        let mut rooms = vec![];
-        while turn(&mut deframer, &mut source) > 0 || !source.is_empty() {
-            rooms.push(deframer.room.len());
+        let mut buffer_lens = vec![];
+        while read_frames(&mut deframer, &mut source) > 0 || !source.is_empty() {
+            buffer_lens.push(deframer.buffer.len());
         }
-        assert!(rooms.is_sorted(), "{rooms:?}");
+        assert!(buffer_lens.is_sorted(), "{buffer_lens:?}");
     }
 
     #[test]
-    fn what_is_read_is_what_was_sent() {
-        let (jpegs, stream) = stream(&[20, READ / 2, 3 * READ, READ, 1_000, 5 * READ / 3, 100, 7]);
-        for pieces in [&[usize::MAX][..], &[1_448], &[READ - 1, 3], &[1, 70_000, 9]] {
+    fn deframer_any_reads_give_the_jpegs_sent() {
+        let (jpegs, stream) = stream(&[
+            20,
+            READ_LEN / 2,
+            3 * READ_LEN,
+            READ_LEN,
+            1_000,
+            5 * READ_LEN / 3,
+            100,
+            7,
+        ]);
+        for pieces in [
+            &[usize::MAX][..],
+            &[1_448],
+            &[READ_LEN - 1, 3],
+            &[1, 70_000, 9],
+        ] {
             let mut source = Source {
                 bytes: &stream,
                 pieces,
-                turn: 0,
+                reads: 0,
             };
             let mut deframer = deframer();
             let mut received = vec![];

@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Which framing is this, or which other protocol?
+//! Detection of the framing, or of another protocol, from bytes.
+//!
+//! Every payload begins with the same few bytes ([`Payload::start`]): `FF D8 FF`, or their
+//! base64 text `/9j/`. Detection looks for these, and then reads the bytes in front of them in
+//! each accepted framing. The framing is possible if they are a length above zero and within
+//! the limits ([`framings_at`]). At the start of a stream the payload begins after 0, 4, 8 or 16
+//! bytes ([`framings_at_front`]); a search tries every offset ([`payload_starts`]). Several
+//! framings may remain, since `00 02 01 00` is a length in both byte orders: 131,328 or 66,048
+//! bytes. Which of them it is, the end of the frame decides: see `search`. If no framing
+//! remains, [`foreign`] compares the first bytes with those of protocols that people send by
+//! mistake, so that the error can name them.
 
 use super::{
     error::{FirstBytes, ForeignProtocol, WireError},
@@ -8,16 +18,16 @@ use super::{
     parse::{FrameLimits, check_len},
 };
 
-/// Bytes from the start of a stream that are enough to recognise it: the longest
-/// header and the start of a payload.
+/// Number of bytes that are enough to detect a framing: more than the longest header and the
+/// start of a payload.
 pub const DETECT_LEN: usize = 24;
 
-/// The framings a receiver takes; `None` means that it finds out for itself.
+/// The framings that a receiver accepts. What is `None` is detected.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct AcceptedFramings {
-    /// The header, if it is known.
+    /// The only header to accept.
     pub header: Option<Header>,
-    /// The payload, if it is known.
+    /// The only payload to accept.
     pub payload: Option<Payload>,
 }
 
@@ -31,8 +41,8 @@ impl From<Framing> for AcceptedFramings {
 }
 
 impl AcceptedFramings {
-    /// The framings that fit, preferred ones first. Empty if header and payload
-    /// do not go together.
+    /// The accepted framings, preferred ones first. None if header and payload cannot be
+    /// combined.
     pub fn framings(self) -> impl Iterator<Item = Framing> {
         Framing::all().filter(move |framing| {
             self.header.is_none_or(|header| header == framing.header())
@@ -43,14 +53,14 @@ impl AcceptedFramings {
     }
 }
 
-/// Where, from `from` on, payloads of any of `framings` may begin.
-pub(super) fn starts(
+/// The offsets, from `from` on, at which a payload of any of `framings` may begin.
+pub(super) fn payload_starts(
     data: &[u8],
     from: usize,
     framings: &[Framing],
 ) -> impl Iterator<Item = usize> {
-    // Both kinds in one pass: were they looked for one after the other, many of the
-    // one would each cost a look through all bytes for the other.
+    // One pass for both kinds of payload. With a pass for each, every match of one kind would
+    // cost a scan of all bytes for the other.
     memchr::memchr2_iter(b'/', 0xff, data.get(from..).unwrap_or_default())
         .map(move |found| from.saturating_add(found))
         .filter(move |&at| {
@@ -60,10 +70,10 @@ pub(super) fn starts(
         })
 }
 
-/// Those of `framings` in which a frame whose payload begins at `at` can stand in `data`.
+/// The framings in which `data` can have a frame whose payload begins at `at`.
 ///
-/// A text line must begin the data or follow a line feed; a length must be within
-/// the limits.
+/// A length has to be above zero and within the limits; a line has to be at the front of `data`
+/// or follow a line feed.
 pub(super) fn framings_at(
     data: &[u8],
     at: usize,
@@ -82,20 +92,20 @@ pub(super) fn framings_at(
                     Some(before) => data.get(before) == Some(&b'\n'),
                     None => true,
                 },
-                _ => length_at(data, start, header, limits),
+                _ => is_length(data.get(start..).unwrap_or_default(), header, limits),
             }
     })
 }
 
-fn length_at(data: &[u8], start: usize, header: Header, limits: &FrameLimits) -> bool {
+fn is_length(data: &[u8], header: Header, limits: &FrameLimits) -> bool {
     matches!(
-        header.read(data.get(start..).unwrap_or_default()),
+        header.read(data),
         Ok(Some(len)) if len > 0 && check_len(len, limits).is_ok()
     )
 }
 
-/// Those of `framings` with which a stream, or the rest of one, can begin like `data`.
-pub(super) fn framings_at_start(
+/// The framings in which `data` can begin with a frame.
+pub(super) fn framings_at_front(
     data: &[u8],
     framings: &[Framing],
     limits: &FrameLimits,
@@ -110,10 +120,10 @@ pub(super) fn framings_at_start(
         .collect()
 }
 
-/// Recognises a framed stream by its first bytes, [`DETECT_LEN`] of them, and the
-/// likeliest of the framings it may have.
+/// Recognises a framed stream by its first [`DETECT_LEN`] bytes, and returns the preferred one
+/// of its possible framings.
 ///
-/// JPEGs back to back are not recognised: they begin like any JPEG.
+/// JPEGs without a header are not recognised, since they begin like any JPEG file.
 ///
 /// ```
 /// use b64jpeg_wire::{Framing, recognise};
@@ -125,7 +135,7 @@ pub fn recognise(data: &[u8]) -> Option<Framing> {
     let framings: Vec<_> = Framing::all()
         .filter(|framing| framing.header() != Header::None)
         .collect();
-    framings_at_start(data, &framings, &FrameLimits::default())
+    framings_at_front(data, &framings, &FrameLimits::default())
         .into_iter()
         .find(|framing| {
             framing.payload() != Payload::Base64
@@ -136,9 +146,9 @@ pub fn recognise(data: &[u8]) -> Option<Framing> {
         })
 }
 
-/// Bytes of fill or zero length at the front of `data`, in which no frame can begin. The
-/// `first` zeros have to be enough for a length.
-pub(super) fn nothing(data: &[u8], first: bool) -> Option<usize> {
+/// Length of the filler at the front of `data`, in which no frame can begin. `at_start` of a
+/// stream there have to be enough zeros for a length.
+pub(super) fn filler_len(data: &[u8], at_start: bool) -> Option<usize> {
     if Header::Ascii16.read(data) == Ok(Some(0)) {
         return Some(Header::Ascii16.size());
     }
@@ -147,18 +157,18 @@ pub(super) fn nothing(data: &[u8], first: bool) -> Option<usize> {
         .take_while(|byte| matches!(byte, 0 | b'\r' | b'\n'));
     match fill.count() {
         0 => None,
-        1..4 if first && data.first() == Some(&0) => None,
+        1..4 if at_start && data.first() == Some(&0) => None,
         // The last zeros may belong to a length.
         fill => Some(fill.saturating_sub(DETECT_LEN).max(1)),
     }
 }
 
-/// Says what is wrong with a stream that begins with `data` in no framing of ours.
-pub(super) fn explain(data: &[u8], framings: &[Framing], limits: &FrameLimits) -> WireError {
+/// Why a stream that begins with `data` is in none of `framings`.
+pub(super) fn error_at_front(data: &[u8], framings: &[Framing], limits: &FrameLimits) -> WireError {
     if let Some(foreign) = foreign(data) {
         return WireError::Foreign(foreign);
     }
-    // A picture behind a length over the limit: the smallest reading is the likeliest.
+    // A JPEG after a length over the limit: the smallest length is the likeliest.
     framings
         .iter()
         .filter(|framing| framing.header().has_length())
@@ -177,13 +187,13 @@ pub(super) fn explain(data: &[u8], framings: &[Framing], limits: &FrameLimits) -
         )
 }
 
-/// Recognises what people send instead of frames by the first bytes of a stream.
+/// Recognises, by the first bytes of a stream, what senders send instead of frames.
 ///
 /// ```
 /// use b64jpeg_wire::{ForeignProtocol, foreign};
 ///
 /// assert_eq!(foreign(b"HTTP/1.0 200 OK\r\n"), Some(ForeignProtocol::Http));
-/// // pickle.dumps() behind struct.pack("Q", …)
+/// // struct.pack("Q", len(pickled)) + pickled
 /// assert_eq!(foreign(b"\x20\x03\0\0\0\0\0\0\x80\x04\x95"), Some(ForeignProtocol::Pickle));
 /// ```
 pub fn foreign(data: &[u8]) -> Option<ForeignProtocol> {
@@ -229,14 +239,14 @@ mod tests {
 
     fn at_start(data: &[u8]) -> Vec<String> {
         let framings: Vec<_> = Framing::all().collect();
-        framings_at_start(data, &framings, &FrameLimits::default())
+        framings_at_front(data, &framings, &FrameLimits::default())
             .iter()
             .map(ToString::to_string)
             .collect()
     }
 
     #[test]
-    fn the_first_bytes_tell() {
+    fn framings_at_front_distinct_length_is_unambiguous() {
         assert_eq!(at_start(b"\0\x01\xe2\x40/9j/"), ["be32 base64"]);
         assert_eq!(at_start(b"\x40\xe2\x01\0\xff\xd8\xff"), ["le32 jpeg"]);
         assert_eq!(at_start(b"\0\0\0\0\0\x01\xe2\x40/9j/"), ["be64 base64"]);
@@ -250,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn some_lengths_read_both_ways() {
+    fn framings_at_front_length_in_both_byte_orders_is_ambiguous() {
         assert_eq!(
             at_start(b"\0\x02\x01\0/9j/"),
             ["be32 base64", "le32 base64"]
@@ -258,10 +268,10 @@ mod tests {
     }
 
     #[test]
-    fn a_length_over_the_limit_is_named() {
+    fn error_at_front_length_over_limit_is_named() {
         let framings: Vec<_> = Framing::all().collect();
         assert_eq!(
-            explain(b"\xff\xff\xff\xff/9j/", &framings, &FrameLimits::default()),
+            error_at_front(b"\xff\xff\xff\xff/9j/", &framings, &FrameLimits::default()),
             WireError::TooLong {
                 len: u32::MAX.into(),
                 max: 64 << 20
@@ -270,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_recognised_by_name() {
+    fn foreign_first_bytes_are_recognised() {
         for (data, name) in [
             (&b"\x80\x04\x95\x10"[..], ForeignProtocol::Pickle),
             (b"\0\0\x10\0\x80\x03cnumpy", ForeignProtocol::Pickle),

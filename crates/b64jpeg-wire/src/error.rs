@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What can be wrong with the bytes of a stream.
+//! Errors of streams and frames.
 
 use std::{error, fmt};
 
-/// The first bytes of something unexpected, kept for the message about it.
+/// The first bytes of unexpected data, for the error message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct FirstBytes {
     bytes: [u8; Self::MAX],
@@ -12,10 +12,10 @@ pub struct FirstBytes {
 }
 
 impl FirstBytes {
-    /// How many bytes it keeps.
+    /// Number of bytes it keeps at most.
     pub const MAX: usize = 8;
 
-    /// Keeps the first eight bytes of `data`.
+    /// Keeps the first [`MAX`](Self::MAX) bytes of `data`.
     pub fn of(data: &[u8]) -> Self {
         let mut bytes = [0; Self::MAX];
         let mut len = 0;
@@ -26,7 +26,7 @@ impl FirstBytes {
         Self { bytes, len }
     }
 
-    /// The bytes that were kept.
+    /// The kept bytes.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
@@ -48,19 +48,19 @@ impl fmt::Debug for FirstBytes {
     }
 }
 
-/// A protocol that is not ours, recognised by the first bytes of a stream.
+/// Another protocol or format, recognised by the first bytes of a stream.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForeignProtocol {
-    /// Pickled Python objects, bare or behind a length.
+    /// Pickled Python objects, with or without a length in front.
     Pickle,
-    /// An array written by `numpy.save`, bare or behind a length.
+    /// An array written by `numpy.save`, with or without a length in front.
     Numpy,
     /// An HTTP request or response.
     Http,
     /// `multipart/x-mixed-replace` without its HTTP header.
     Multipart,
-    /// `data:` URLs, as browsers take them, bare or behind a length.
+    /// `data:` URLs, with or without a length in front.
     DataUrl,
     /// An RTSP request or response.
     Rtsp,
@@ -68,26 +68,8 @@ pub enum ForeignProtocol {
     Ssh,
     /// A TLS record.
     Tls,
-    /// PNG pictures, raw or as base64, bare or behind a length.
+    /// PNG pictures, raw or as base64, with or without a length in front.
     Png,
-}
-
-impl ForeignProtocol {
-    /// What a user can do about it.
-    pub const fn advice(self) -> &'static str {
-        match self {
-            Self::Pickle | Self::Numpy => {
-                "a pickle can run code and is never loaded; send \
-                 cv2.imencode('.jpg', frame)[1].tobytes() in its place"
-            }
-            Self::Http => "use souphttpsrc ! multipartdemux for MJPEG over HTTP",
-            Self::Multipart => "use multipartdemux",
-            Self::DataUrl => "send the base64 text alone, without \"data:image/jpeg;base64,\"",
-            Self::Rtsp => "use rtspsrc",
-            Self::Ssh | Self::Tls => "check host and port",
-            Self::Png => "encode with cv2.imencode('.jpg', …)",
-        }
-    }
 }
 
 impl fmt::Display for ForeignProtocol {
@@ -106,51 +88,51 @@ impl fmt::Display for ForeignProtocol {
     }
 }
 
-/// Why bytes are not a frame, or a picture cannot become one.
+/// Why bytes are not a frame, or a picture cannot be sent as one.
 ///
-/// Offsets count bytes from the start of the payload unless said otherwise;
-/// where the frame itself stands is told by [`FrameError`].
+/// Offsets count bytes from the start of the payload, unless documented otherwise. The offset
+/// of the frame in the stream is in [`FrameError`].
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WireError {
-    /// The payload is longer than the limit, or than the header can say.
+    /// The payload is longer than the limit, or than the header can express. In bytes.
     TooLong { len: u64, max: u64 },
-    /// There is no picture to send.
+    /// The picture has no bytes.
     Empty,
-    /// A 16-digit header holds something else than a number.
+    /// A 16-digit header does not hold a number. The offset counts from its start.
     Digits { offset: usize, byte: u8 },
-    /// A byte that is not base64. Without a byte, the text ends inside a group of four.
+    /// A byte is not base64. Without a byte, the text ends inside a group of four.
     Base64 { offset: usize, byte: Option<u8> },
     /// The payload does not begin like a JPEG.
     NotJpeg { first: FirstBytes },
-    /// The payload begins like a JPEG and ends before there is a whole marker behind SOI.
+    /// The payload begins like a JPEG and ends before a whole marker follows SOI.
     NoMarker { len: usize },
-    /// The payload does not end like a JPEG, and no frame follows it: its length is wrong,
-    /// or it was cut off.
+    /// The payload does not end like a JPEG, and no frame follows it: its length is wrong, or
+    /// it was cut off.
     NoEnd,
-    /// The header of the picture says more pixels than the limit.
+    /// A frame header of the JPEG has more pixels than the limit.
     TooManyPixels { width: u16, height: u16, max: u64 },
-    /// A marker where a JPEG without a length cannot have one.
+    /// A JPEG without a length has a byte where that cannot be.
     Marker { offset: usize, byte: u8 },
-    /// The stream ended inside a frame: bytes of it there are, and ought to be, if known.
+    /// The stream ended inside a frame, of which it has `have` bytes instead of `want`, if
+    /// that is known.
     Truncated { have: usize, want: Option<usize> },
-    /// No framing we know begins like this stream.
+    /// No accepted framing begins like this stream.
     Unrecognised { first: FirstBytes },
-    /// No frame was found within so many bytes.
+    /// No frame was found in the next `scanned` bytes.
     Lost { scanned: usize },
-    /// The stream is something else altogether.
+    /// The stream is of another protocol.
     Foreign(ForeignProtocol),
 }
 
 impl WireError {
-    /// Whether the stream will never make sense, whatever follows.
+    /// Whether no frame can follow in this stream.
     pub const fn is_fatal(&self) -> bool {
         matches!(self, Self::Foreign(_))
     }
 
-    /// Whether the frame is whole, and only its picture is refused: the next frame stands
-    /// behind it.
-    pub const fn is_of_picture(&self) -> bool {
+    /// Whether only the picture is bad: the frame is whole, and the next one follows it.
+    pub const fn is_picture_error(&self) -> bool {
         matches!(self, Self::TooManyPixels { .. } | Self::NoMarker { .. })
     }
 }
@@ -204,28 +186,23 @@ impl fmt::Display for WireError {
             Self::Truncated { have, want: None } => {
                 write!(f, "the stream ended inside it, after {have} bytes")
             }
-            Self::Unrecognised { first } => write!(
-                f,
-                "no known framing begins with {first}; set the header and payload properties"
-            ),
+            Self::Unrecognised { first } => write!(f, "no known framing begins with {first}"),
             Self::Lost { scanned } => write!(f, "no frame begins in the next {scanned} bytes"),
-            Self::Foreign(foreign) => {
-                write!(f, "this stream is {foreign}; {}", foreign.advice())
-            }
+            Self::Foreign(foreign) => write!(f, "this stream is {foreign}"),
         }
     }
 }
 
 impl error::Error for WireError {}
 
-/// A [`WireError`] and where in the stream it is.
+/// A [`WireError`] and its place in the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameError {
-    /// Good frames before it: the number, from zero, of the frame that failed.
+    /// Number of the bad frame: how many good ones came before it.
     pub frame: u64,
-    /// Bytes from the start of the stream to the start of the frame.
+    /// Offset of the bad frame in the stream, in bytes.
     pub offset: u64,
-    /// What is wrong.
+    /// What is wrong with it.
     pub error: WireError,
 }
 

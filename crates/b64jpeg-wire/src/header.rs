@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Headers, payloads, and the framings they make together.
+//! Headers, payloads, and framings, which combine one of each.
 
 use std::{fmt, str::FromStr};
 
 use super::error::WireError;
 
-/// What stands before a payload and says how long it is.
+/// How the length of a payload is written in front of it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Header {
     /// `struct.pack(">L", n)`
@@ -22,12 +22,12 @@ pub enum Header {
     Ascii16,
     /// No length; the text ends with LF or CRLF.
     Lines,
-    /// No length; pictures stand back to back.
+    /// No length; JPEGs follow each other directly.
     None,
 }
 
 impl Header {
-    /// All headers, in the order in which a receiver that has to guess prefers them.
+    /// All headers. A receiver that detects the header prefers the first ones.
     pub const ALL: [Self; 7] = [
         Self::Be32,
         Self::Le32,
@@ -38,7 +38,7 @@ impl Header {
         Self::None,
     ];
 
-    /// Bytes before the payload.
+    /// Length of the header in bytes.
     pub const fn size(self) -> usize {
         match self {
             Self::Be32 | Self::Le32 => 4,
@@ -48,17 +48,17 @@ impl Header {
         }
     }
 
-    /// Bytes behind the payload, as we write it.
+    /// Number of bytes that the encoder writes after the payload.
     pub const fn trailer_len(self) -> usize {
         matches!(self, Self::Lines) as usize
     }
 
-    /// Whether the header says how long the payload is.
+    /// Whether the header contains the length of the payload.
     pub const fn has_length(self) -> bool {
         self.size() > 0
     }
 
-    /// The longest payload that the header can say, in bytes.
+    /// Length of the longest payload that the header can express, in bytes.
     pub const fn max_payload(self) -> u64 {
         match self {
             Self::Be32 | Self::Le32 => u32::MAX as u64,
@@ -69,10 +69,10 @@ impl Header {
 
     /// Writes the header for a payload of `len` bytes to the front of `out`.
     ///
-    /// The caller has checked `len` against [`max_payload`](Self::max_payload).
+    /// The caller checks `len` against [`max_payload`](Self::max_payload) first.
     #[expect(
         clippy::indexing_slicing,
-        reason = "out has room for the header, and 16 digits for what max_payload allows"
+        reason = "documented: out has room for the header; max_payload has at most 16 digits"
     )]
     pub(super) fn write(self, len: u64, out: &mut [u8]) {
         let out = &mut out[..self.size()];
@@ -90,8 +90,8 @@ impl Header {
         }
     }
 
-    /// Reads the length from the front of `data`; `None` if the header has none
-    /// or is not whole yet.
+    /// Reads the length from the front of `data`. `None` if the header has no length or has
+    /// not arrived completely.
     pub(super) fn read(self, data: &[u8]) -> Result<Option<u64>, WireError> {
         Ok(match self {
             Self::Be32 => data.first_chunk().map(|b| u32::from_be_bytes(*b).into()),
@@ -106,7 +106,7 @@ impl Header {
         })
     }
 
-    /// The name of the header as users write it.
+    /// The name of the header, which [`FromStr`] parses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Be32 => "be32",
@@ -125,29 +125,29 @@ fn read_digits(digits: &[u8; 16]) -> Result<u64, WireError> {
     let start = digits.iter().take_while(|byte| byte.is_ascii_whitespace());
     let start = start.count();
     let mut value = 0_u64;
-    let mut any = false;
+    let mut has_digits = false;
     for (i, &byte) in digits.trim_ascii().iter().enumerate() {
         let Some(digit) = char::from(byte).to_digit(10) else {
             let offset = start.saturating_add(i);
             return Err(WireError::Digits { offset, byte });
         };
-        // Sixteen digits fit with room to spare.
+        // Sixteen digits always fit into a u64.
         value = value.saturating_mul(10).saturating_add(digit.into());
-        any = true;
+        has_digits = true;
     }
-    match (any, digits) {
+    match (has_digits, digits) {
         (true, _) => Ok(value),
         (false, &[byte, ..]) => Err(WireError::Digits { offset: 0, byte }),
     }
 }
 
-/// How a picture is written behind its header.
+/// How a JPEG is written after its header.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Payload {
     /// RFC 4648 standard alphabet, padded, no line breaks.
     #[default]
     Base64,
-    /// The JPEG itself.
+    /// The bytes of the JPEG.
     Jpeg,
 }
 
@@ -155,8 +155,8 @@ impl Payload {
     /// Both payloads.
     pub const ALL: [Self; 2] = [Self::Base64, Self::Jpeg];
 
-    /// The bytes every payload of this kind begins with: SOI and the marker behind it
-    /// (ITU-T T.81, B.1.1.3), or their base64.
+    /// The bytes with which every payload of this kind begins: SOI and the first byte of the
+    /// next marker (ITU-T T.81, B.1.1.3), or their base64 text.
     pub const fn start(self) -> &'static [u8] {
         match self {
             Self::Base64 => b"/9j/",
@@ -164,7 +164,7 @@ impl Payload {
         }
     }
 
-    /// The name of the payload as users write it.
+    /// The name of the payload, which [`FromStr`] parses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Base64 => "base64",
@@ -173,14 +173,14 @@ impl Payload {
     }
 }
 
-/// A header and a payload that go together.
+/// A valid combination of a header and a payload.
 ///
 /// ```
 /// use b64jpeg_wire::{Framing, Header, Payload};
 ///
 /// let framing = Framing::new(Header::Le64, Payload::Jpeg).unwrap();
 /// assert_eq!(framing.to_string(), "le64 jpeg");
-/// // A JPEG may contain line feeds, and base64 text does not say where it ends.
+/// // A JPEG may contain line feeds, and base64 text has no end marker.
 /// assert!(Framing::new(Header::Lines, Payload::Jpeg).is_none());
 /// assert!(Framing::new(Header::None, Payload::Base64).is_none());
 /// ```
@@ -191,7 +191,8 @@ pub struct Framing {
 }
 
 impl Framing {
-    /// The framing of `header` and `payload`, if they make one.
+    /// Combines a header and a payload. `None` for lines of JPEG, and for base64 without a
+    /// header.
     pub const fn new(header: Header, payload: Payload) -> Option<Self> {
         match (header, payload) {
             (Header::Lines, Payload::Jpeg) | (Header::None, Payload::Base64) => None,
@@ -199,7 +200,7 @@ impl Framing {
         }
     }
 
-    /// All framings, in the order in which a receiver that has to guess prefers them.
+    /// All framings. A receiver that detects the framing prefers the first ones.
     pub fn all() -> impl Iterator<Item = Self> {
         Header::ALL
             .into_iter()
@@ -207,12 +208,12 @@ impl Framing {
             .flatten()
     }
 
-    /// What stands before the payload.
+    /// How the length of the payload is written.
     pub const fn header(self) -> Header {
         self.header
     }
 
-    /// How the picture is written.
+    /// How the JPEG is written.
     pub const fn payload(self) -> Payload {
         self.payload
     }
@@ -224,7 +225,7 @@ impl fmt::Display for Framing {
     }
 }
 
-/// A name that is none of [`Header::ALL`] or [`Payload::ALL`].
+/// The error of parsing a [`Header`] or [`Payload`] from an unknown name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownName(String);
 
@@ -263,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_are_written_as_python_packs_them() {
+    fn header_length_is_written_like_struct_pack() {
         let write = |header: Header| {
             let mut out = vec![0; header.size()];
             header.write(0x0102, &mut out);
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn decimal_headers_of_every_habit() {
+    fn header_ascii16_any_padding_is_read() {
         for text in [
             b"258             ",
             b"0000000000000258",
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn names_round_trip() {
+    fn header_and_payload_names_round_trip() {
         for header in Header::ALL {
             assert_eq!(header.as_str().parse(), Ok(header));
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! One frame at the front of some bytes.
+//! Stateless parsing: the one frame at the front of some bytes.
 
 use std::ops::Range;
 
@@ -8,23 +8,23 @@ use super::{
     base64,
     error::{FirstBytes, WireError},
     header::{Framing, Header, Payload},
-    jpeg::{self, Walk},
+    jpeg::{self, EndScan},
 };
 
-/// Bytes in which every payload of a kind begins alike.
+/// Number of bytes in the longest [`Payload::start`].
 pub(super) const START_LEN: usize = 4;
 
-/// What a receiver puts up with.
+/// The limits that a receiver sets for a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameLimits {
-    /// The longest payload, in bytes on the wire.
+    /// Maximum length of a payload on the wire, in bytes.
     pub max_frame: usize,
-    /// The most pixels, width times height, that the header of a picture may say.
+    /// Maximum number of pixels, width times height, in the header of a JPEG.
     pub max_pixels: u64,
 }
 
 impl FrameLimits {
-    /// 64 MiB, as base64 the JPEG of some 200 megapixels.
+    /// 64 MiB: the base64 text of a JPEG of some 200 megapixels.
     pub const DEFAULT_MAX_FRAME: usize = 64 << 20;
     /// 100 megapixels, for which a decoder takes some 300 MB.
     pub const DEFAULT_MAX_PIXELS: u64 = 100_000_000;
@@ -39,47 +39,49 @@ impl Default for FrameLimits {
     }
 }
 
-/// A whole frame, as places in the bytes that were parsed.
+/// A whole frame at the front of the parsed bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameSpan {
-    /// The payload.
+    /// Where the payload is in the parsed bytes.
     pub payload: Range<usize>,
-    /// Bytes of the frame with header and line end.
+    /// Length of the frame in bytes, with header and line end.
     pub len: usize,
 }
 
-/// What stands at the front of some bytes.
+/// What is at the front of the parsed bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Status {
-    /// Nothing whole yet; ask again with at least so many bytes.
+pub enum ParseStatus {
+    /// An incomplete frame. Parse again with at least this many bytes.
     Need(usize),
-    /// So many bytes that mean nothing: zero lengths, empty lines, fill between pictures.
+    /// This many bytes of filler: zero lengths, empty lines, or fill bytes between JPEGs.
     Skip(usize),
-    /// A frame. Its base64 is not decoded yet, so it may still turn out bad.
+    /// A whole frame. Its base64 is not decoded yet, so it may still be bad.
     Frame(FrameSpan),
 }
 
-/// How far into a frame without a length the search for its end has come.
+/// How far the search for the end of a frame without a length has come.
 ///
-/// A new frame begins with the default; headers with a length do not use it.
+/// Start each frame with the default. Headers with a length do not use it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    line: usize,
-    walk: Walk,
+pub struct ParseProgress {
+    /// Length of the part of a line that was searched for its line feed.
+    line_searched: usize,
+    jpeg_end: EndScan,
 }
 
-impl Progress {
-    /// Bytes of the frame behind which, if it turns out wrong, another may begin.
-    pub(super) fn sound(&self) -> usize {
-        self.walk.sound()
+impl ParseProgress {
+    /// Number of bytes that certainly belong to the frame. If it is bad, another one may begin
+    /// after them.
+    pub(super) fn intact(&self) -> usize {
+        self.jpeg_end.intact()
     }
 }
 
-/// Parses what stands at the front of `data`.
+/// Parses the front of `data`.
 ///
-/// Limits are checked before a length is used, and a payload that does not begin
-/// like a JPEG is refused without waiting for its end. Between calls for the same
-/// frame `data` may only grow, and the caller keeps `progress`.
+/// A length is checked against the limits before it is used. A payload that does not begin
+/// like a JPEG is an error before its end has arrived. Between calls for the same frame `data`
+/// may only grow, and the caller keeps `progress`.
 ///
 /// # Errors
 ///
@@ -89,44 +91,45 @@ impl Progress {
 /// # Example
 ///
 /// ```
-/// use b64jpeg_wire::{FrameSpan, Framing, FrameLimits, Progress, Status, parse};
+/// use b64jpeg_wire::{FrameLimits, FrameSpan, Framing, ParseProgress, ParseStatus, parse};
 ///
 /// let framing = Framing::default();
-/// let mut parse = |data| parse(data, framing, &FrameLimits::default(), &mut Progress::default());
+/// let limits = FrameLimits::default();
+/// let parse = |data| parse(data, framing, &limits, &mut ParseProgress::default());
 ///
-/// assert_eq!(parse(b"\0\0\0"), Ok(Status::Need(4)));
-/// assert_eq!(parse(b"\0\0\0\x08/9j/"), Ok(Status::Need(12)));
+/// assert_eq!(parse(b"\0\0\0"), Ok(ParseStatus::Need(4)));
+/// assert_eq!(parse(b"\0\0\0\x08/9j/"), Ok(ParseStatus::Need(12)));
 /// let frame = FrameSpan { payload: 4..12, len: 12 };
-/// assert_eq!(parse(b"\0\0\0\x08/9j/2Q==\0"), Ok(Status::Frame(frame)));
+/// assert_eq!(parse(b"\0\0\0\x08/9j/2Q==\0"), Ok(ParseStatus::Frame(frame)));
 /// ```
 pub fn parse(
     data: &[u8],
     framing: Framing,
     limits: &FrameLimits,
-    progress: &mut Progress,
-) -> Result<Status, WireError> {
+    progress: &mut ParseProgress,
+) -> Result<ParseStatus, WireError> {
     let header = framing.header();
     match header {
-        Header::Lines => parse_line(data, framing, limits, &mut progress.line),
-        Header::None => parse_bare(data, framing, limits, &mut progress.walk),
+        Header::Lines => parse_line(data, framing, limits, &mut progress.line_searched),
+        Header::None => parse_bare(data, framing, limits, &mut progress.jpeg_end),
         _ => {
             let Some(len) = header.read(data)? else {
-                return Ok(Status::Need(header.size()));
+                return Ok(ParseStatus::Need(header.size()));
             };
             if len == 0 {
-                return Ok(Status::Skip(zero_lengths(data, header)));
+                return Ok(ParseStatus::Skip(zero_lengths_len(data, header)));
             }
             let len = check_len(len, limits)?;
             let payload = data.get(header.size()..).unwrap_or_default();
-            let there = payload.get(..len).unwrap_or(payload);
-            if !check_start(there, there.len() == len, framing)? {
-                return Ok(Status::Need(more_than(data)));
+            let received = payload.get(..len).unwrap_or(payload);
+            if !check_start(received, received.len() == len, framing)? {
+                return Ok(ParseStatus::Need(one_more_than(data)));
             }
             let end = header.size().saturating_add(len);
             if data.len() < end {
-                return Ok(Status::Need(end));
+                return Ok(ParseStatus::Need(end));
             }
-            Ok(Status::Frame(FrameSpan {
+            Ok(ParseStatus::Frame(FrameSpan {
                 payload: header.size()..end,
                 len: end,
             }))
@@ -134,12 +137,12 @@ pub fn parse(
     }
 }
 
-/// One byte more than there is.
-fn more_than(data: &[u8]) -> usize {
+/// One byte more than `data` has.
+fn one_more_than(data: &[u8]) -> usize {
     data.len().saturating_add(1)
 }
 
-/// The length as a size in memory, if it is within the limits.
+/// Converts a length to a size in memory, if it is within the limits.
 pub(super) fn check_len(len: u64, limits: &FrameLimits) -> Result<usize, WireError> {
     usize::try_from(len)
         .ok()
@@ -150,8 +153,8 @@ pub(super) fn check_len(len: u64, limits: &FrameLimits) -> Result<usize, WireErr
         })
 }
 
-/// Whether a payload begins like a JPEG. What does not is refused once there are enough
-/// bytes, or the `whole` of it, to say what it is in its place.
+/// Whether a payload begins like a JPEG. Otherwise it is an error as soon as it is `whole` or
+/// has enough bytes for the error message.
 fn check_start(payload: &[u8], whole: bool, framing: Framing) -> Result<bool, WireError> {
     if payload.starts_with(framing.payload().start()) {
         Ok(true)
@@ -164,16 +167,16 @@ fn check_start(payload: &[u8], whole: bool, framing: Framing) -> Result<bool, Wi
     }
 }
 
-/// The length of a payload without one, or at least of what is there of it.
+/// Checks the length of a payload without a length in its header, which may be incomplete.
 ///
-/// Over the limit it is told as one more than the limit: nothing behind counts.
+/// The error names one byte more than the limit, because no more bytes were looked at.
 fn check_open_len(len: usize, limits: &FrameLimits) -> Result<(), WireError> {
     let over = limits.max_frame.saturating_add(1);
     check_len(len.min(over) as u64, limits).map(|_| ())
 }
 
-/// Bytes of the headers at the front of `data` that say zero; at least one does.
-fn zero_lengths(data: &[u8], header: Header) -> usize {
+/// Length of the zero lengths at the front of `data`, where there is at least one.
+fn zero_lengths_len(data: &[u8], header: Header) -> usize {
     data.chunks_exact(header.size())
         .take_while(|chunk| header.read(chunk) == Ok(Some(0)))
         .map(<[u8]>::len)
@@ -185,16 +188,16 @@ fn parse_line(
     framing: Framing,
     limits: &FrameLimits,
     searched: &mut usize,
-) -> Result<Status, WireError> {
+) -> Result<ParseStatus, WireError> {
     let breaks = data
         .iter()
         .take_while(|byte| matches!(byte, b'\r' | b'\n'))
         .count();
     if breaks > 0 {
         *searched = 0;
-        return Ok(Status::Skip(breaks));
+        return Ok(ParseStatus::Skip(breaks));
     }
-    // The longest line and its end.
+    // The longest line and its line end.
     let longest = limits.max_frame.saturating_add(2);
     let data = data.get(..longest).unwrap_or(data);
     let end = memchr::memchr(b'\n', data.get(*searched..).unwrap_or_default())
@@ -204,13 +207,13 @@ fn parse_line(
     check_start(text, end.is_some(), framing)?;
     check_open_len(text.len(), limits)?;
     match end {
-        Some(end) => Ok(Status::Frame(FrameSpan {
+        Some(end) => Ok(ParseStatus::Frame(FrameSpan {
             payload: 0..text.len(),
             len: end.saturating_add(1),
         })),
         None => {
             *searched = data.len();
-            Ok(Status::Need(more_than(data)))
+            Ok(ParseStatus::Need(one_more_than(data)))
         }
     }
 }
@@ -219,38 +222,38 @@ fn parse_bare(
     data: &[u8],
     framing: Framing,
     limits: &FrameLimits,
-    walk: &mut Walk,
-) -> Result<Status, WireError> {
+    jpeg_end: &mut EndScan,
+) -> Result<ParseStatus, WireError> {
     let fill = data
         .iter()
         .take_while(|byte| matches!(byte, 0 | b'\r' | b'\n'))
         .count();
     if fill > 0 {
-        return Ok(Status::Skip(fill));
+        return Ok(ParseStatus::Skip(fill));
     }
     if !check_start(data, false, framing)? {
-        return Ok(Status::Need(more_than(data)));
+        return Ok(ParseStatus::Need(one_more_than(data)));
     }
     let longest = limits.max_frame.saturating_add(1);
     let data = data.get(..longest).unwrap_or(data);
-    let end = walk.end(data)?;
+    let end = jpeg_end.resume(data)?;
     check_open_len(end.unwrap_or(data.len()), limits)?;
     Ok(match end {
-        Some(len) => Status::Frame(FrameSpan {
+        Some(len) => ParseStatus::Frame(FrameSpan {
             payload: 0..len,
             len,
         }),
-        None => Status::Need(more_than(data)),
+        None => ParseStatus::Need(one_more_than(data)),
     })
 }
 
-/// Whether a payload ends with EOI, as far as its last bytes tell.
+/// Whether the last bytes of a payload are EOI and perhaps fill bytes.
 pub(super) fn ends_like_jpeg(payload: &[u8], framing: Framing) -> bool {
     match framing.payload() {
         Payload::Jpeg => jpeg::ends_with_eoi(payload),
         Payload::Base64 => {
             let text = payload.trim_ascii_end();
-            // Whole groups from the end: nearly always two are enough, the more for fill.
+            // Whole groups from the end: two are nearly always enough, 16 allow for fill bytes.
             [8, 64].into_iter().any(|len| {
                 let from = text.len().saturating_sub(len) & !3;
                 let tail = text.get(from..).unwrap_or_default();

@@ -1,11 +1,25 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The search for the next frame, from anywhere.
+//! The search for the next frame in bytes that may begin anywhere.
 //!
-//! A frame is taken when its payload begins like a JPEG behind a length within the
-//! limits, and something vouches for it: its own end (EOI) or the frame behind it.
-//! Until then it is a candidate, and several may be in the race, of which one stands
-//! inside another: an EXIF thumbnail, or a length that was wrong.
+//! Bytes that look like the start of a frame make a [`Candidate`]: a length within the limits,
+//! and after it the start of a payload. The candidate says where its frame would end. It is
+//! *confirmed* or *refuted* at up to two checkpoints, which are offsets up to which the bytes
+//! have to arrive:
+//!
+//! 1. The end of the frame. If the payload ends with EOI, the candidate is *complete*, and
+//!    confirmed, unless another candidate begins before it: a complete candidate inside another
+//!    one may be an EXIF thumbnail.
+//! 2. The start of a next payload after that. If a header and a payload in the same framing
+//!    follow, the candidate is confirmed, complete or not, and with it the complete candidates
+//!    before it; all that overlap it are discarded. If not, a candidate that is not complete
+//!    is refuted.
+//!
+//! Starts and checkpoints are handled in the order of their offsets, as if the bytes arrived one
+//! at a time. So the result does not depend on the pieces in which they arrive. A search ends
+//! with the first confirmed candidate, and looks at each byte once, however many there are.
+//!
+//! `stream` has a worked example.
 
 use std::slice;
 
@@ -15,36 +29,36 @@ use super::{
     parse::{FrameLimits, START_LEN, ends_like_jpeg},
 };
 
-/// How much more a search asks for while it waits for the end of a candidate: a frame
-/// that is really there ought not to wait for a false one.
+/// How many more bytes a search requests at once while it waits for a checkpoint. A real frame
+/// should not have to wait for the end of a long candidate that is none.
 const GROWTH: usize = 64 << 10;
 
-/// Candidates that are kept in mind at once.
+/// Maximum number of candidates to keep.
 const MAX_CANDIDATES: usize = 32;
 
-/// What a search has come to.
-pub(super) enum Found {
+/// The result of [`FrameSearch::find`]. Offsets count from the front of the bytes.
+pub(super) enum SearchResult {
     /// A frame begins there.
-    At(usize, Framing),
-    /// None begins before `keep`; with nothing to drop it takes `need` bytes to go on.
-    Nothing { keep: usize, need: usize },
+    FrameAt(usize, Framing),
+    /// No frame begins before `keep`. If that is zero, the search needs `need` bytes to go on.
+    NotFound { keep: usize, need: usize },
 }
 
-/// A search under way. Positions count from the front of the bytes.
+/// A search in progress. Offsets count from the front of the bytes.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Search {
-    /// Frames begin here or later.
+pub(super) struct FrameSearch {
+    /// No frame begins before this.
     from: usize,
-    /// Payloads that begin before this were looked at.
+    /// No payload that begins before this has to be looked at any more.
     scanned: usize,
-    /// In the order in which they were seen.
+    /// The undecided candidates, in the order of their payloads.
     candidates: Vec<Candidate>,
-    found: Option<Candidate>,
-    /// Bytes dropped since the search began or was last reported.
+    confirmed: Option<Candidate>,
+    /// Number of bytes dropped since the search began or was last reported.
     dropped: usize,
 }
 
-impl Search {
+impl FrameSearch {
     /// A search for a frame that begins at `from` or later.
     pub fn from(from: usize) -> Self {
         Self {
@@ -62,50 +76,50 @@ impl Search {
         std::mem::take(&mut self.dropped)
     }
 
-    /// Tells that the first bytes are gone.
+    /// Accounts for the caller dropping `len` bytes from the front.
     pub fn drop_front(&mut self, len: usize) {
         self.from = self.from.saturating_sub(len);
         self.scanned = self.scanned.saturating_sub(len);
-        for candidate in self.candidates.iter_mut().chain(&mut self.found) {
+        for candidate in self.candidates.iter_mut().chain(&mut self.confirmed) {
             candidate.at = candidate.at.saturating_sub(len);
             candidate.end = candidate.end.saturating_sub(len);
-            candidate.wait = candidate.wait.map(|wait| wait.saturating_sub(len));
+            candidate.checkpoint = candidate.checkpoint.map(|at| at.saturating_sub(len));
         }
         self.dropped = self.dropped.saturating_add(len);
     }
 
-    /// Looks for the next frame in any of `framings`.
+    /// Searches for the next frame in any of `framings`.
     ///
-    /// What was found stays found until its front is reached.
+    /// The result stays the same until the caller has dropped the bytes in front of the frame.
     pub fn find(
         &mut self,
         data: &[u8],
         end: bool,
         framings: &[Framing],
         limits: &FrameLimits,
-    ) -> Found {
-        if self.found.is_none() {
-            self.found = self.scan(data, end, framings, limits);
+    ) -> SearchResult {
+        if self.confirmed.is_none() {
+            self.confirmed = self.scan(data, end, framings, limits);
         }
-        match &self.found {
-            Some(candidate) => Found::At(candidate.at, candidate.framing),
-            None if end => Found::Nothing {
+        match &self.confirmed {
+            Some(candidate) => SearchResult::FrameAt(candidate.at, candidate.framing),
+            None if end => SearchResult::NotFound {
                 keep: data.len(),
                 need: 1,
             },
-            None if self.candidates.is_empty() => Found::Nothing {
+            None if self.candidates.is_empty() => SearchResult::NotFound {
                 keep: data.len().saturating_sub(DETECT_LEN),
                 need: data.len().saturating_add(1),
             },
-            None => Found::Nothing {
+            None => SearchResult::NotFound {
                 keep: self.from,
-                need: next_event(&self.candidates).min(data.len().saturating_add(GROWTH)),
+                need: next_checkpoint(&self.candidates).min(data.len().saturating_add(GROWTH)),
             },
         }
     }
 
-    /// Sees starts and ends in the order of the bytes, as if those came one by one: what
-    /// is found does not depend on the pieces in which they come.
+    /// Handles starts and checkpoints in the order of their offsets, up to the first confirmed
+    /// candidate.
     fn scan(
         &mut self,
         data: &[u8],
@@ -114,34 +128,36 @@ impl Search {
         limits: &FrameLimits,
     ) -> Option<Candidate> {
         loop {
-            let event = next_event(&self.candidates);
-            let seen = data.get(..event).unwrap_or(data);
-            let start = detect::starts(seen, self.scanned, framings).next();
-            let found = if let Some(start) = start {
+            let checkpoint = next_checkpoint(&self.candidates);
+            let seen = data.get(..checkpoint).unwrap_or(data);
+            let start = detect::payload_starts(seen, self.scanned, framings).next();
+            let confirmed = if let Some(start) = start {
                 self.scanned = start.saturating_add(1);
-                self.enter(seen, start, framings, limits)
-            } else if event <= data.len() {
-                contest(&mut self.candidates, seen, limits)
+                self.add_candidates(seen, start, framings, limits)
+            } else if checkpoint <= data.len() {
+                check_candidate(&mut self.candidates, seen, limits)
             } else {
                 let scanned = data.len().saturating_sub(const { START_LEN - 1 });
                 self.scanned = self.scanned.max(scanned);
                 return end
                     .then(|| std::mem::take(&mut self.candidates))
-                    .and_then(|candidates| last(&candidates, data.len()));
+                    .and_then(|candidates| first_at_end_of_stream(&candidates, data.len()));
             };
-            if found.is_some() {
+            if confirmed.is_some() {
                 self.candidates.clear();
-                return found;
+                return confirmed;
             }
-            // What stands before the first of them may be dropped by now.
+            // The bytes in front of the first candidate may be dropped now.
             let first = self.candidates.iter().map(|candidate| candidate.at).min();
             self.from = self.from.max(first.unwrap_or(0));
         }
     }
 
-    /// Takes in the frames whose payload may begin at `start`, or returns one without a
-    /// length: nothing vouches for that but that no other is likely.
-    fn enter(
+    /// Adds the candidates whose payload begins at `start`.
+    ///
+    /// A frame without a length has no checkpoints. It is returned, as confirmed, if there are
+    /// no other candidates.
+    fn add_candidates(
         &mut self,
         data: &[u8],
         start: usize,
@@ -159,7 +175,7 @@ impl Search {
             }
             self.candidates.push(candidate);
             if self.candidates.len() > MAX_CANDIDATES {
-                // Garbage comes first, the next frame behind it.
+                // Garbage comes first, and the next frame after it.
                 self.candidates.remove(0);
             }
         }
@@ -167,52 +183,54 @@ impl Search {
     }
 }
 
-/// Which of `likely` framings the frame at the front of `data` has, or how many bytes it
-/// takes to tell.
-pub(super) fn choose(
+/// Decides which of the `possible` framings the frame at the front of `data` has. The error is
+/// the number of bytes that it takes to decide.
+pub(super) fn choose_framing(
     data: &[u8],
     end: bool,
-    likely: &[Framing],
+    possible: &[Framing],
     limits: &FrameLimits,
 ) -> Result<Framing, usize> {
-    // Nothing vouches for a frame without a length but that no other is likely.
-    let mut rivals: Vec<_> = likely
+    let mut candidates: Vec<_> = possible
         .iter()
         .filter(|framing| framing.header().has_length())
         .map(|framing| Candidate::new(data, 0, *framing))
         .collect();
-    let mut won = None;
-    while won.is_none() && rivals.len() > 1 {
-        let event = next_event(&rivals);
-        if event <= data.len() {
-            won = contest(&mut rivals, data.get(..event).unwrap_or(data), limits);
+    let mut confirmed = None;
+    while confirmed.is_none() && candidates.len() > 1 {
+        let checkpoint = next_checkpoint(&candidates);
+        if checkpoint <= data.len() {
+            let seen = data.get(..checkpoint).unwrap_or(data);
+            confirmed = check_candidate(&mut candidates, seen, limits);
         } else if end {
-            won = last(&rivals, data.len());
+            confirmed = first_at_end_of_stream(&candidates, data.len());
             break;
         } else {
-            return Err(event);
+            return Err(checkpoint);
         }
     }
-    let chosen = won.as_ref().or(rivals.first());
+    let chosen = confirmed.as_ref().or(candidates.first());
     let chosen = chosen.map(|candidate| candidate.framing);
-    // One without a length, if it is that: some framing is likely.
-    Ok(chosen.or(likely.first().copied()).unwrap_or_default())
+    // A framing without a length has no candidate. It is chosen if there is no other.
+    Ok(chosen.or(possible.first().copied()).unwrap_or_default())
 }
 
-/// Bytes that look like a frame.
+/// Bytes that look like the start of a frame.
 #[derive(Debug, Clone)]
 struct Candidate {
     framing: Framing,
+    /// Offset of its header.
     at: usize,
+    /// Offset of its end, which its length says.
     end: usize,
-    /// Up to where the bytes have to come until they tell more about it.
-    wait: Option<usize>,
-    /// It ends with EOI. So does a thumbnail inside another frame.
-    ended: bool,
+    /// Up to which offset the bytes have to arrive for the next check. `None` after both checks.
+    checkpoint: Option<usize>,
+    /// Whether its payload ends with EOI.
+    complete: bool,
 }
 
 impl Candidate {
-    /// The frame that `data` says is at `at`, within the limits.
+    /// The frame at offset `at` of `data`, whose length is within the limits.
     fn new(data: &[u8], at: usize, framing: Framing) -> Self {
         let header = framing.header();
         let start = data.get(at..).unwrap_or_default();
@@ -224,60 +242,106 @@ impl Candidate {
             framing,
             at,
             end,
-            wait: Some(end),
-            ended: false,
+            checkpoint: Some(end),
+            complete: false,
         }
     }
 }
 
-/// Up to where the bytes have to come until they tell more about any of `candidates`.
-fn next_event(candidates: &[Candidate]) -> usize {
-    let waits = candidates.iter().filter_map(|candidate| candidate.wait);
-    waits.min().unwrap_or(usize::MAX)
+/// The first checkpoint of any of `candidates`.
+fn next_checkpoint(candidates: &[Candidate]) -> usize {
+    let checkpoints = candidates
+        .iter()
+        .filter_map(|candidate| candidate.checkpoint);
+    checkpoints.min().unwrap_or(usize::MAX)
 }
 
-/// Hears those of `candidates` that the end of `data` tells something about, and
-/// returns the one that is vouched for now.
-fn contest(
+/// Checks the first candidate whose checkpoint is the end of `data`. Returns a candidate that
+/// is confirmed by that; removes those that are refuted.
+fn check_candidate(
     candidates: &mut Vec<Candidate>,
     data: &[u8],
     limits: &FrameLimits,
 ) -> Option<Candidate> {
-    let i = candidates.iter().position(|c| c.wait == Some(data.len()))?;
+    let checked = |candidate: &Candidate| candidate.checkpoint == Some(data.len());
+    let i = candidates.iter().position(checked)?;
     let candidate = candidates.get_mut(i)?;
     let (framing, size) = (candidate.framing, candidate.framing.header().size());
-    if candidate.wait == Some(candidate.end) {
+    let next_payload = candidate.end.saturating_add(size);
+    if candidate.checkpoint == Some(candidate.end) {
         let payload = candidate.at.saturating_add(size)..candidate.end;
         let payload = data.get(payload).unwrap_or_default();
-        candidate.ended = ends_like_jpeg(payload, framing);
-        let next = candidate.end.saturating_add(size);
-        candidate.wait = Some(next.saturating_add(START_LEN));
+        candidate.complete = ends_like_jpeg(payload, framing);
+        candidate.checkpoint = Some(next_payload.saturating_add(START_LEN));
     } else {
-        let next = candidate.end.saturating_add(size);
-        let mut next = detect::framings_at(data, next, slice::from_ref(&framing), limits);
+        let framing = slice::from_ref(&framing);
+        let mut next = detect::framings_at(data, next_payload, framing, limits);
         if next.next().is_some() {
-            // Those that reach into it are none. Those before it are, if any are left.
-            let winner = candidate.clone();
-            candidates.retain(|c| c.end <= winner.at && c.ended);
+            let confirmed = candidate.clone();
+            candidates.retain(|other| other.end <= confirmed.at && other.complete);
             return candidates
                 .iter()
-                .chain([&winner])
-                .min_by_key(|c| c.at)
+                .chain([&confirmed])
+                .min_by_key(|candidate| candidate.at)
                 .cloned();
         }
-        candidate.wait = None;
-        if !candidate.ended {
+        candidate.checkpoint = None;
+        if !candidate.complete {
             candidates.remove(i);
         }
     }
-    // A thumbnail would stand inside one that begins before.
     let first = candidates.iter().map(|candidate| candidate.at).min()?;
-    let vouched = |c: &&Candidate| c.at == first && c.ended;
-    candidates.iter().find(vouched).cloned()
+    let confirmed = |candidate: &&Candidate| candidate.at == first && candidate.complete;
+    candidates.iter().find(confirmed).cloned()
 }
 
-/// The first of `candidates` that the end of the stream does not cut.
-fn last(candidates: &[Candidate], end: usize) -> Option<Candidate> {
-    let whole = candidates.iter().filter(|c| c.ended || c.end == end);
-    whole.min_by_key(|candidate| candidate.at).cloned()
+/// The first candidate that is whole at the end of the stream: it is complete, or ends there.
+fn first_at_end_of_stream(candidates: &[Candidate], end: usize) -> Option<Candidate> {
+    candidates
+        .iter()
+        .filter(|candidate| candidate.complete || candidate.end == end)
+        .min_by_key(|candidate| candidate.at)
+        .cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::example;
+
+    /// Offset in the stream, whether it is complete, and its checkpoint.
+    type Row = (usize, bool, Option<usize>);
+
+    /// The candidates of a search for the frame after the torn frame at offset 16, when bytes up
+    /// to `end` of the stream have arrived.
+    fn candidates(end: usize) -> Result<usize, Vec<Row>> {
+        const TORN: usize = 16;
+        // The payload of the torn frame is bad, so the search begins after its header.
+        let mut search = FrameSearch::from(4);
+        let framings = [Framing::default()];
+        let data = &example::STREAM[TORN..end];
+        match search.find(data, false, &framings, &FrameLimits::default()) {
+            SearchResult::FrameAt(at, _) => Ok(TORN + at),
+            SearchResult::NotFound { .. } => Err(search
+                .candidates
+                .iter()
+                .map(|c| (TORN + c.at, c.complete, c.checkpoint.map(|at| TORN + at)))
+                .collect()),
+        }
+    }
+
+    #[test]
+    fn search_worked_example_checks_candidates_at_checkpoints() {
+        assert_eq!(candidates(33), Err(vec![]));
+        let first = (26, false, Some(42));
+        assert_eq!(candidates(34), Err(vec![first]));
+        let second = (34, false, Some(50));
+        assert_eq!(candidates(41), Err(vec![first]));
+        // At 42 the payload of the first candidate turns out not to end with EOI.
+        let incomplete = (26, false, Some(50));
+        assert_eq!(candidates(42), Err(vec![incomplete, second]));
+        assert_eq!(candidates(49), Err(vec![incomplete, second]));
+        // At 50 no payload begins at 46, which refutes the first; the second is complete.
+        assert_eq!(candidates(50), Ok(34));
+    }
 }

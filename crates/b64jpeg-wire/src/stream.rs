@@ -1,93 +1,172 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The frames of one stream, however it begins and whatever comes between them.
+//! The frames of a whole stream: detection of the framing, and resynchronisation.
+//!
+//! # Positions
+//!
+//! A [`FrameStream`] holds no bytes, only its [`Position`]: what it knows about the front of the
+//! bytes that its caller keeps. Each [`step`](FrameStream::step) looks at these bytes and tells
+//! the caller what to do with them.
+//!
+//! - **Stream start.** The framing is not known. `detect` lists the framings that are possible
+//!   for the first bytes. If there are several, as for a length that is valid in both byte
+//!   orders, `search` decides at the end of the frame, as below. If there are none, filler is
+//!   skipped, and anything else is an error.
+//! - **Frame start.** The frame is parsed in the current framing. Since its length may be wrong, it
+//!   has to be *confirmed*: its payload ends with EOI, or another frame, a zero length or the end
+//!   of the stream follows it. A frame that cannot be parsed or confirmed is bad.
+//! - **Unknown.** After a bad frame or a jump, `search` looks for the next confirmed frame.
+//!
+//! A detected framing is not final at once: the first frame may be valid in another one, too.
+//! Only when two frames in a row have been accepted does the stream forget the framings that
+//! read them in another way. Until then a bad frame starts detection again.
+//!
+//! # Resynchronisation, by example
+//!
+//! The framing is `be32 base64`. The sender was interrupted twice, and began with a new frame
+//! each time:
+//!
+//! ```text
+//! offset  header       payload
+//!      0  00 00 00 0c  /9j/4AAC/9k=
+//!     16  00 00 00 0c  /9j/4A            torn: 6 of 12 bytes
+//!     26  00 00 00 0c  /9j/              torn: 4 of 12 bytes
+//!     34  00 00 00 0c  /9j/4AAC/9k=
+//!     50
+//! ```
+//!
+//! 1. The frame at 0 ends with EOI (`/9k=`), so it is confirmed: [`StreamStep::Frame`].
+//! 2. The frame at 16 seems to end at 32, inside the header and payload of others. Its last
+//!    group of four, `00 0c` and `/9`, is not base64, so it does not end with EOI. Nor does a
+//!    frame begin at 32: with the bytes up to 40 it is known that there are `6a 2f 00 00`, a
+//!    length over the limit. So the frame is bad, and `/9j/4A` followed by `00` is the reason:
+//!    [`StreamStep::Bad`]. The search begins at 20, after the header of the bad frame.
+//! 3. Payloads may begin at 30 and 38. Their headers make two candidates: one from 26 to 42, and
+//!    one from 34 to 50.
+//! 4. At 42, the end of the first candidate, its payload is `/9j/`, `00 00 00 0c`, `/9j/`. That
+//!    does not end with EOI. Its second checkpoint is at 50, where the start of the next frame's
+//!    payload would end.
+//! 5. At 50 it turns out that no payload begins at 46: the first candidate is refuted. The
+//!    payload of the second ends with EOI there, and no candidate begins before it: it is
+//!    confirmed, without looking at a single byte of the frame after it.
+//! 6. The caller skips the bytes up to 34 ([`StreamStep::Skip`]) and gets the frame there.
+//!
+//! Two torn frames cost one error, and no whole frame is lost:
+//!
+//! ```
+//! use b64jpeg_wire::{Deframer, FrameError, FrameLimits, Framing, WireError};
+//!
+//! let stream = [
+//!     &b"\0\0\0\x0c/9j/4AAC/9k="[..],
+//!     b"\0\0\0\x0c/9j/4A",
+//!     b"\0\0\0\x0c/9j/",
+//!     b"\0\0\0\x0c/9j/4AAC/9k=",
+//! ];
+//! let mut deframer = Deframer::new(Framing::default().into(), FrameLimits::default());
+//! deframer.push(&stream.concat());
+//!
+//! let jpeg = b"\xff\xd8\xff\xe0\0\x02\xff\xd9".to_vec();
+//! assert_eq!(deframer.next(), Some(Ok(jpeg.clone())));
+//! let torn = FrameError {
+//!     frame: 1,
+//!     offset: 16,
+//!     error: WireError::Base64 { offset: 6, byte: Some(0) },
+//! };
+//! assert_eq!(deframer.next(), Some(Err(torn)));
+//! assert_eq!(deframer.next(), Some(Ok(jpeg)));
+//! assert_eq!(deframer.next(), None);
+//! assert_eq!(deframer.stream().resyncs(), 1);
+//! ```
+//!
+//! # Bounds
+//!
+//! A search never requests more bytes than the longest frame and the start of the next one have,
+//! and reports [`WireError::Lost`] whenever it has dropped that many. A frame of more than
+//! [`LARGE`] bytes is checked while it arrives, so that a wrong length does not delay the video
+//! until all of it is there.
 
 use super::{
+    confirm::{Confirmation, confirm, consistent, payload_error, swallowed_frame},
     detect::{self, AcceptedFramings, DETECT_LEN},
     error::{FrameError, WireError},
-    header::{Framing, Header, Payload},
-    parse::{FrameLimits, FrameSpan, Progress, START_LEN, Status, ends_like_jpeg, parse},
-    search::{self, Found, Search},
+    header::{Framing, Header},
+    parse::{FrameLimits, FrameSpan, ParseProgress, ParseStatus, ends_like_jpeg, parse},
+    search::{self, FrameSearch, SearchResult},
 };
 
-/// How much one step skips at the most, so that no caller has to skip without end.
+/// Maximum number of bytes that one step skips, so that the caller regains control.
 const MAX_SKIP: usize = 1 << 20;
 
-/// A frame longer than this is looked at while it grows: one wrong length ought not to
+/// A frame longer than this is checked while it arrives. Otherwise one wrong length could
 /// swallow a second of video before it is noticed.
 const LARGE: usize = 256 << 10;
 
-/// A frame without a length is looked at with every piece up to here, and then only
-/// after so and so many: whoever has to join the pieces to look does not do so forever.
-/// The price is that a longer one may be seen only when the next begins.
+/// A frame without a length is parsed with every piece up to this length, and then less often,
+/// because the caller may have to copy its pieces together for each try. The end of a longer
+/// frame may be noticed only when the next one begins.
 const LONG_OPEN: usize = 512 << 10;
 
 /// What to do next with the bytes of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Come again with at least so many bytes. At the end of the stream: nothing is left.
+pub enum StreamStep {
+    /// Step again with at least this many bytes. At the end of the stream, no bytes are left.
     Need(usize),
-    /// Drop so many bytes from the front and come again.
+    /// Drop this many bytes from the front and step again.
     Skip(usize),
-    /// A frame: decode it, then [`accept`](FrameStream::accept), [`reject`](FrameStream::reject) or
-    /// [`refuse`](FrameStream::refuse) it.
+    /// A frame. Decode it, then [`accept`](FrameStream::accept),
+    /// [`reject`](FrameStream::reject) or [`discard`](FrameStream::discard) it.
     Frame(FrameSpan),
-    /// Something is wrong; report it and come again with the same bytes.
+    /// An error. Report it and step again with the same bytes.
     Bad(FrameError),
 }
 
-/// Follows the frames of a stream without holding any of its bytes.
+/// Finds the frames of a stream without holding any of its bytes.
 ///
-/// The caller keeps the bytes and asks [`step`](Self::step) what to do with them.
-/// A framing that is not given is found out from the first bytes and confirmed by
-/// the second frame. After a bad frame the stream is searched for the next header
-/// whose payload begins like a JPEG and that is vouched for by its own end (EOI) or
-/// by the frame behind it. No step asks for more bytes than the longest frame and
-/// its successor's start have. In how many pieces the bytes come makes no difference.
+/// The caller keeps the bytes and lets [`step`](Self::step) look at them. The framing, if it is
+/// not given, is detected from the first bytes and confirmed by the second frame. After a bad
+/// frame, the stream is searched for the next length within the limits whose payload begins like
+/// a JPEG, and that is confirmed by the EOI of the payload or by the frame after it. No step
+/// requests more bytes than the longest frame and the start of the next one. The result does not
+/// depend on the pieces in which the bytes arrive.
+///
+/// [`Deframer`](crate::Deframer) does the same and keeps the bytes.
 #[derive(Debug, Clone)]
 pub struct FrameStream {
     limits: FrameLimits,
-    mode: Mode,
-    /// Those that can be it: all that read every frame alike since two in a row agreed.
-    framings: Vec<Framing>,
-    /// Those that read the last frame alike.
-    alike: Vec<Framing>,
+    position: Position,
+    /// Framings still consistent with every frame since two in a row agreed.
+    possible: Vec<Framing>,
+    /// Framings consistent with the last frame.
+    consistent: Vec<Framing>,
     framing: Option<Framing>,
-    /// Frames since it was found.
+    /// Number of frames accepted in a row in `framing`.
     streak: u64,
     offset: u64,
     frames: u64,
     resyncs: u64,
 }
 
+/// What is known about the front of the bytes.
 #[derive(Debug, Clone)]
-enum Mode {
-    /// At the start of a stream.
-    Begin,
-    /// At the start of a frame.
-    Follow(Framing, Progress),
-    /// Anywhere.
-    Search(Search),
-}
-
-/// Whether a frame is one.
-enum Verdict {
-    Yes,
-    No,
-    /// It takes so many bytes to tell.
-    Wait(usize),
+enum Position {
+    /// A stream of unknown framing begins.
+    StreamStart,
+    /// A frame begins.
+    FrameStart(Framing, ParseProgress),
+    /// Nothing: a search for the next frame is in progress.
+    Unknown(FrameSearch),
 }
 
 impl FrameStream {
-    /// A stream of which no byte was seen yet.
+    /// Begins a stream.
     ///
-    /// If no framing fits `accept` ([`AcceptedFramings::framings`]), nothing is ever recognised.
+    /// If `accept` allows no framing ([`AcceptedFramings::framings`]), no frame is ever found.
     pub fn new(accept: AcceptedFramings, limits: FrameLimits) -> Self {
         Self {
             limits,
-            mode: Mode::Begin,
-            framings: accept.framings().collect(),
-            alike: Vec::new(),
+            position: Position::StreamStart,
+            possible: accept.framings().collect(),
+            consistent: Vec::new(),
             framing: None,
             streak: 0,
             offset: 0,
@@ -101,19 +180,19 @@ impl FrameStream {
         self.framing
     }
 
-    /// Bytes behind us: the place in the stream of the front of the bytes.
+    /// Offset in the stream of the front of the bytes.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Frames accepted.
+    /// Number of accepted frames.
     pub fn frames(&self) -> u64 {
         self.frames
     }
 
-    /// The length of the frame at the front of `data`, with its header, if that tells.
+    /// Length of the frame at the front of `data`, with its header, if the header contains it.
     pub fn frame_len(&self, data: &[u8]) -> Option<usize> {
-        let Mode::Follow(framing, _) = &self.mode else {
+        let Position::FrameStart(framing, _) = &self.position else {
             return None;
         };
         let header = framing.header();
@@ -121,84 +200,79 @@ impl FrameStream {
         header.size().checked_add(usize::try_from(len).ok()?)
     }
 
-    /// How often a search found the next frame.
+    /// Number of searches that found a frame.
     pub fn resyncs(&self) -> u64 {
         self.resyncs
     }
 
-    /// Tells that from here on other framings are accepted.
-    pub fn reframe(&mut self, accept: AcceptedFramings) {
-        self.framings = accept.framings().collect();
-        self.alike.clear();
+    /// Sets the accepted framings of the bytes from here on.
+    pub fn set_accepted(&mut self, accept: AcceptedFramings) {
+        self.possible = accept.framings().collect();
+        self.consistent.clear();
         self.framing = None;
         self.streak = 0;
-        self.mode = Mode::Begin;
+        self.position = Position::StreamStart;
     }
 
-    /// Tells that the bytes from here on do not continue those before, as after a seek.
+    /// Goes to another offset in the stream, as after a seek.
     ///
-    /// They may begin anywhere in a frame.
+    /// The next bytes may begin anywhere in a frame.
     pub fn jump(&mut self, offset: u64) {
         self.offset = offset;
         self.streak = 0;
-        self.mode = if offset == 0 && self.framing.is_none() {
-            Mode::Begin
+        self.position = if offset == 0 && self.framing.is_none() {
+            Position::StreamStart
         } else {
-            Mode::Search(Search::from(0))
+            Position::Unknown(FrameSearch::from(0))
         };
     }
 
-    /// Takes a frame that [`step`](Self::step) found; the caller drops its bytes.
+    /// Accepts a frame that [`step`](Self::step) found. The caller drops its bytes.
     pub fn accept(&mut self, frame: &FrameSpan) {
         self.pass(frame);
         self.frames = self.frames.saturating_add(1);
         self.streak = self.streak.saturating_add(1);
-        if self.streak > 1 && self.framings.len() > 1 {
-            let alike = &self.alike;
-            self.framings.retain(|framing| alike.contains(framing));
+        if self.streak > 1 && self.possible.len() > 1 {
+            let consistent = &self.consistent;
+            self.possible.retain(|framing| consistent.contains(framing));
         }
     }
 
-    /// Refuses a frame that [`step`](Self::step) found, because of what its payload
-    /// turned out to be. The caller keeps its bytes: another frame may begin in them.
+    /// Rejects a frame that [`step`](Self::step) found, because its payload is bad. The caller
+    /// keeps its bytes: another frame may begin in them.
     pub fn reject(&mut self, error: WireError) -> FrameError {
         let size = self.framing.map_or(0, |framing| framing.header().size());
-        self.fail(error, size.max(1))
+        self.start_search(error, size.max(1))
     }
 
-    /// Drops a frame that [`step`](Self::step) found and that is whole, because of its picture:
-    /// [`WireError::is_of_picture`]. The caller drops its bytes.
-    pub fn refuse(&mut self, frame: &FrameSpan, error: WireError) -> FrameError {
-        let fault = FrameError {
-            frame: self.frames,
-            offset: self.offset,
-            error,
-        };
+    /// Discards a whole frame that [`step`](Self::step) found, because its picture is bad
+    /// ([`WireError::is_picture_error`]). The caller drops its bytes.
+    pub fn discard(&mut self, frame: &FrameSpan, error: WireError) -> FrameError {
+        let error = self.error_here(error);
         self.pass(frame);
-        fault
+        error
     }
 
-    /// Goes to the end of a frame.
+    /// Moves to the end of a frame.
     fn pass(&mut self, frame: &FrameSpan) {
         self.offset = self.offset.saturating_add(frame.len as u64);
-        if let Mode::Follow(_, progress) = &mut self.mode {
-            *progress = Progress::default();
+        if let Position::FrameStart(_, progress) = &mut self.position {
+            *progress = ParseProgress::default();
         }
     }
 
-    /// Says what to do with `data`, the bytes from [`offset`](Self::offset) on.
-    ///
-    /// With `end` they are the last ones.
-    pub fn step(&mut self, data: &[u8], end: bool) -> Step {
+    /// Returns what to do with `data`, the bytes from [`offset`](Self::offset) on. `end` says
+    /// that they are the last ones of the stream.
+    pub fn step(&mut self, data: &[u8], end: bool) -> StreamStep {
         loop {
-            // Each returns nothing when the mode has changed.
-            let step = match self.mode {
-                Mode::Begin => self.begin(data, end),
-                Mode::Follow(..) => self.follow(data, end),
-                Mode::Search(_) => self.search(data, end),
+            // Each returns `None` after a change of the position.
+            let step = match self.position {
+                Position::StreamStart => self.detect(data, end),
+                Position::FrameStart(..) => self.parse(data, end),
+                Position::Unknown(_) => self.search(data, end),
             };
             if let Some(step) = step {
-                if let Step::Skip(len) = step {
+                if let StreamStep::Skip(len) = step {
                     self.offset = self.offset.saturating_add(len as u64);
                 }
                 return step;
@@ -206,123 +280,139 @@ impl FrameStream {
         }
     }
 
-    fn begin(&mut self, data: &[u8], end: bool) -> Option<Step> {
-        if let [framing] = self.framings[..] {
-            self.settle(framing);
+    fn detect(&mut self, data: &[u8], end: bool) -> Option<StreamStep> {
+        if let [framing] = self.possible[..] {
+            self.set_framing(framing);
             return None;
         }
         if data.is_empty() || data.len() < DETECT_LEN && !end {
-            return Some(Step::Need(DETECT_LEN));
+            return Some(StreamStep::Need(DETECT_LEN));
         }
-        let likely = detect::framings_at_start(data, &self.framings, &self.limits);
-        if likely.is_empty() {
-            let error = detect::explain(data, &self.framings, &self.limits);
-            // Fill and zero lengths tell nothing yet.
-            let nothing = detect::nothing(data, self.offset == 0);
-            return Some(match (error, nothing) {
-                (WireError::Unrecognised { .. }, Some(len)) => Step::Skip(len.min(MAX_SKIP)),
-                (error, _) => Step::Bad(self.fail(error, 1)),
+        let possible = detect::framings_at_front(data, &self.possible, &self.limits);
+        if possible.is_empty() {
+            let error = detect::error_at_front(data, &self.possible, &self.limits);
+            let filler = detect::filler_len(data, self.offset == 0);
+            return Some(match (error, filler) {
+                // A frame may follow the filler.
+                (WireError::Unrecognised { .. }, Some(len)) => StreamStep::Skip(len.min(MAX_SKIP)),
+                (error, _) => StreamStep::Bad(self.start_search(error, 1)),
             });
         }
-        self.choose(data, end, &likely)
+        self.choose_framing(data, end, &possible)
     }
 
-    /// Settles on one of the framings that this frame may have.
-    fn choose(&mut self, data: &[u8], end: bool, likely: &[Framing]) -> Option<Step> {
-        match search::choose(data, end, likely, &self.limits) {
+    /// Decides which of the `possible` framings the frame at the front of `data` has.
+    fn choose_framing(
+        &mut self,
+        data: &[u8],
+        end: bool,
+        possible: &[Framing],
+    ) -> Option<StreamStep> {
+        match search::choose_framing(data, end, possible, &self.limits) {
             Ok(framing) => {
-                self.settle(framing);
+                self.set_framing(framing);
                 None
             }
-            Err(need) => Some(Step::Need(need)),
+            Err(need) => Some(StreamStep::Need(need)),
         }
     }
 
-    fn settle(&mut self, framing: Framing) {
+    fn set_framing(&mut self, framing: Framing) {
         self.framing = Some(framing);
         self.streak = 0;
-        self.mode = Mode::Follow(framing, Progress::default());
+        self.position = Position::FrameStart(framing, ParseProgress::default());
     }
 
-    fn follow(&mut self, data: &[u8], end: bool) -> Option<Step> {
-        let Mode::Follow(framing, progress) = &mut self.mode else {
-            unreachable!("only called in this mode");
+    fn parse(&mut self, data: &[u8], end: bool) -> Option<StreamStep> {
+        let Position::FrameStart(framing, progress) = &mut self.position else {
+            unreachable!("only called at the start of a frame");
         };
         let framing = *framing;
         Some(match parse(data, framing, &self.limits, progress) {
-            Ok(Status::Frame(frame)) => {
-                if self.framings.len() > 1 {
-                    self.alike = alike(data, &frame, framing, &self.framings);
+            Ok(ParseStatus::Frame(frame)) => {
+                if self.possible.len() > 1 {
+                    self.consistent = consistent(data, &frame, framing, &self.possible);
                 }
-                match vouch(data, &frame, framing, &self.limits, end) {
-                    Verdict::Yes => Step::Frame(frame),
-                    Verdict::Wait(len) => Step::Need(len),
-                    Verdict::No => {
+                match confirm(data, &frame, framing, &self.limits, end) {
+                    Confirmation::Confirmed => StreamStep::Frame(frame),
+                    Confirmation::Pending(len) => StreamStep::Need(len),
+                    Confirmation::Refuted => {
                         let payload = data.get(frame.payload).unwrap_or_default();
                         let error = payload_error(payload, framing);
-                        return self.bad(data, end, framing, error.unwrap_or(WireError::NoEnd));
+                        return self.bad_frame(
+                            data,
+                            end,
+                            framing,
+                            error.unwrap_or(WireError::NoEnd),
+                        );
                     }
                 }
             }
-            Ok(Status::Skip(len)) if framing.header().has_length() => {
-                self.skip_zeros(data, end, framing, len)
+            Ok(ParseStatus::Skip(len)) if framing.header().has_length() => {
+                self.skip_zero_lengths(data, end, framing, len)
             }
-            Ok(Status::Skip(len)) => Step::Skip(len.min(MAX_SKIP)),
-            Ok(Status::Need(len)) => {
-                // In doubling steps: looking costs no more than the frame, and what is
-                // seen does not depend on the pieces in which it comes.
-                let looked = (data.len() / LARGE)
+            Ok(ParseStatus::Skip(len)) => StreamStep::Skip(len.min(MAX_SKIP)),
+            Ok(ParseStatus::Need(len)) => {
+                // Checked at doubling lengths: the total cost stays proportional to the frame,
+                // and the result does not depend on the pieces in which it arrives.
+                let checked = (data.len() / LARGE)
                     .checked_ilog2()
                     .map_or(0, |doublings| LARGE << doublings);
-                let start = data.get(..looked).unwrap_or(data);
-                if let Some(error) = swallowed(start, framing) {
-                    return self.bad(data, end, framing, error);
+                let start = data.get(..checked).unwrap_or(data);
+                if let Some(error) = swallowed_frame(start, framing) {
+                    return self.bad_frame(data, end, framing, error);
                 }
                 if end && !data.is_empty() {
-                    return Some(self.cut(data, framing));
+                    return Some(self.truncated_frame(data, framing));
                 }
-                let patient = match framing.header().has_length() {
+                let need = match framing.header().has_length() {
                     true => len,
                     false => len
                         .saturating_add(data.len().saturating_sub(LONG_OPEN) / 8)
                         .min(self.limits.max_frame.saturating_add(2))
                         .max(len),
                 };
-                Step::Need(patient.min(LARGE.max(looked.saturating_mul(2))))
+                StreamStep::Need(need.min(LARGE.max(checked.saturating_mul(2))))
             }
-            Err(error) => return self.bad(data, end, framing, error),
+            Err(error) => return self.bad_frame(data, end, framing, error),
         })
     }
 
-    /// Skips `len` bytes of zero lengths. The last one may not be one but the fill before
-    /// a header: it is kept until that is known.
-    fn skip_zeros(&mut self, data: &[u8], end: bool, framing: Framing, len: usize) -> Step {
+    /// Skips `len` bytes of zero lengths. The last one is kept until it is known whether it
+    /// belongs to the next header, in another framing.
+    fn skip_zero_lengths(
+        &mut self,
+        data: &[u8],
+        end: bool,
+        framing: Framing,
+        len: usize,
+    ) -> StreamStep {
         let size = framing.header().size();
         if let Some(more) = len.checked_sub(size).filter(|more| *more > 0) {
-            return Step::Skip(more.min(MAX_SKIP));
+            return StreamStep::Skip(more.min(MAX_SKIP));
         }
         let next = data.get(size..).unwrap_or_default();
         if next.len() < DETECT_LEN && !end {
-            return Step::Need(size.saturating_add(DETECT_LEN));
+            return StreamStep::Need(size.saturating_add(DETECT_LEN));
         }
-        let other = self.framings.len() > 1
-            && !detect::framings_at_start(next, &self.framings, &self.limits).is_empty();
-        match parse(next, framing, &self.limits, &mut Progress::default()) {
-            Err(error) if !other => {
-                let mut fault = self.fail(error, 1);
-                fault.offset = fault.offset.saturating_add(size as u64);
-                Step::Bad(fault)
+        let other_framing = self.possible.len() > 1
+            && !detect::framings_at_front(next, &self.possible, &self.limits).is_empty();
+        match parse(next, framing, &self.limits, &mut ParseProgress::default()) {
+            Err(error) if !other_framing => {
+                let mut error = self.start_search(error, 1);
+                error.offset = error.offset.saturating_add(size as u64);
+                StreamStep::Bad(error)
             }
-            _ => Step::Skip(size),
+            _ => StreamStep::Skip(size),
         }
     }
 
-    /// The stream ends inside a frame.
-    fn cut(&mut self, data: &[u8], framing: Framing) -> Step {
+    /// Handles a frame in which the stream ends.
+    fn truncated_frame(&mut self, data: &[u8], framing: Framing) -> StreamStep {
         let header = framing.header();
         if header == Header::Lines && ends_like_jpeg(data, framing) {
             // Only the line feed is missing.
-            return Step::Frame(FrameSpan {
+            return StreamStep::Frame(FrameSpan {
                 payload: 0..data.len(),
                 len: data.len(),
             });
@@ -332,45 +422,56 @@ impl FrameStream {
             have: data.len(),
             want: len.map(|len| header.size().saturating_add(len as usize)),
         };
-        // A wrong length may have swallowed frames. Without lengths there is nothing
-        // in it but, perhaps, a thumbnail.
+        // A wrong length may have swallowed frames. Without a length there is nothing to find
+        // in the frame but perhaps a thumbnail.
         let from = if header.has_length() { 1 } else { data.len() };
-        Step::Bad(self.fail(error, from))
+        StreamStep::Bad(self.start_search(error, from))
     }
 
-    /// The frame at the front is not one.
-    fn bad(&mut self, data: &[u8], end: bool, framing: Framing, error: WireError) -> Option<Step> {
+    /// Handles a bad frame at the front.
+    fn bad_frame(
+        &mut self,
+        data: &[u8],
+        end: bool,
+        framing: Framing,
+        error: WireError,
+    ) -> Option<StreamStep> {
         let first = self.offset == 0 && self.frames == 0;
-        let guessed = self.framings.len() > 1 && self.streak > 0;
-        if (first || guessed) && data.len() < DETECT_LEN && !end {
-            return Some(Step::Need(DETECT_LEN));
+        let uncertain = self.possible.len() > 1 && self.streak > 0;
+        if (first || uncertain) && data.len() < DETECT_LEN && !end {
+            return Some(StreamStep::Need(DETECT_LEN));
         }
-        if guessed {
-            // Those before it may have been read in the wrong framing: this one tells.
-            let likely = detect::framings_at_start(data, &self.framings, &self.limits);
-            if !likely.is_empty() {
-                return self.choose(data, end, &likely);
+        if uncertain {
+            // The framing may be wrong, although the frames before could be read in it.
+            let possible = detect::framings_at_front(data, &self.possible, &self.limits);
+            if !possible.is_empty() {
+                return self.choose_framing(data, end, &possible);
             }
         }
         let error = match detect::foreign(data) {
             Some(foreign) if first => WireError::Foreign(foreign),
             _ => error,
         };
-        let from = match (&error, &self.mode) {
-            // Its end was looked for so far.
+        let from = match (&error, &self.position) {
+            // There is no end in these bytes.
             (WireError::TooLong { .. }, _) if !framing.header().has_length() => {
                 self.limits.max_frame.max(1)
             }
-            // It is this payload that is bad, whatever header stands before it.
+            // The payload is bad, so this header is not worth another try.
             (WireError::Base64 { .. }, _) => framing.header().size().max(1),
-            (_, Mode::Follow(_, progress)) => progress.sound().max(1),
+            (_, Position::FrameStart(_, progress)) => progress.intact().max(1),
             _ => 1,
         };
-        Some(Step::Bad(self.fail(error, from)))
+        Some(StreamStep::Bad(self.start_search(error, from)))
     }
 
-    fn fail(&mut self, error: WireError, from: usize) -> FrameError {
-        self.mode = Mode::Search(Search::from(from));
+    /// Begins a search for a frame `from` bytes after the front or later.
+    fn start_search(&mut self, error: WireError, from: usize) -> FrameError {
+        self.position = Position::Unknown(FrameSearch::from(from));
+        self.error_here(error)
+    }
+
+    fn error_here(&self, error: WireError) -> FrameError {
         FrameError {
             frame: self.frames,
             offset: self.offset,
@@ -378,99 +479,46 @@ impl FrameStream {
         }
     }
 
-    fn search(&mut self, data: &[u8], end: bool) -> Option<Step> {
-        let Mode::Search(search) = &mut self.mode else {
-            unreachable!("only called in this mode");
+    fn search(&mut self, data: &[u8], end: bool) -> Option<StreamStep> {
+        let Position::Unknown(search) = &mut self.position else {
+            unreachable!("only called during a search");
         };
         let mut search = std::mem::take(search);
-        let (keep, need) = match search.find(data, end, &self.framings, &self.limits) {
-            Found::At(0, framing) => {
+        let (keep, need) = match search.find(data, end, &self.possible, &self.limits) {
+            SearchResult::FrameAt(0, framing) => {
                 self.resyncs = self.resyncs.saturating_add(1);
-                self.settle(framing);
+                self.set_framing(framing);
                 return None;
             }
-            Found::At(at, _) => (at, 0),
-            Found::Nothing { keep, need } => (keep, need),
+            SearchResult::FrameAt(at, _) => (at, 0),
+            SearchResult::NotFound { keep, need } => (keep, need),
         };
 
         let longest = self.limits.max_frame.saturating_add(1);
-        let bearable = longest.saturating_sub(search.dropped());
-        let step = if keep > 0 && bearable == 0 {
-            Step::Bad(FrameError {
-                frame: self.frames,
-                offset: self.offset,
-                error: WireError::Lost {
-                    scanned: search.take_dropped(),
-                },
-            })
+        let until_lost = longest.saturating_sub(search.dropped());
+        let step = if keep > 0 && until_lost == 0 {
+            let scanned = search.take_dropped();
+            StreamStep::Bad(self.error_here(WireError::Lost { scanned }))
         } else if keep > 0 {
-            let len = keep.min(MAX_SKIP).min(bearable);
+            let len = keep.min(MAX_SKIP).min(until_lost);
             search.drop_front(len);
-            Step::Skip(len)
+            StreamStep::Skip(len)
         } else {
-            Step::Need(need)
+            StreamStep::Need(need)
         };
-        self.mode = Mode::Search(search);
+        self.position = Position::Unknown(search);
         Some(step)
     }
 }
 
-/// Those of `framings` that read the frame at the front of `data` as `framing` does.
-fn alike(data: &[u8], frame: &FrameSpan, framing: Framing, framings: &[Framing]) -> Vec<Framing> {
-    let len = Ok(Some(frame.payload.len() as u64));
-    let reads_alike = |other: &Framing| {
-        let header = frame.payload.start.checked_sub(other.header().size());
-        other.payload() == framing.payload()
-            && header
-                .and_then(|at| data.get(at..))
-                .is_some_and(|data| other.header().read(data) == len)
-    };
-    let others = framings.iter().copied();
-    others.filter(|f| *f == framing || reads_alike(f)).collect()
+/// The stream of the worked example in the module documentation.
+#[cfg(test)]
+pub(super) mod example {
+    pub const STREAM: &[u8] = b"\0\0\0\x0c/9j/4AAC/9k=\
+        \0\0\0\x0c/9j/4A\
+        \0\0\0\x0c/9j/\
+        \0\0\0\x0c/9j/4AAC/9k=";
 }
 
-/// Whether the frame at the front of `data` is whole: it ends like a JPEG, or another
-/// frame or nothing follows it. Without a length it is found by its end anyway.
-fn vouch(
-    data: &[u8],
-    frame: &FrameSpan,
-    framing: Framing,
-    limits: &FrameLimits,
-    end: bool,
-) -> Verdict {
-    let header = framing.header();
-    let payload = data.get(frame.payload.clone()).unwrap_or_default();
-    if !header.has_length() || ends_like_jpeg(payload, framing) {
-        return Verdict::Yes;
-    }
-    let next = data.get(frame.len..).unwrap_or_default();
-    let enough = header.size().saturating_add(START_LEN);
-    let follows = matches!(header.read(next), Ok(Some(0)))
-        || detect::framings_at(next, header.size(), &[framing], limits)
-            .next()
-            .is_some();
-    match (follows, end) {
-        (true, _) => Verdict::Yes,
-        (false, true) if next.is_empty() => Verdict::Yes,
-        (false, false) if next.len() < enough => Verdict::Wait(frame.len.saturating_add(enough)),
-        (false, _) => Verdict::No,
-    }
-}
-
-/// What is wrong with the base64 of a payload, if anything is.
-fn payload_error(payload: &[u8], framing: Framing) -> Option<WireError> {
-    let kind = framing.payload();
-    kind.decode(payload, &mut vec![0; kind.decoded_capacity(payload.len())])
-        .err()
-}
-
-/// What is wrong with the beginning of a large text that has a zero byte in it: nearly
-/// always the length of another frame.
-fn swallowed(data: &[u8], framing: Framing) -> Option<WireError> {
-    let text = data.get(framing.header().size()..)?;
-    if framing.payload() != Payload::Base64 {
-        return None;
-    }
-    let zero = memchr::memchr(0, text)?;
-    payload_error(text.get(..=zero)?, framing)
-}
+#[cfg(test)]
+mod tests;

@@ -72,7 +72,10 @@ const ELEMENTS: &[(&str, &str, &[&str])] = &[
     ),
     (
         "b64jpegserversink",
-        include_str!("../../elements/b64jpegserversink/imp.rs"),
+        concat!(
+            include_str!("../../elements/b64jpegserversink/imp.rs"),
+            include_str!("../../elements/b64jpegserversink/end_of_stream.rs"),
+        ),
         &["I/O thread"],
     ),
     (

@@ -5,6 +5,8 @@
 use glib::prelude::*;
 
 mod imp;
+mod session;
+mod settings;
 
 glib::wrapper! {
     pub struct B64JpegClientSrc(ObjectSubclass<imp::B64JpegClientSrc>)

@@ -2,16 +2,16 @@
 
 //! SECTION:element-b64jpegdepay
 //!
-//! Reads the frames that Python/OpenCV programs send (a length, then one JPEG as base64
-//! text) and gives whole JPEGs, however the bytes come.
+//! Parses the frames that Python/OpenCV programs send (a length, then one JPEG as base64
+//! text) and outputs whole JPEGs. The bytes may arrive in buffers of any size.
 //!
-//! Without caps and properties it recognises the framing from the first bytes. A bad
-//! frame is reported with its number and place, and the stream goes on with the next
-//! good one; more than `max-errors` bad ones in a row end it.
+//! Without caps and properties the element recognises the framing from the first bytes. A bad
+//! frame is reported with its number and byte offset, and the stream continues with the next
+//! good one; more than `max-errors` consecutive bad frames end it.
 //!
-//! A recorded stream has a duration and can be seeked in; its frames are timed by
-//! `framerate`. Live ones keep the times that their source gives them, or else get the
-//! time of their arrival.
+//! A recorded stream has a duration and can be seeked; its timestamps are computed from
+//! `framerate`. The frames of a live stream keep the timestamps of their source, or else get
+//! the time of their arrival.
 //!
 //! ## Example
 //!
@@ -19,25 +19,26 @@
 //! gst-launch-1.0 tcpclientsrc host=localhost port=9999 ! b64jpegdepay ! jpegdec ! videoconvert ! autovideosink
 //! ```
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use b64jpeg_net::sync::lock;
 use b64jpeg_wire::{
-    AcceptedFramings, FrameError, FrameLimits, FrameSpan, FrameStream, Payload, Step, WireError,
-    jpeg,
+    AcceptedFramings, FrameError, FrameLimits, FrameSpan, Payload, StreamStep, WireError, jpeg,
 };
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{BaseParseFrame, prelude::*, subclass::prelude::*};
 use once_cell::sync::Lazy;
 
+use super::{
+    settings::{PROPERTIES, Settings},
+    state::{Outcome, State},
+};
 use crate::common::{
-    capture::{self, Delays},
     clock,
-    faults::{Faults, Verdict},
+    faults::{Verdict, with_advice},
     framing::{self, CAPS},
     panics, picture,
-    quit::{self, Quit},
-    receiver::Format,
-    stats::{self, Stats},
+    quit::Quit,
 };
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -47,81 +48,6 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
         Some("Base64 JPEG depayloader"),
     )
 });
-
-const DEFAULT_FRAMERATE: gst::Fraction = gst::Fraction::new_raw(25, 1);
-
-#[derive(Debug, Clone)]
-struct Settings {
-    format: Format,
-    framerate: gst::Fraction,
-    /// Whether somebody has set the frame rate.
-    framerate_set: bool,
-    quit_key: String,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            format: Format::default(),
-            framerate: DEFAULT_FRAMERATE,
-            framerate_set: false,
-            quit_key: String::new(),
-        }
-    }
-}
-
-struct State {
-    stream: FrameStream,
-    limits: FrameLimits,
-    /// The framing that caps told.
-    caps: AcceptedFramings,
-    /// The frame rate that caps told, or, for a file, the property.
-    framerate: Option<gst::Fraction>,
-    /// Whether the frames are as old as their bytes, rather than timed by the frame rate;
-    /// once that is known.
-    live: Option<bool>,
-    /// Whether the source has come to its end.
-    eos: bool,
-    /// Width and height of the last frame, as in the caps downstream.
-    size: Option<Option<(u16, u16)>>,
-    faults: Faults,
-    discont: bool,
-    /// Whether bytes that mean nothing were skipped, which BaseParse takes for a
-    /// discontinuity.
-    skipped: bool,
-    /// The last time that the source gave.
-    last_pts: Option<gst::ClockTime>,
-    stats: Stats,
-    delays: Delays,
-}
-
-impl State {
-    fn new(settings: &Settings) -> Self {
-        let limits = settings.format.tolerance.limits();
-        Self {
-            stream: FrameStream::new(settings.format.accept(AcceptedFramings::default()), limits),
-            limits,
-            caps: AcceptedFramings::default(),
-            framerate: None,
-            live: None,
-            eos: false,
-            size: None,
-            faults: Faults::default(),
-            discont: false,
-            skipped: false,
-            last_pts: None,
-            stats: Stats::default(),
-            delays: Delays::default(),
-        }
-    }
-
-    /// What comes next does not continue what was there.
-    fn jump(&mut self, offset: u64) {
-        self.stream.jump(offset);
-        self.discont = true;
-        self.last_pts = None;
-    }
-}
 
 pub struct B64JpegDepay {
     settings: Mutex<Settings>,
@@ -140,35 +66,21 @@ impl Default for B64JpegDepay {
     }
 }
 
-/// What comes out of one look at the bytes.
-enum Outcome {
-    Need(usize),
-    Skip(usize),
-    Picture {
-        frame: FrameSpan,
-        buffer: gst::Buffer,
-        caps: Option<gst::Caps>,
-    },
-    Bad(FrameError),
-    /// A whole frame, of so many bytes, whose picture is refused.
-    Refused(FrameError, usize),
-}
-
 impl B64JpegDepay {
     fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.settings)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
-    /// Takes a look at the bytes that are there, which stand at `offset` in the stream.
-    fn look(&self, input: &gst::BufferRef, data: &[u8], offset: u64, end: bool) -> Outcome {
+    /// Makes one step of the parser over `data`, which stands at `offset` in the stream.
+    fn step(&self, input: &gst::BufferRef, data: &[u8], offset: u64, end: bool) -> Outcome {
         let (frame, framing, limits) = {
             let state = &mut *self.state();
             if state.stream.offset() != offset {
-                gst::debug!(CAT, imp = self, "Going on at byte {offset}");
+                gst::debug!(CAT, imp = self, "The stream continues at byte {offset}");
                 state.jump(offset);
             }
             let known = state.stream.framing();
@@ -180,27 +92,29 @@ impl B64JpegDepay {
             }
             state.stats.resyncs = state.stream.resyncs();
             match step {
-                Step::Need(len) => return Outcome::Need(len),
-                Step::Skip(len) => {
+                StreamStep::Need(len) => return Outcome::Need(len),
+                StreamStep::Skip(len) => {
                     state.skipped = true;
                     return Outcome::Skip(len);
                 }
-                Step::Bad(fault) => return Outcome::Bad(fault),
-                Step::Frame(frame) => (frame, framing.expect("a frame has one"), state.limits),
+                StreamStep::Bad(fault) => return Outcome::Bad(fault),
+                StreamStep::Frame(frame) => {
+                    (frame, framing.expect("a frame has one"), state.limits)
+                }
             }
         };
-        // Without the lock: it may take a while.
-        match picture(input, data, &frame, framing.payload(), &limits) {
-            Ok((buffer, info)) => take(&mut self.state(), input, frame, buffer, info),
-            Err(error) if error.is_of_picture() => {
-                let fault = self.state().stream.refuse(&frame, error);
-                Outcome::Refused(fault, frame.len)
+        // Decoding a large frame takes long, so that the lock is released before.
+        match decode(input, data, &frame, framing.payload(), &limits) {
+            Ok((buffer, info)) => self.state().accept(input, frame, buffer, &info),
+            Err(error) if error.is_picture_error() => {
+                let fault = self.state().stream.discard(&frame, error);
+                Outcome::Dropped(fault, frame.len)
             }
             Err(error) => Outcome::Bad(self.state().stream.reject(error)),
         }
     }
 
-    /// Reports a bad frame; an error if the stream ends with it.
+    /// Reports a bad frame. Fails if the stream ends with it.
     fn report(&self, fault: &FrameError) -> Result<(), gst::FlowError> {
         let max_errors = self.settings().format.tolerance.max_errors;
         let verdict = {
@@ -211,7 +125,13 @@ impl B64JpegDepay {
         };
         match verdict {
             Verdict::Foreign(text) => {
-                gst::element_imp_error!(self, gst::StreamError::WrongType, ("{text}"), ["{fault}"]);
+                let details = with_advice(fault);
+                gst::element_imp_error!(
+                    self,
+                    gst::StreamError::WrongType,
+                    ("{text}"),
+                    ["{details}"]
+                );
                 Err(self.fail())
             }
             Verdict::TooMany(text) => {
@@ -230,20 +150,20 @@ impl B64JpegDepay {
         }
     }
 
-    /// An error was posted: the bytes that are still to come, if only because the end
-    /// drains them, are of no interest.
+    /// Ignores all further bytes after an error was posted. GstBaseParse would still pass
+    /// some when it drains at EOS.
     fn fail(&self) -> gst::FlowError {
         self.quit.ask();
         gst::FlowError::Error
     }
 
-    /// At the end of a stream in which nothing was right, says why. Applications may
-    /// not show warnings, and BaseParse does not know.
+    /// At the end of a stream without a good frame, posts an error that says why. The warnings
+    /// are not enough: applications may not show them.
     fn conclude(&self) -> Result<(), gst::FlowError> {
         let pull = self.obj().sink_pad().mode() == gst::PadMode::Pull;
         let text = {
             let state = &mut *self.state();
-            // A discontinuity drains, too.
+            // GstBaseParse also drains at a discontinuity.
             if !pull && !state.eos {
                 return Ok(());
             }
@@ -258,15 +178,15 @@ impl B64JpegDepay {
         }
     }
 
-    /// Finds out whether this is a file, and has BaseParse time its frames.
-    fn ask_source(&self) {
+    /// Finds out whether the source is a file. Then GstBaseParse computes the timestamps.
+    fn query_source(&self) {
         if self.state().live.is_some() {
             return;
         }
         let obj = self.obj();
         let sink_pad = obj.sink_pad();
-        // In another format the bytes of a file may be those of something else, out of
-        // which the stream was taken.
+        // With a segment in another format the stream was extracted from a container, and
+        // positions in bytes are positions in the container.
         let of_bytes = sink_pad
             .sticky_event::<gst::event::Segment>(0)
             .is_some_and(|event| event.segment().format() == gst::Format::Bytes);
@@ -288,69 +208,33 @@ impl B64JpegDepay {
         };
         gst::info!(CAT, imp = self, "A file: {is_file}; frames/s: {rate:?}");
         obj.set_frame_rate(rate.unwrap_or(gst::Fraction::new(0, 1)), 0, 0);
-        // Times made up from a rate would make a live sink wait, and the delay grow.
+        // Timestamps computed from a frame rate would make a sink wait on a live stream, and the
+        // delay would grow.
         obj.set_infer_ts(timed);
         obj.set_pts_interpolation(timed);
         if is_file {
-            // An estimate with every frame, so that there is one in PAUSED already.
+            // The duration is estimated with each frame, so that it is known in PAUSED.
             obj.set_duration(gst::ClockTime::NONE, 1);
         }
         if !timed {
-            // Only now is it known what to answer.
+            // The answer to latency queries is known only now.
             let _ = obj.post_message(gst::message::Latency::builder().src(&*obj).build());
         }
     }
 
-    /// The time on a live stream that says none: now.
+    /// The timestamp of a frame that arrives now, on a live stream without timestamps.
     fn arrival_time(&self) -> Option<gst::ClockTime> {
         let obj = self.obj();
-        // Before the first frame has prerolled the sinks, time stands still.
+        // There is no running time before the first frame has prerolled the sinks.
         let now = clock::running_time(&*obj).or_else(|| obj.start_time())?;
         let segment = obj.segment().downcast::<gst::ClockTime>().ok()?;
         segment.position_from_running_time(now)
     }
 }
 
-/// Takes a good frame.
-fn take(
-    state: &mut State,
-    input: &gst::BufferRef,
-    frame: FrameSpan,
-    mut buffer: gst::Buffer,
-    info: jpeg::JpegInfo,
-) -> Outcome {
-    let output = buffer.get_mut().expect("nobody else has it yet");
-    if let Some(time) = state.delays.judge(&info) {
-        capture::add_meta(output, time);
-        if state.live == Some(true) {
-            state.delays.add(time, capture::now());
-        }
-    }
-    // BaseParse timed the bytes; it does not see what they became.
-    output.set_pts(input.pts());
-    output.set_dts(input.dts());
-    output.set_duration(input.duration());
-    let jumped = input.flags().contains(gst::BufferFlags::DISCONT);
-    let skipped = std::mem::take(&mut state.skipped);
-    if std::mem::take(&mut state.discont) || jumped && !skipped {
-        output.set_flags(gst::BufferFlags::DISCONT);
-    }
-
-    let caps = (state.size != Some(info.size)).then(|| picture::caps(info.size, state.framerate));
-    state.size = Some(info.size);
-    state.faults.good();
-    state.stream.accept(&frame);
-    state.stats.frame(frame.len, output.size());
-    Outcome::Picture {
-        frame,
-        buffer,
-        caps,
-    }
-}
-
-/// A buffer with the JPEG of a frame, a view of the input or what its base64 says, and
-/// what the JPEG tells about itself.
-fn picture(
+/// A buffer with the JPEG of a frame, which shares the memory of `input` if that has the JPEG
+/// itself, and the JPEG's header.
+fn decode(
     input: &gst::BufferRef,
     data: &[u8],
     frame: &FrameSpan,
@@ -377,63 +261,20 @@ impl ObjectSubclass for B64JpegDepay {
 
 impl ObjectImpl for B64JpegDepay {
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
-            let mut properties = vec![
-                gst::ParamSpecFraction::builder("framerate")
-                    .nick("FrameSpan rate")
-                    .blurb(
-                        "Frames per second of a recorded stream whose caps tell none and, only \
-                         if it is set, of a live one that tells no times (0/1 = untimed)",
-                    )
-                    .minimum(gst::Fraction::new(0, 1))
-                    .maximum(gst::Fraction::new(i32::MAX, 1))
-                    .default_value(DEFAULT_FRAMERATE)
-                    .mutable_ready()
-                    .build(),
-                quit::key_property(),
-                stats::property(),
-            ];
-            properties.extend(Format::properties("one more is an error"));
-            properties
-        });
-        &PROPERTIES
+        PROPERTIES.specs()
     }
 
-    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+    fn set_property(&self, id: usize, value: &glib::Value, _pspec: &glib::ParamSpec) {
         panics::guard(self, "set_property", (), || {
-            const OF_TYPE: &str = "GObject checks the type";
-            let mut settings = self.settings();
-            match pspec.name() {
-                "framerate" => {
-                    settings.framerate = value.get().expect(OF_TYPE);
-                    settings.framerate_set = true;
-                }
-                "quit-key" => {
-                    settings.quit_key =
-                        value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default();
-                }
-                name => settings.format.set(name, value),
-            }
+            PROPERTIES.set(&mut self.settings(), id, value);
         })
     }
 
-    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        panics::guard(
-            self,
-            "property",
-            pspec.default_value().clone(),
-            || match pspec.name() {
-                "framerate" => self.settings().framerate.to_value(),
-                "quit-key" => self.settings().quit_key.to_value(),
-                "stats" => {
-                    let state = &mut *self.state();
-                    let mut stats = state.stats.structure();
-                    state.delays.tell(&mut stats);
-                    stats.to_value()
-                }
-                name => self.settings().format.get(name),
-            },
-        )
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        panics::guard(self, "property", pspec.default_value().clone(), || {
+            let setting = PROPERTIES.get(&self.settings(), id);
+            setting.unwrap_or_else(|| self.state().structure().to_value())
+        })
     }
 }
 
@@ -444,8 +285,8 @@ impl ElementImpl for B64JpegDepay {
         static METADATA: Lazy<gst::subclass::ElementMetadata> = Lazy::new(|| {
             gst::subclass::ElementMetadata::new(
                 "Base64 JPEG depayloader",
-                // As a demuxer with one pad it is connected before it starts: an autoplugger
-                // that does so later finds that frames were pushed to nowhere.
+                // Autopluggers link a demuxer that has its source pad already before they start
+                // it. Parsers are linked later, and the first frames would be lost.
                 "Codec/Demuxer/Depayloader/Network",
                 "Takes JPEG pictures out of the framing of Python/OpenCV programs: \
                  length and base64 text",
@@ -485,27 +326,27 @@ impl BaseParseImpl for B64JpegDepay {
             Err(gst::loggable_error!(CAT, "an internal error")),
             || {
                 let format = self.settings().format.clone();
-                let told = framing::from_caps(caps)
+                let in_caps = framing::from_caps(caps)
                     .map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{caps}: {error}")))
-                    .and_then(|told| Ok((told, format.check(told)?)));
-                let (told, accept) = match told {
-                    Ok(told) => told,
+                    .and_then(|in_caps| Ok((in_caps, format.check(in_caps)?)));
+                let (in_caps, accepted) = match in_caps {
+                    Ok(framings) => framings,
                     Err(message) => {
                         self.post_error_message(message);
-                        return Err(gst::loggable_error!(CAT, "{caps} make no framing"));
+                        return Err(gst::loggable_error!(CAT, "The caps {caps} are not usable"));
                     }
                 };
                 let state = &mut *self.state();
-                if told != state.caps {
-                    gst::debug!(CAT, imp = self, "Another framing by {caps}");
-                    state.stream.reframe(accept);
-                    state.caps = told;
+                if in_caps != state.caps {
+                    gst::debug!(CAT, imp = self, "The caps change the framing: {caps}");
+                    state.stream.set_accepted(accepted);
+                    state.caps = in_caps;
                 }
                 state.framerate = caps
                     .structure(0)
                     .and_then(|s| s.get::<gst::Fraction>("framerate").ok())
                     .filter(|rate| rate.numer() > 0);
-                // The rate may have changed, and with it our caps.
+                // The frame rate, which is in our caps, may have changed.
                 state.size = None;
                 state.live = None;
                 Ok(())
@@ -519,7 +360,7 @@ impl BaseParseImpl for B64JpegDepay {
             match event.view() {
                 gst::EventView::StreamStart(_) => self.state().eos = false,
                 gst::EventView::Eos(_) => self.state().eos = true,
-                // BaseParse would take a gap for the end of the frame that is under way.
+                // GstBaseParse would drain at a gap, and cut the frame that has arrived in part.
                 gst::EventView::Gap(_) => {
                     let src_pad = self.obj().src_pad().clone();
                     let begun = src_pad.sticky_event::<gst::event::Segment>(0).is_some();
@@ -556,8 +397,8 @@ impl BaseParseImpl for B64JpegDepay {
                 && let gst::QueryViewMut::Latency(query) = query.view_mut()
                 && self.state().live == Some(true)
             {
-                // A socket does not say so, but its frames cannot come earlier: sinks leave
-                // time for decoding then, instead of dropping what is a little late.
+                // A socket source does not say that it is live. Then sinks would leave no time
+                // for decoding, and drop frames as late.
                 let (_, min, max) = query.result();
                 query.set(true, min, max);
             }
@@ -570,15 +411,15 @@ impl BaseParseImpl for B64JpegDepay {
         frame: &mut BaseParseFrame,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         panics::guard(self, "pre_push_frame", Err(gst::FlowError::Error), || {
-            // What begins in the same buffer as the frame before arrived with it.
-            let told = {
+            // A frame that begins in the same buffer as the one before arrived with it.
+            let pts = {
                 let state = &mut *self.state();
                 let pts = frame.buffer().and_then(gst::BufferRef::pts);
                 state.last_pts = pts.or(state.last_pts);
                 (state.live == Some(true) && pts.is_none()).then_some(state.last_pts)
             };
-            if let (Some(told), Some(output)) = (told, frame.buffer_mut()) {
-                output.set_pts(told.or_else(|| self.arrival_time()));
+            if let (Some(pts), Some(output)) = (pts, frame.buffer_mut()) {
+                output.set_pts(pts.or_else(|| self.arrival_time()));
                 output.set_dts(None);
             }
             self.parent_pre_push_frame(frame)
@@ -591,24 +432,25 @@ impl BaseParseImpl for B64JpegDepay {
     ) -> Result<(gst::FlowSuccess, u32), gst::FlowError> {
         panics::guard(self, "handle_frame", Err(gst::FlowError::Error), || {
             self.quit.check()?;
-            self.ask_source();
+            self.query_source();
             let obj = self.obj();
             let end = obj.is_draining();
             loop {
-                let input = frame.buffer().expect("BaseParse gives one");
+                let input = frame.buffer().expect("GstBaseParse passes a buffer");
                 let outcome = {
                     let data = input.map_readable().map_err(|error| {
                         gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
                         gst::FlowError::Error
                     })?;
-                    self.look(input, &data, frame.offset(), end)
+                    self.step(input, &data, frame.offset(), end)
                 };
                 match outcome {
                     Outcome::Need(len) => {
                         if end {
                             self.conclude()?;
                         }
-                        // Without it BaseParse comes, and copies, with every piece.
+                        // GstBaseParse would otherwise copy and pass the bytes again with every
+                        // buffer that arrives.
                         obj.set_min_frame_size(len.clamp(1, i32::MAX as usize) as u32);
                         return Ok((gst::FlowSuccess::Ok, 0));
                     }
@@ -620,7 +462,7 @@ impl BaseParseImpl for B64JpegDepay {
                         return Ok((gst::FlowSuccess::Ok, len as u32));
                     }
                     Outcome::Bad(fault) => self.report(&fault)?,
-                    Outcome::Refused(fault, len) => {
+                    Outcome::Dropped(fault, len) => {
                         self.report(&fault)?;
                         if end && len == input.size() {
                             self.conclude()?;
@@ -634,7 +476,7 @@ impl BaseParseImpl for B64JpegDepay {
                         caps,
                     } => {
                         if let Some(caps) = caps {
-                            gst::debug!(CAT, imp = self, "Pictures are {caps}");
+                            gst::debug!(CAT, imp = self, "The caps are {caps}");
                             obj.src_pad().push_event(gst::event::Caps::new(&caps));
                         }
                         gst::log!(CAT, imp = self, "{} bytes make {buffer:?}", found.len);

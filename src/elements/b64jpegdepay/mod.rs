@@ -5,6 +5,8 @@
 use glib::prelude::*;
 
 mod imp;
+mod settings;
+mod state;
 
 glib::wrapper! {
     pub struct B64JpegDepay(ObjectSubclass<imp::B64JpegDepay>)

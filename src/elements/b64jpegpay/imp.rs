@@ -3,10 +3,10 @@
 //! SECTION:element-b64jpegpay
 //!
 //! Writes each JPEG as one frame of the framing that Python/OpenCV programs read:
-//! a length and the picture as base64 text.
+//! a length and the JPEG as base64 text.
 //!
 //! Every output buffer is one whole frame, so that elements that serve many clients
-//! (`tcpserversink`) begin and recover on a frame.
+//! (`tcpserversink`) start and recover at a frame.
 //!
 //! ## Example
 //!
@@ -14,8 +14,8 @@
 //! gst-launch-1.0 videotestsrc is-live=true ! jpegenc ! b64jpegpay ! tcpserversink port=9999
 //! ```
 //!
-//! What is not a JPEG is dropped with a warning. A picture longer than the header can
-//! say is an error.
+//! A buffer that is not a JPEG is dropped with a warning. A JPEG that is too long for the
+//! header is an error.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -31,6 +31,7 @@ use crate::common::{
     capture, clock,
     framing::{self, CAPS_WITH_FRAMING, JPEG_CAPS, MEDIA_TYPE},
     panics,
+    property_table::PropertyTable,
     quit::{self, Quit},
     sender::{Format, Refused},
     stats::{self, Stats},
@@ -50,9 +51,20 @@ struct Settings {
     quit_key: String,
 }
 
+static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
+    PropertyTable::default()
+        .group(
+            Format::properties(),
+            |s: &Settings| &s.format,
+            |s| &mut s.format,
+        )
+        .field(quit::key_spec(), |s| &s.quit_key, |s| &mut s.quit_key)
+        .computed(stats::spec())
+});
+
 #[derive(Debug, Default)]
 struct State {
-    /// The framing since the start.
+    /// The framing, between start and stop.
     framing: Option<Framing>,
     capture_time: bool,
     stats: Stats,
@@ -74,29 +86,29 @@ impl B64JpegPay {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The frame for one picture, or why there is none.
-    fn frame(&self, input: &gst::BufferRef, jpeg: &[u8]) -> Result<gst::Buffer, WireError> {
+    /// Encodes one JPEG as a frame.
+    fn encode(&self, input: &gst::BufferRef, jpeg: &[u8]) -> Result<gst::Buffer, WireError> {
         let (framing, capture_time) = {
             let state = self.state();
             (state.framing.unwrap_or_default(), state.capture_time)
         };
-        let mut picture = OutgoingFrame::new(jpeg)?;
+        let mut frame = OutgoingFrame::new(jpeg)?;
         if capture_time {
             let obj = self.obj();
             let time = capture::time_of(&*obj, &obj.segment(), input);
-            picture = picture.captured_at(time.unix_ns());
+            frame = frame.captured_at(time.unix_ns());
         }
 
-        let mut output = gst::Buffer::with_size(picture.wire_len(framing)?)
+        let mut output = gst::Buffer::with_size(frame.wire_len(framing)?)
             .expect("GStreamer aborts when memory runs out");
-        let output_ref = output.get_mut().expect("nobody else has it yet");
+        let output_ref = output.get_mut().expect("a new buffer has one owner");
         {
             let mut bytes = output_ref
                 .map_writable()
                 .expect("system memory is writable");
-            picture.encode(framing, &mut bytes);
+            frame.encode(framing, &mut bytes);
         }
-        // Every frame can be decoded on its own; a new client may begin with any.
+        // Not DELTA_UNIT or HEADER: a client may start with any frame.
         let flags = gst::BufferFlags::DISCONT | gst::BufferFlags::LIVE;
         output_ref.set_flags(input.flags() & flags);
         output_ref.set_pts(input.pts());
@@ -115,38 +127,20 @@ impl ObjectSubclass for B64JpegPay {
 
 impl ObjectImpl for B64JpegPay {
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
-            let mut properties = Format::properties().to_vec();
-            properties.extend([quit::key_property(), stats::property()]);
-            properties
-        });
-        &PROPERTIES
+        PROPERTIES.specs()
     }
 
-    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+    fn set_property(&self, id: usize, value: &glib::Value, _pspec: &glib::ParamSpec) {
         panics::guard(self, "set_property", (), || {
-            let mut settings = self.settings();
-            match pspec.name() {
-                "quit-key" => {
-                    let key = value.get::<Option<_>>().expect("GObject checks the type");
-                    settings.quit_key = key.unwrap_or_default();
-                }
-                name => settings.format.set(name, value),
-            }
+            PROPERTIES.set(&mut self.settings(), id, value);
         })
     }
 
-    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        panics::guard(
-            self,
-            "property",
-            pspec.default_value().clone(),
-            || match pspec.name() {
-                "quit-key" => self.settings().quit_key.to_value(),
-                "stats" => self.state().stats.structure().to_value(),
-                name => self.settings().format.get(name),
-            },
-        )
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        panics::guard(self, "property", pspec.default_value().clone(), || {
+            let setting = PROPERTIES.get(&self.settings(), id);
+            setting.unwrap_or_else(|| self.state().stats.structure().to_value())
+        })
     }
 }
 
@@ -158,7 +152,7 @@ impl ElementImpl for B64JpegPay {
             gst::subclass::ElementMetadata::new(
                 "Base64 JPEG payloader",
                 "Codec/Payloader/Network",
-                "Frames JPEG pictures as Python/OpenCV programs read them: length and base64 text",
+                "Frames JPEGs as Python/OpenCV programs read them: length and base64 text",
                 env!("CARGO_PKG_AUTHORS"),
             )
         });
@@ -210,12 +204,12 @@ impl BaseTransformImpl for B64JpegPay {
                     let started = self.state().framing;
                     let framing = started.unwrap_or_else(|| self.settings().format.framing());
                     let mut other = gst::Caps::new_empty();
-                    let frames = other.get_mut().expect("nobody else has it yet");
+                    let frames = other.get_mut().expect("new caps have one owner");
                     for jpeg in caps.iter() {
                         let frame = gst::Structure::builder(MEDIA_TYPE)
                             .field("header", framing.header().as_str())
                             .field("payload", framing.payload().as_str());
-                        // What a receiver of the caps may want to know.
+                        // Downstream may need these, which the framing does not change.
                         let frame = ["width", "height", "framerate"]
                             .into_iter()
                             .fold(frame, |frame, name| {
@@ -229,21 +223,25 @@ impl BaseTransformImpl for B64JpegPay {
             if let Some(filter) = filter {
                 other = filter.intersect_with_mode(&other, gst::CapsIntersectMode::First);
             }
-            gst::trace!(CAT, imp = self, "{caps} from {direction:?} makes {other}");
+            gst::trace!(
+                CAT,
+                imp = self,
+                "{caps} on the {direction:?} pad: {other} on the other"
+            );
             Some(other)
         })
     }
 
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
         panics::guard(self, "query", false, || {
-            // Upstream's bytes are not the bytes of the frames.
+            // Byte positions upstream are not those in the framed stream.
             if direction == gst::PadDirection::Src {
                 match query.view_mut() {
                     gst::QueryViewMut::Seeking(seeking)
                         if seeking.format() == gst::Format::Bytes =>
                     {
-                        let nowhere = gst::format::Bytes::ZERO;
-                        seeking.set(false, nowhere, gst::format::Bytes::NONE);
+                        let start = gst::format::Bytes::ZERO;
+                        seeking.set(false, start, gst::format::Bytes::NONE);
                         return true;
                     }
                     gst::QueryViewMut::Duration(duration)
@@ -283,11 +281,11 @@ impl BaseTransformImpl for B64JpegPay {
                     gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
                     gst::FlowError::Error
                 })?;
-                self.frame(&input, &jpeg)
+                self.encode(&input, &jpeg)
             };
             match frame {
                 Ok(output) => {
-                    gst::log!(CAT, imp = self, "{input:?} makes {output:?}");
+                    gst::log!(CAT, imp = self, "{input:?} encoded as {output:?}");
                     self.state().stats.frame(input.size(), output.size());
                     Ok(GenerateOutputSuccess::Buffer(output))
                 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `b64jpegpay`: JPEG pictures to framed bytes.
+//! `b64jpegpay`: writes JPEGs as framed bytes.
 
 use glib::prelude::*;
 

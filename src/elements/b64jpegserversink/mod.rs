@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `b64jpegserversink`: JPEG pictures to everybody who connects.
+//! `b64jpegserversink`: serves JPEG frames over TCP to any number of clients.
 
 use glib::prelude::*;
 
+mod end_of_stream;
 mod imp;
+mod pacing;
+mod reports;
+mod sending;
+mod settings;
 
 glib::wrapper! {
     pub struct B64JpegServerSink(ObjectSubclass<imp::B64JpegServerSink>)

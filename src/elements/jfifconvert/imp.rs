@@ -309,7 +309,7 @@ impl ObjectImpl for JfifConvert {
                     .default_value(DEFAULT_SHIFT_CHROMA)
                     .mutable_ready()
                     .build(),
-                stats::property(),
+                stats::spec(),
             ]
         });
         &PROPERTIES

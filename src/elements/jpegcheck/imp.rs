@@ -2,35 +2,35 @@
 
 //! SECTION:element-jpegcheck
 //!
-//! Lets JPEG pictures through, one whole JPEG in each buffer, and nothing else. It looks at
-//! the bytes, not at the caps, which may be missing or wrong where pictures come from other
-//! machines. What is no JPEG is dropped with a warning, the first one, the second, the
-//! fourth and so on, and never ends the stream. As everywhere, a JPEG is known by how it
-//! begins; one that was cut off passes, as much as there is of it. One whose header says more
-//! than `max-pixels` is dropped, because a decoder would take memory for all of them.
+//! Passes buffers that are one whole JPEG each, and drops all others. It looks at the bytes, not
+//! at the caps, which may be missing or wrong when frames come from another machine. For the
+//! first dropped buffer, the second, the fourth and so on it posts a warning; it never ends the
+//! stream. As in all elements, a JPEG is recognised by its first bytes, so a truncated JPEG
+//! passes. A JPEG whose header declares more than `max-pixels` is dropped, because a decoder
+//! would allocate memory for all of them.
 //!
-//! With `capture-time` and `origin` it stamps the pictures that go out with the time of
-//! their capture and with who sends them, in JPEG comments that decoders skip. On arrival it
-//! tells the time downstream (`GstReferenceTimestampMeta`), and in `stats` whose pictures
-//! come and how old they are. A time before 2000 or more than a day in the future is counted
-//! (`capture-times-ignored`) and ignored: with `capture-time` such a picture is stamped anew, in
-//! front of the old stamp, as one without a stamp is.
+//! With `capture-time` and `origin` it stamps outgoing frames with the time of their capture and
+//! the name of their sender, in JPEG comments that decoders skip. From incoming frames it reads
+//! the time into a `GstReferenceTimestampMeta`; `stats` has the sender and the delays. A time
+//! before 2000 or more than a day in the future is ignored and counted
+//! (`capture-times-ignored`); with `capture-time` such a frame gets a new stamp before the old
+//! one, like a frame without a stamp.
 //!
-//! Where two senders use one stream, only the pictures of the one pass who came first, until
-//! nothing of it has come for `origin-timeout`. A warning names both. Pictures without a name
-//! count as one sender's.
+//! If two senders use one stream, only the frames of the first sender pass, until it has sent
+//! none for `origin-timeout`. A warning names both. Frames without a name count as those of one
+//! sender.
 //!
-//! It never waits, and copies no picture.
+//! It never waits, and copies no frame.
 //!
 //! ## Example
 //!
-//! Pictures over Zenoh, with `gst-plugin-zenoh`:
+//! Frames into Zenoh, with `gst-plugin-zenoh`:
 //!
 //! ```bash
 //! gst-launch-1.0 videotestsrc is-live=true ! jpegenc ! jpegcheck capture-time=true origin=hall ! zenohsink key-expr=cam/hall/jpeg congestion-control=drop
 //! ```
 //!
-//! and out of it:
+//! and from Zenoh:
 //!
 //! ```bash
 //! gst-launch-1.0 zenohsrc key-expr=cam/hall/jpeg apply-buffer-meta=false ! jpegcheck ! queue leaky=downstream max-size-buffers=1 ! jpegdec ! videoconvert ! autovideosink
@@ -49,14 +49,15 @@ use b64jpeg_wire::{
 use gst::{prelude::*, subclass::prelude::*};
 use once_cell::sync::Lazy;
 
-use super::turn::{Stranger, Turn};
+use super::{
+    settings::{PROPERTIES, Settings},
+    stream_holder::{ForeignSender, StreamHolder},
+};
 use crate::common::{
     capture::{self, CaptureTime, Delays},
     clock,
     faults::RAISE_MAX_PIXELS,
-    panics, picture,
-    receiver::{self, DEFAULT_MAX_PIXELS},
-    sender::{self, DEFAULT_CAPTURE_TIME},
+    panics, picture, receiver,
     stats::{self, Stats},
 };
 
@@ -68,72 +69,30 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     )
 });
 
-const DEFAULT_ORIGIN_TIMEOUT: gst::ClockTime = gst::ClockTime::SECOND;
-
-#[derive(Debug, Clone)]
-struct Settings {
-    capture_time: bool,
-    origin: String,
-    origin_timeout: gst::ClockTime,
-    max_pixels: u32,
-    stats_interval: gst::ClockTime,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            capture_time: DEFAULT_CAPTURE_TIME,
-            origin: String::new(),
-            origin_timeout: DEFAULT_ORIGIN_TIMEOUT,
-            max_pixels: DEFAULT_MAX_PIXELS,
-            stats_interval: stats::DEFAULT_INTERVAL,
-        }
-    }
-}
-
-impl Settings {
-    /// Who is to be stamped as the sender, if anybody.
-    fn origin(&self) -> Result<Option<Origin>, gst::ErrorMessage> {
-        if self.origin.is_empty() {
-            return Ok(None);
-        }
-        let origin = Origin::new(&self.origin).ok_or_else(|| {
-            gst::error_msg!(
-                gst::ResourceError::Settings,
-                (
-                    "`origin` {:?} is no name: up to {} bytes without control characters are",
-                    self.origin,
-                    Origin::MAX
-                )
-            )
-        })?;
-        Ok(Some(origin))
-    }
-}
-
 /// From start to stop.
 #[derive(Debug, Default)]
 struct State {
     limits: FrameLimits,
     capture_time: bool,
     origin: Option<Origin>,
-    turn: Turn,
-    /// Width and height of the last picture, as in the caps downstream.
+    holder: StreamHolder,
+    /// Width and height in the caps downstream; `None` before caps were sent.
     size: Option<Option<(u16, u16)>>,
-    /// Something was dropped before the next picture.
+    /// Whether a frame was dropped since the last one that passed.
     discont: bool,
     stats: Stats,
+    /// Frames dropped because another sender holds the stream.
     strangers: u64,
     delays: Delays,
     told: stats::Told,
 }
 
 impl State {
-    /// The counts as users read them.
+    /// The value of `stats`.
     fn structure(&mut self) -> gst::Structure {
         let mut stats = self.stats.structure();
         stats.set("strangers", self.strangers);
-        if let Some(origin) = self.turn.origin() {
+        if let Some(origin) = self.holder.origin() {
             stats.set("origin", origin);
         }
         self.delays.tell(&mut stats);
@@ -157,7 +116,7 @@ impl JpegCheck {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The element that a pad belongs to.
+    /// The implementation of the element that a pad belongs to.
     fn of(parent: Option<&gst::Object>) -> Option<&Self> {
         let element = parent?.downcast_ref::<super::JpegCheck>()?;
         Some(element.imp())
@@ -178,11 +137,11 @@ impl JpegCheck {
     }
 
     fn sink_chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let picture = self.look(&buffer)?;
-        let output = picture.map(|info| self.take(buffer, info));
+        let accepted = self.accept(&buffer)?;
+        let output = accepted.map(|info| self.prepare(buffer, info));
         let interval = self.settings().stats_interval;
-        let telling = self.state().told.again(interval);
-        if telling {
+        let due = self.state().told.again(interval);
+        if due {
             self.obj().notify("stats");
         }
         match output {
@@ -191,8 +150,12 @@ impl JpegCheck {
         }
     }
 
-    /// What a buffer is, if it is a picture that is wanted; warns if not.
-    fn look(&self, buffer: &gst::BufferRef) -> Result<Option<jpeg::JpegInfo>, gst::FlowError> {
+    /// Decides whether a buffer passes. Counts a buffer that does not, and warns.
+    ///
+    /// # Errors
+    ///
+    /// If the buffer cannot be mapped.
+    fn accept(&self, buffer: &gst::BufferRef) -> Result<Option<jpeg::JpegInfo>, gst::FlowError> {
         let bytes = buffer.map_readable().map_err(|error| {
             gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
             gst::FlowError::Error
@@ -205,11 +168,11 @@ impl JpegCheck {
                 Ok(info) => {
                     let origin = Origin::of(&bytes).unwrap_or_default();
                     let now = Instant::now();
-                    match state.turn.take(origin, now, origin_timeout.into()) {
+                    match state.holder.admit(origin, now, origin_timeout.into()) {
                         Ok(()) => return Ok(Some(info)),
-                        Err(Stranger(warning)) => {
+                        Err(ForeignSender { conflict }) => {
                             state.strangers += 1;
-                            warning
+                            conflict.map(|conflict| conflict.to_string())
                         }
                     }
                 }
@@ -218,17 +181,17 @@ impl JpegCheck {
                     let bad = state.stats.errors;
                     bad.is_power_of_two().then(|| {
                         let caps = match self.sink_pad.current_caps() {
-                            // Others made them, of any length.
+                            // They come from upstream and may have any length.
                             Some(caps) => format!("as {:.200}", caps.to_string()),
                             None => "without caps".into(),
                         };
                         let advice = match &error {
                             WireError::TooManyPixels { .. } => RAISE_MAX_PIXELS,
-                            _ => "; whoever sends it has to send one JPEG at a time",
+                            _ => "; each buffer must contain one JPEG",
                         };
                         format!(
-                            "Picture {number} is dropped: {error}; it came {caps}{advice}; \
-                             bad ones so far: {bad}"
+                            "Frame {number} is dropped: {error}; it came {caps}{advice}; \
+                             bad frames so far: {bad}"
                         )
                     })
                 }
@@ -245,9 +208,9 @@ impl JpegCheck {
         Ok(None)
     }
 
-    /// A picture as it goes out.
-    fn take(&self, input: gst::Buffer, info: jpeg::JpegInfo) -> gst::Buffer {
-        self.announce(info.size);
+    /// Stamps a frame, adds its capture time as a meta, and counts it.
+    fn prepare(&self, input: gst::Buffer, info: jpeg::JpegInfo) -> gst::Buffer {
+        self.send_caps(info.size);
         let (captured, capture_time, origin, discont) = {
             let state = &mut *self.state();
             let captured = state.delays.judge(&info);
@@ -258,7 +221,7 @@ impl JpegCheck {
             (captured, state.capture_time, state.origin.clone(), discont)
         };
         let len = input.size();
-        // When it was captured is known best to who stamped it first.
+        // The first stamp is nearest to the capture.
         let stamp = (capture_time && captured.is_none()).then(|| {
             let segment = self.sink_pad.sticky_event::<gst::event::Segment>(0);
             let segment = segment.map_or_else(gst::Segment::new, |event| event.segment().clone());
@@ -284,23 +247,23 @@ impl JpegCheck {
         buffer
     }
 
-    /// Sends caps downstream if the pictures have another size than before and, with the
-    /// first ones, what has to follow caps.
-    fn announce(&self, size: Option<(u16, u16)>) {
+    /// Sends caps downstream if the size has changed, and after the first caps the sticky events
+    /// that must follow caps.
+    fn send_caps(&self, size: Option<(u16, u16)>) {
         let last = self.state().size.replace(size);
         if last == Some(size) {
             return;
         }
         let caps = picture::caps(size, None);
-        gst::debug!(CAT, imp = self, "Pictures are {caps}");
+        gst::debug!(CAT, imp = self, "Caps: {caps}");
         if !self.src_pad.push_event(gst::event::Caps::new(&caps)) {
-            // A pad that is flushing takes none.
+            // A flushing pad refuses events: try again with the next frame.
             self.state().size = None;
         }
         if last.is_none() {
             let mut held = vec![];
             self.sink_pad.sticky_events_foreach(|event| {
-                if waits_for_caps(event) {
+                if follows_caps(event) {
                     held.push(event.clone());
                 }
                 ControlFlow::Continue(gst::EventForeachAction::Keep)
@@ -313,20 +276,20 @@ impl JpegCheck {
 
     fn sink_event(&self, event: gst::Event) -> bool {
         gst::log!(CAT, imp = self, "{event:?}");
-        let begun = self.state().size.is_some();
+        let caps_sent = self.state().size.is_some();
         match event.type_() {
-            // The pad keeps them, to be looked at when a picture comes.
+            // The pad stores the event; it is sent with the first frame.
             gst::EventType::Caps => true,
-            _ if !begun && waits_for_caps(&event) => true,
-            // Before the first picture nothing is missing.
-            gst::EventType::Gap if !begun => true,
+            _ if !caps_sent && follows_caps(&event) => true,
+            // A gap before the first frame means nothing downstream.
+            gst::EventType::Gap if !caps_sent => true,
             _ => self.src_pad.push_event(clock::segment_of_time(event)),
         }
     }
 }
 
-/// Whether an event that a pad keeps has its place behind the caps.
-fn waits_for_caps(event: &gst::EventRef) -> bool {
+/// Whether this is a sticky event that must follow the caps.
+fn follows_caps(event: &gst::EventRef) -> bool {
     use gst::EventType;
     event.is_sticky()
         && !matches!(
@@ -342,7 +305,11 @@ impl ObjectSubclass for JpegCheck {
     type ParentType = gst::Element;
 
     fn with_class(class: &Self::Class) -> Self {
-        let template = |name| class.pad_template(name).expect("it is among ours");
+        let template = |name| {
+            class
+                .pad_template(name)
+                .expect("the element has this template")
+        };
         let sink_pad = gst::Pad::builder_from_template(&template("sink"))
             .chain_function(|_, parent, buffer| {
                 let Some(imp) = Self::of(parent) else {
@@ -374,72 +341,25 @@ impl ObjectImpl for JpegCheck {
         self.parent_constructed();
         let obj = self.obj();
         for pad in [&self.sink_pad, &self.src_pad] {
-            obj.add_pad(pad).expect("there is none of this name");
+            obj.add_pad(pad).expect("its name is unique");
         }
     }
 
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
-            vec![
-                sender::capture_time_property(),
-                glib::ParamSpecString::builder("origin")
-                    .nick("Origin")
-                    .blurb(
-                        "Stamp each picture with this name of its sender, up to 200 bytes, in a \
-                         JPEG comment that decoders skip; empty for none",
-                    )
-                    .default_value(Some(""))
-                    .mutable_ready()
-                    .build(),
-                clock::time_property(
-                    "origin-timeout",
-                    "Origin timeout",
-                    "Nanoseconds without a picture of the sender whose pictures pass, after \
-                     which those of another one may (0 = everybody's pass)",
-                    DEFAULT_ORIGIN_TIMEOUT,
-                    gst::ClockTime::ZERO,
-                ),
-                receiver::max_pixels_property(),
-                stats::property(),
-                stats::interval_property(),
-            ]
-        });
-        &PROPERTIES
+        PROPERTIES.specs()
     }
 
-    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+    fn set_property(&self, id: usize, value: &glib::Value, _pspec: &glib::ParamSpec) {
         panics::guard(self, "set_property", (), || {
-            const OF_TYPE: &str = "GObject checks the type";
-            let time = || gst::ClockTime::from_nseconds(value.get().expect(OF_TYPE));
-            let mut settings = self.settings();
-            match pspec.name() {
-                "capture-time" => settings.capture_time = value.get().expect(OF_TYPE),
-                "origin" => {
-                    settings.origin = value.get::<Option<_>>().expect(OF_TYPE).unwrap_or_default();
-                }
-                "origin-timeout" => settings.origin_timeout = time(),
-                "max-pixels" => settings.max_pixels = value.get().expect(OF_TYPE),
-                "stats-interval" => settings.stats_interval = time(),
-                name => unreachable!("no writable property {name}"),
-            }
+            PROPERTIES.set(&mut self.settings(), id, value);
         })
     }
 
-    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        panics::guard(
-            self,
-            "property",
-            pspec.default_value().clone(),
-            || match pspec.name() {
-                "capture-time" => self.settings().capture_time.to_value(),
-                "origin" => self.settings().origin.to_value(),
-                "origin-timeout" => self.settings().origin_timeout.nseconds().to_value(),
-                "max-pixels" => self.settings().max_pixels.to_value(),
-                "stats" => self.state().structure().to_value(),
-                "stats-interval" => self.settings().stats_interval.nseconds().to_value(),
-                name => unreachable!("no property {name}"),
-            },
-        )
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        panics::guard(self, "property", pspec.default_value().clone(), || {
+            let setting = PROPERTIES.get(&self.settings(), id);
+            setting.unwrap_or_else(|| self.state().structure().to_value())
+        })
     }
 }
 
@@ -451,8 +371,8 @@ impl ElementImpl for JpegCheck {
             gst::subclass::ElementMetadata::new(
                 "JPEG check",
                 "Filter/Video/Network",
-                "Lets the JPEG pictures of one sender through and nothing else; stamps, or \
-                 reads, whose they are and when they were captured",
+                "Passes the JPEGs of one sender and drops everything else; stamps or reads their \
+                 capture time and origin",
                 env!("CARGO_PKG_AUTHORS"),
             )
         });

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `jpegcheck`: JPEG pictures and nothing else, of one sender.
+//! `jpegcheck`: passes the JPEGs of one sender and drops everything else.
 
 use glib::prelude::*;
 
 mod imp;
-mod turn;
+mod settings;
+mod stream_holder;
 
 glib::wrapper! {
     pub struct JpegCheck(ObjectSubclass<imp::JpegCheck>)

@@ -13,20 +13,21 @@
 //! | | `binary` | `bytes`, or a `Buffer` |
 //! | `front` | `binary` | `{"front": bytes}` |
 //!
-//! The pipeline is never held up: one picture waits for the connection at most, and the
-//! newest takes its place. While there is no connection, or `enabled` is false, pictures are
-//! dropped. At the end the last one is sent before the stream ends.
+//! The element never blocks the pipeline: at most one picture waits to be sent, and a newer one
+//! replaces it. During the first attempt to connect one picture waits, too; after a connection
+//! was lost, or while `enabled` is false, pictures are dropped. At the end of the stream the
+//! element sends the last picture first.
 //!
-//! A relay that is not there yet, goes away, says nothing or takes nothing (`timeout`) is
-//! tried again until it is there. One that cannot be used, because of its certificate, its
-//! version, or because it lets nobody in, is an error at the start; after there was a
-//! connection it is tried again from time to time. Each change is told once: as a warning or
-//! an information message for people, and as the element message `socketio-connection` with
-//! `url`, if there is one `cause`, and `state`: `connecting`, `connected`, `lost`, `waiting`
-//! or `refused`.
+//! If the relay cannot be reached, closes the connection, sends nothing or reads nothing
+//! (`timeout`), the element connects again until it succeeds. A relay that cannot be used (its
+//! certificate, its version, or it refuses the client) is an error at the start; after a first
+//! connection the element keeps trying with the longest delay. Each change is reported once: to
+//! people as a warning or an information message, and to applications as the element message
+//! `socketio-connection` with `url`, `cause` (if there is one) and `state`: `connecting`,
+//! `connected`, `lost`, `waiting` or `refused`.
 //!
-//! A picture that is longer than the relay takes (1 MB unless it is told otherwise) is
-//! dropped, with a warning: it would end the connection.
+//! A picture that makes a longer message than the relay accepts (1 MB by default) is dropped
+//! with a warning, because it would end the connection.
 //!
 //! ## Example
 //!
@@ -35,24 +36,32 @@
 //! ```
 
 use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
-use b64jpeg_net::socketio::client::{Connection, Incoming, Message};
-use b64jpeg_wire::{FrameLimits, OutgoingFrame, Payload, WireError, socketio::PictureEvent};
+use b64jpeg_net::{
+    socketio::{Connection, IncomingEvent, Message},
+    sync::{lock, wait_timeout},
+};
+use b64jpeg_wire::{FrameLimits, OutgoingFrame, WireError, socketio::PictureEvent};
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
 use once_cell::sync::Lazy;
 
-use super::SocketIoPayload;
+use super::{
+    SocketIoPayload,
+    outbox::{Outbox, PictureMessages, RelayState, TooLong},
+};
 use crate::common::{
     capture,
     framing::{self, JPEG_CAPS},
     panics,
-    relay::{self, Client, Line},
+    property_table::{PropertyTable, property_values},
     sender::{self, DEFAULT_CAPTURE_TIME, Refused},
-    stats::{self, Stats},
+    socketio_session::{SocketIoConnection, SocketIoElement},
+    socketio_settings::SocketIoSettings,
+    stats,
 };
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -64,13 +73,15 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 });
 
 const DEFAULT_ENABLED: bool = true;
+/// The name of the property that says whether there is a connection.
+const CONNECTED: &str = "connected";
 
-/// The end of a stream waits no longer for the last picture to be sent.
-const LAST: Duration = Duration::from_secs(10);
+/// How long the end of a stream waits for the last picture to be sent.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
 struct Settings {
-    relay: relay::Settings,
+    relay: SocketIoSettings,
     payload: SocketIoPayload,
     capture_time: bool,
     enabled: bool,
@@ -79,7 +90,7 @@ struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            relay: relay::Settings::default(),
+            relay: SocketIoSettings::default(),
             payload: SocketIoPayload::default(),
             capture_time: DEFAULT_CAPTURE_TIME,
             enabled: DEFAULT_ENABLED,
@@ -87,118 +98,49 @@ impl Default for Settings {
     }
 }
 
-/// A picture as it is sent.
-struct Frame {
-    messages: Vec<Message>,
-    /// Bytes of the picture, of all messages, and of the longest one.
-    picture: usize,
-    bytes: usize,
-    longest: usize,
-}
+property_values!(SocketIoPayload);
 
-impl Frame {
-    fn new(
-        picture: &OutgoingFrame,
-        event: &PictureEvent,
-        payload: SocketIoPayload,
-        len: usize,
-    ) -> Self {
-        let messages = match payload {
-            SocketIoPayload::Base64 => vec![event.text(picture).into()],
-            SocketIoPayload::Binary => {
-                let mut jpeg = vec![0; picture.payload_len(Payload::Jpeg)];
-                picture.encode_payload(Payload::Jpeg, &mut jpeg);
-                vec![event.binary().into(), Message::Binary(jpeg.into())]
-            }
-        };
-        Self {
-            picture: len,
-            bytes: messages.iter().map(Message::len).sum(),
-            longest: messages.iter().map(Message::len).max().unwrap_or(0),
-            messages,
-        }
-    }
-}
+static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
+    let payload = glib::ParamSpecEnum::builder::<SocketIoPayload>("payload")
+        .nick("Payload")
+        .blurb("How each picture is sent")
+        .mutable_ready()
+        .build();
+    let enabled = glib::ParamSpecBoolean::builder("enabled")
+        .nick("Enabled")
+        .blurb("Send pictures; otherwise they are dropped, and the connection stays")
+        .default_value(DEFAULT_ENABLED)
+        .mutable_playing()
+        .build();
+    let connected = glib::ParamSpecBoolean::builder(CONNECTED)
+        .nick("Connected")
+        .blurb("Whether there is a connection to the relay")
+        .read_only()
+        .build();
+    PropertyTable::default()
+        .group(
+            SocketIoSettings::properties(
+                "Name of the camera: the picture is sent in an object under this name; empty \
+                 for the picture alone",
+            ),
+            |s: &Settings| &s.relay,
+            |s| &mut s.relay,
+        )
+        .field(payload, |s| &s.payload, |s| &mut s.payload)
+        .field(
+            sender::capture_time_spec(),
+            |s| &s.capture_time,
+            |s| &mut s.capture_time,
+        )
+        .field(enabled, |s| &s.enabled, |s| &mut s.enabled)
+        .computed(connected)
+        .computed(stats::spec())
+});
 
-/// What there is to send to.
-#[derive(Debug, Default, Clone, Copy, PartialEq)]
-enum Relay {
-    /// It is being connected to for the first time.
-    #[default]
-    Coming,
-    There,
-    /// It may come back.
-    Gone,
-    /// It will not.
-    Failed,
-}
-
-/// A message is longer than the relay takes.
-struct TooLong {
-    len: usize,
-    max: u64,
-}
-
-/// What the streaming thread leaves for the connection, and what becomes of it.
-#[derive(Default)]
-struct Outbox {
-    relay: Relay,
-    /// The relay takes no longer messages.
-    max_payload: Option<u64>,
-    waiting: Option<Frame>,
-    /// Bytes of the picture that is being sent, and of its messages.
-    under_way: Option<(usize, usize)>,
-    /// Whether the last picture was longer than that.
-    too_long: bool,
-    /// Pictures that came.
-    pictures: u64,
-    stats: Stats,
-    connections: u64,
-    /// Whether BaseSink wants the streaming thread back.
-    unlocked: bool,
-}
-
-impl Outbox {
-    /// Whether something can be sent, now or soon.
-    fn takes_frames(&self) -> bool {
-        matches!(self.relay, Relay::Coming | Relay::There)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.waiting.is_none() && self.under_way.is_none()
-    }
-
-    /// Drops the picture that waits.
-    fn clear(&mut self) {
-        let dropped = self.waiting.take().is_some();
-        self.stats.dropped += u64::from(dropped);
-    }
-
-    /// Drops the picture that waits if it is longer than the relay takes; tells so of the
-    /// first one.
-    fn check_length(&mut self) -> Option<TooLong> {
-        let (len, max) = (self.waiting.as_ref()?.longest, self.max_payload?);
-        let too_long = len as u64 > max;
-        let first = !std::mem::replace(&mut self.too_long, too_long);
-        if too_long {
-            self.clear();
-        }
-        (too_long && first).then_some(TooLong { len, max })
-    }
-
-    /// As users read it.
-    fn structure(&mut self) -> gst::Structure {
-        let mut stats = self.stats.structure();
-        stats.set("connected", self.relay == Relay::There);
-        stats.set("connections", self.connections);
-        stats
-    }
-}
-
-/// From start to stop.
+/// What exists from start to stop.
 struct Session {
     event: Arc<PictureEvent>,
-    line: Line,
+    connection: SocketIoConnection,
 }
 
 #[derive(Default)]
@@ -206,34 +148,33 @@ pub struct SocketIoClientSink {
     settings: Mutex<Settings>,
     session: Mutex<Option<Session>>,
     outbox: Mutex<Outbox>,
-    /// Something has changed in the outbox.
-    changed: Condvar,
+    /// Signalled when something in the outbox changes.
+    outbox_changed: Condvar,
 }
 
 impl SocketIoClientSink {
     fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.settings)
     }
 
     fn session(&self) -> MutexGuard<'_, Option<Session>> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.session)
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.outbox)
     }
 
     fn open(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings().clone();
-        // A relay may send everything back, and nobody reads it.
-        let target = settings
-            .relay
-            .target(FrameLimits::DEFAULT_MAX_FRAME, false)?;
+        // A relay may send every picture back, and the connection has to skip them.
+        let max_picture = FrameLimits::DEFAULT_MAX_FRAME;
+        let target = settings.relay.target(max_picture, false)?;
         *self.outbox() = Outbox::default();
         let obj = self.obj();
         *self.session() = Some(Session {
             event: Arc::new(settings.relay.picture_event()),
-            line: Line::open::<Self>(*CAT, &obj, target)?,
+            connection: SocketIoConnection::open::<Self>(*CAT, &obj, target)?,
         });
         Ok(())
     }
@@ -241,29 +182,20 @@ impl SocketIoClientSink {
     fn close(&self) {
         let session = self.session().take();
         if let Some(session) = session {
-            session.line.close();
-            self.leave(Relay::Gone);
+            session.connection.close();
+            self.end_connection(RelayState::Disconnected);
         }
     }
 
-    /// There is nothing to send to any more.
-    fn leave(&self, relay: Relay) {
-        let was = {
-            let outbox = &mut *self.outbox();
-            outbox.clear();
-            // Nobody knows how much of it has come.
-            let cut = outbox.under_way.take().is_some();
-            outbox.stats.dropped += u64::from(cut);
-            std::mem::replace(&mut outbox.relay, relay)
-        };
-        self.changed.notify_all();
-        if was == Relay::There {
-            self.obj().notify("connected");
+    fn end_connection(&self, relay: RelayState) {
+        let was_connected = self.outbox().end_connection(relay);
+        self.outbox_changed.notify_all();
+        if was_connected {
+            self.obj().notify(CONNECTED);
         }
     }
 
-    /// Leaves a picture for the connection, in the place of one that waits; tells why that
-    /// cannot be.
+    /// Stores a picture for the connection to send, in place of one that waits.
     fn put(&self, buffer: &gst::BufferRef, jpeg: &[u8]) -> Result<(), WireError> {
         let mut picture = OutgoingFrame::new(jpeg)?;
         let (payload, capture_time, enabled) = {
@@ -271,7 +203,7 @@ impl SocketIoClientSink {
             (settings.payload, settings.capture_time, settings.enabled)
         };
         let event = self.session().as_ref().map(|session| session.event.clone());
-        let (Some(event), true) = (event, enabled && self.outbox().takes_frames()) else {
+        let (Some(event), true) = (event, enabled && self.outbox().accepts_pictures()) else {
             self.outbox().stats.dropped += 1;
             return Ok(());
         };
@@ -280,28 +212,18 @@ impl SocketIoClientSink {
             let time = capture::time_of(&*obj, &obj.segment(), buffer);
             picture = picture.captured_at(time.unix_ns());
         }
-        let frame = Frame::new(&picture, &event, payload, buffer.size());
-        let too_long = {
-            let outbox = &mut *self.outbox();
-            // The connection may have been lost meanwhile.
-            let dropped = match outbox.takes_frames() {
-                true => outbox.waiting.replace(frame).is_some(),
-                false => true,
-            };
-            outbox.stats.dropped += u64::from(dropped);
-            outbox.check_length()
-        };
+        let messages = PictureMessages::new(&picture, &event, payload, buffer.size());
+        let too_long = self.outbox().put(messages);
         if let Some(too_long) = too_long {
-            self.warn_too_long(too_long);
+            self.warn_too_long(&too_long);
         }
         if let Some(session) = &*self.session() {
-            session.line.wake();
+            session.connection.wake();
         }
         Ok(())
     }
 
-    /// Says that pictures are longer than the relay takes.
-    fn warn_too_long(&self, TooLong { len, max }: TooLong) {
+    fn warn_too_long(&self, TooLong { len, max }: &TooLong) {
         let binary = match self.settings().payload {
             SocketIoPayload::Base64 => ", or payload=binary",
             SocketIoPayload::Binary => "",
@@ -315,30 +237,29 @@ impl SocketIoClientSink {
         );
     }
 
-    /// Waits until the last picture was sent, if it is going to be soon.
+    /// Waits until the last picture was sent, but no longer than [`DRAIN_TIMEOUT`].
     fn drain(&self) {
-        let deadline = Instant::now() + LAST;
+        let deadline = Instant::now() + DRAIN_TIMEOUT;
         let mut outbox = self.outbox();
-        while outbox.takes_frames() && !outbox.is_empty() && !outbox.unlocked {
+        while outbox.accepts_pictures() && !outbox.is_empty() && !outbox.unlocked {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 gst::warning!(
                     CAT,
                     imp = self,
-                    "The last picture is dropped: it took too long"
+                    "The last picture is dropped: the relay did not take it in time"
                 );
                 return;
             }
-            let waited = self.changed.wait_timeout(outbox, left);
-            outbox = waited.unwrap_or_else(PoisonError::into_inner).0;
+            outbox = wait_timeout(&self.outbox_changed, outbox, left).0;
         }
     }
 }
 
-impl Client for SocketIoClientSink {
+impl SocketIoElement for SocketIoClientSink {
     const SENDS: bool = true;
 
-    fn settings(&self) -> relay::Settings {
+    fn settings(&self) -> SocketIoSettings {
         self.settings().relay.clone()
     }
 
@@ -348,45 +269,31 @@ impl Client for SocketIoClientSink {
 
     fn on_connection(&self, connection: Option<&Connection>) {
         let Some(connection) = connection else {
-            return self.leave(Relay::Gone);
+            return self.end_connection(RelayState::Disconnected);
         };
-        let too_long = {
-            let outbox = &mut *self.outbox();
-            outbox.relay = Relay::There;
-            outbox.max_payload = connection.max_payload();
-            outbox.connections += 1;
-            outbox.check_length()
-        };
-        self.changed.notify_all();
+        let too_long = self.outbox().begin_connection(connection.max_payload());
+        self.outbox_changed.notify_all();
         if let Some(too_long) = too_long {
-            self.warn_too_long(too_long);
+            self.warn_too_long(&too_long);
         }
-        self.obj().notify("connected");
+        self.obj().notify(CONNECTED);
     }
 
-    fn next(&self) -> Option<Vec<Message>> {
-        let outbox = &mut *self.outbox();
-        let frame = outbox.waiting.take()?;
-        outbox.under_way = Some((frame.picture, frame.bytes));
-        Some(frame.messages)
+    fn next_messages(&self) -> Option<Vec<Message>> {
+        self.outbox().take_messages()
     }
 
     fn sent(&self) {
-        {
-            let outbox = &mut *self.outbox();
-            if let Some((picture, bytes)) = outbox.under_way.take() {
-                outbox.stats.frame(picture, bytes);
-            }
-        }
-        self.changed.notify_all();
+        self.outbox().sent();
+        self.outbox_changed.notify_all();
     }
 
-    fn take(&self, _event: &Incoming<'_>) -> bool {
+    fn take(&self, _event: &IncomingEvent<'_>) -> bool {
         false
     }
 
     fn ended(&self) {
-        self.leave(Relay::Failed);
+        self.end_connection(RelayState::Failed);
     }
 }
 
@@ -399,74 +306,39 @@ impl ObjectSubclass for SocketIoClientSink {
 
 impl ObjectImpl for SocketIoClientSink {
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
-            let mut properties = relay::Settings::properties(
-                "Name of the camera: the picture is sent in an object under this name; empty \
-                 for the picture alone",
-            );
-            properties.extend([
-                glib::ParamSpecEnum::builder::<SocketIoPayload>("payload")
-                    .nick("Payload")
-                    .blurb("How each picture is sent")
-                    .mutable_ready()
-                    .build(),
-                sender::capture_time_property(),
-                glib::ParamSpecBoolean::builder("enabled")
-                    .nick("Enabled")
-                    .blurb("Send pictures; otherwise they are dropped, and the connection stays")
-                    .default_value(DEFAULT_ENABLED)
-                    .mutable_playing()
-                    .build(),
-                glib::ParamSpecBoolean::builder("connected")
-                    .nick("Connected")
-                    .blurb("Whether there is a connection to the relay")
-                    .read_only()
-                    .build(),
-                stats::property(),
-            ]);
-            properties
-        });
-        &PROPERTIES
+        PROPERTIES.specs()
     }
 
-    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+    fn set_property(&self, id: usize, value: &glib::Value, _pspec: &glib::ParamSpec) {
         panics::guard(self, "set_property", (), || {
-            const OF_TYPE: &str = "GObject checks the type";
-            let mut settings = self.settings();
-            match pspec.name() {
-                "payload" => settings.payload = value.get().expect(OF_TYPE),
-                "capture-time" => settings.capture_time = value.get().expect(OF_TYPE),
-                "enabled" => settings.enabled = value.get().expect(OF_TYPE),
-                name => settings.relay.set(name, value),
-            }
-            let enabled = settings.enabled;
-            drop(settings);
+            let enabled = {
+                let mut settings = self.settings();
+                PROPERTIES.set(&mut settings, id, value);
+                settings.enabled
+            };
             if !enabled {
                 self.outbox().clear();
-                self.changed.notify_all();
+                self.outbox_changed.notify_all();
             }
         })
     }
 
-    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        panics::guard(
-            self,
-            "property",
-            pspec.default_value().clone(),
-            || match pspec.name() {
-                "payload" => self.settings().payload.to_value(),
-                "capture-time" => self.settings().capture_time.to_value(),
-                "enabled" => self.settings().enabled.to_value(),
-                "connected" => (self.outbox().relay == Relay::There).to_value(),
-                "stats" => self.outbox().structure().to_value(),
-                name => self.settings().relay.get(name),
-            },
-        )
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        panics::guard(self, "property", pspec.default_value().clone(), || {
+            if let Some(setting) = PROPERTIES.get(&self.settings(), id) {
+                return setting;
+            }
+            let outbox = &mut *self.outbox();
+            match pspec.name() {
+                CONNECTED => (outbox.relay == RelayState::Connected).to_value(),
+                _ => outbox.structure().to_value(),
+            }
+        })
     }
 
     fn constructed(&self) {
         self.parent_constructed();
-        // Nothing is to be done with a picture before it can be sent.
+        // A picture is sent as soon as it is due.
         self.obj().set_processing_deadline(gst::ClockTime::ZERO);
     }
 }
@@ -502,12 +374,12 @@ impl ElementImpl for SocketIoClientSink {
         &self,
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
-        // Not in BaseSink's start(), which would post an error of its own after ours.
+        // Not in start(), where GstBaseSink would post a second error that says nothing.
         if transition == gst::StateChange::ReadyToPaused {
             let opened = panics::catch(self, "open", || self.open());
             opened.flatten().map_err(|error| {
                 self.post_error_message(error);
-                // It may have come half way.
+                // What was opened before the failure is closed.
                 panics::guard(self, "close", (), || self.close());
                 gst::StateChangeError
             })?;
@@ -526,7 +398,7 @@ impl BaseSinkImpl for SocketIoClientSink {
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
         panics::guard(self, "unlock", Ok(()), || {
             self.outbox().unlocked = true;
-            self.changed.notify_all();
+            self.outbox_changed.notify_all();
             Ok(())
         })
     }
@@ -551,7 +423,7 @@ impl BaseSinkImpl for SocketIoClientSink {
         panics::guard(self, "render", Err(gst::FlowError::Error), || {
             let number = {
                 let outbox = &mut *self.outbox();
-                if outbox.relay == Relay::Failed {
+                if outbox.relay == RelayState::Failed {
                     return Err(gst::FlowError::Error);
                 }
                 outbox.pictures += 1;

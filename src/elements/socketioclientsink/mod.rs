@@ -5,13 +5,14 @@
 use glib::prelude::*;
 
 mod imp;
+mod outbox;
 
 glib::wrapper! {
     pub struct SocketIoClientSink(ObjectSubclass<imp::SocketIoClientSink>)
         @extends gst_base::BaseSink, gst::Element, gst::Object;
 }
 
-/// How a picture stands in an event.
+/// How an event carries a picture.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
 #[repr(i32)]
 #[enum_type(name = "GstB64JpegSocketIoPayload")]

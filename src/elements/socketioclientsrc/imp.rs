@@ -7,25 +7,26 @@
 //! `data:image/jpeg;base64,` before it or without, or as a binary attachment; or it is a
 //! value of that argument, by the name of its `camera`.
 //!
-//! It gives the newest picture only: one that has not been taken when the next one comes is
-//! dropped, so that nothing grows old here. A server that wants an answer to an event gets
-//! it when the picture is taken, or one after it, and knows by that when to send more.
+//! The element outputs only the newest picture: if downstream has not taken a picture when the
+//! next one arrives, the older one is dropped, so that no delay builds up. If the server wants
+//! an acknowledgement of an event, it gets it when downstream takes the picture or a newer one,
+//! and so knows when to send more.
 //!
-//! A server that is not there yet, goes away or falls silent is tried again until it is
-//! there. One that cannot be used, because of its certificate, its version, or because it
-//! lets nobody in, is an error at the start; after there was a connection it is tried again
-//! from time to time. Each change is told once: as a warning or an information message for
-//! people, and as the element message `socketio-connection` with `url`, if there is one
-//! `cause`, and `state`: `connecting`, `connected`, `streaming` (the first picture of a
-//! connection is there), `lost`, `waiting` or `refused`.
+//! If the server cannot be reached, closes the connection or sends nothing, the element
+//! connects again until it succeeds. A server that cannot be used (its certificate, its version,
+//! or it refuses the client) is an error at the start; after a first connection the element
+//! keeps trying with the longest delay. Each change is reported once: to people as a warning or
+//! an information message, and to applications as the element message `socketio-connection` with
+//! `url`, `cause` (if there is one) and `state`: `connecting`, `connected`, `streaming` (the
+//! first picture of a connection has arrived), `lost`, `waiting` or `refused`.
 //!
-//! A server that sends bytes, but no whole message for longer than six times `timeout`, is
-//! reported with a warning, and the connection stays.
+//! If a server sends bytes, but no whole message for longer than six times `timeout`, the
+//! element warns and keeps the connection.
 //!
-//! With `reconnect=false` the stream ends with the connection: with EOS if the server has
+//! With `reconnect=false` the stream ends with the first connection: with EOS if the server
 //! closed it, and with an error otherwise.
 //!
-//! What is no JPEG is reported with its number and skipped.
+//! A picture that is no JPEG is reported with its number and skipped.
 //!
 //! ## Example
 //!
@@ -35,18 +36,14 @@
 
 use std::{
     fmt,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard},
 };
 
-use b64jpeg_net::socketio::{
-    client::{Connection, Incoming, Message},
-    http,
+use b64jpeg_net::{
+    socketio::{Connection, IncomingEvent, Message, printable},
+    sync::{lock, wait},
 };
-use b64jpeg_wire::{
-    FrameLimits, Payload, WireError, jpeg,
-    socketio::{Args, Json},
-};
-use bytes::Bytes;
+use b64jpeg_wire::{WireError, jpeg};
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{
     prelude::*,
@@ -54,14 +51,19 @@ use gst_base::{
 };
 use once_cell::sync::Lazy;
 
+use super::{
+    event_picture::{EventPicture, describe_missing},
+    inbox::Inbox,
+    settings::{PROPERTIES, Settings},
+};
 use crate::common::{
-    capture::{self, Delays},
+    capture,
     faults::{Bad, Faults, Verdict},
     framing, panics, picture,
-    quit::{self, Quit},
-    receiver::Tolerance,
-    relay::{self, Client, Line},
-    stats::{self, Stats},
+    quit::Quit,
+    socketio_session::{SocketIoConnection, SocketIoElement},
+    socketio_settings::SocketIoSettings,
+    stats,
 };
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -72,191 +74,27 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     )
 });
 
-const DEFAULT_RECONNECT: bool = true;
-
-/// What every JPEG begins with in base64.
-const BASE64_JPEG: &[u8] = b"/9j/";
-/// How many cameras a warning names, at most.
-const MAX_NAMES: usize = 20;
-/// So many events wait for their answer; more of them are answered before their time.
-const MAX_ANSWERS: usize = 64;
-/// So many answers wait to be sent; events beyond them get none.
-const MAX_ANSWERED: usize = 1024;
-
-#[derive(Debug, Clone)]
-struct Settings {
-    relay: relay::Settings,
-    tolerance: Tolerance,
-    reconnect: bool,
-    quit_key: String,
-    stats_interval: gst::ClockTime,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            relay: relay::Settings::default(),
-            tolerance: Tolerance::default(),
-            reconnect: DEFAULT_RECONNECT,
-            quit_key: String::new(),
-            stats_interval: stats::DEFAULT_INTERVAL,
-        }
-    }
-}
-
-/// A picture as it has come.
-#[derive(Debug, Clone, PartialEq)]
-struct Found {
-    payload: Payload,
-    bytes: Bytes,
-}
-
-impl Found {
-    /// The picture in the arguments of an event, which may be in `text`.
-    fn of(args: &Args<'_>, text: &Bytes, camera: Option<&str>) -> Option<Self> {
-        let argument = args.values.first()?;
-        let leaf = |value: &Json<'_>| Self::leaf(value, args, text);
-        match (argument, camera) {
-            (Json::Object(_), Some(camera)) => leaf(argument.get(camera)?),
-            (Json::Object(entries), None) => {
-                let leaves = || entries.iter().filter_map(|(_, value)| leaf(value));
-                leaves().find(Self::is_jpeg).or_else(|| leaves().next())
-            }
-            (_, Some(_)) => None,
-            (value, None) => leaf(value),
-        }
-    }
-
-    fn leaf(value: &Json<'_>, args: &Args<'_>, text: &Bytes) -> Option<Self> {
-        const URL: &[u8] = b"data:";
-        let bytes = match value {
-            Json::Binary(index) => args.attachments.get(*index)?.clone(),
-            Json::String(string) => part_of(text, string.as_bytes()),
-            _ => return None,
-        };
-        // Python has base64 text in bytes, unless it is decoded.
-        let is_text = |bytes: &[u8]| bytes.starts_with(BASE64_JPEG) || bytes.starts_with(URL);
-        if matches!(value, Json::Binary(_)) && !is_text(&bytes) {
-            return Some(Self {
-                payload: Payload::Jpeg,
-                bytes,
-            });
-        }
-        let start = match memchr::memchr(b',', &bytes) {
-            Some(comma) if bytes.starts_with(URL) => comma + 1,
-            _ => 0,
-        };
-        Some(Self {
-            payload: Payload::Base64,
-            bytes: bytes.slice(start..),
-        })
-    }
-
-    /// Whether it begins as a JPEG does.
-    fn is_jpeg(&self) -> bool {
-        match self.payload {
-            Payload::Base64 => self.bytes.starts_with(BASE64_JPEG),
-            Payload::Jpeg => jpeg::is_jpeg(&self.bytes),
-        }
-    }
-
-    /// The picture itself.
-    fn decode(&self, limits: &FrameLimits) -> Result<(gst::Buffer, jpeg::JpegInfo), WireError> {
-        let (len, max) = (self.bytes.len(), limits.max_frame);
-        if len > max {
-            let (len, max) = (len as u64, max as u64);
-            return Err(WireError::TooLong { len, max });
-        }
-        if len == 0 {
-            return Err(WireError::Empty);
-        }
-        picture::decode(self.payload, &self.bytes, limits)
-    }
-}
-
-/// These bytes, which are a part of `text`, unless there was something to unescape.
-fn part_of(text: &Bytes, bytes: &[u8]) -> Bytes {
-    let (whole, part) = (text.as_ptr_range(), bytes.as_ptr_range());
-    if whole.start <= part.start && part.end <= whole.end {
-        text.slice_ref(bytes)
-    } else {
-        Bytes::copy_from_slice(bytes)
-    }
-}
-
-/// What is wrong with which picture.
-struct Fault {
+/// A picture that cannot be decoded.
+struct BadPicture {
     number: u64,
     error: WireError,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for BadPicture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "picture {}: {}", self.number, self.error)
     }
 }
 
-impl Bad for Fault {
+impl Bad for BadPicture {
     fn error(&self) -> &WireError {
         &self.error
     }
 }
 
-/// What the connection leaves for the streaming thread, and the other way round.
+/// The state of the streaming thread.
 #[derive(Default)]
-struct Inbox {
-    /// The newest picture, and its number.
-    newest: Option<(u64, Found)>,
-    /// Pictures that came.
-    pictures: u64,
-    /// The answers to the events up to that picture, and those to send.
-    answers: Vec<Message>,
-    answered: Vec<Message>,
-    /// The next picture is the first good one of a connection; there may be a gap before.
-    first: bool,
-    discont: bool,
-    /// There will be no more.
-    ended: bool,
-    /// The streaming thread is wanted back, or is to look at the state of the element.
-    unlocked: bool,
-    paused: bool,
-    /// What was said about events without a picture for us, on this connection.
-    told_other: bool,
-    connected: bool,
-    connections: u64,
-    stats: Stats,
-    delays: Delays,
-}
-
-impl Inbox {
-    /// Sends answers, unless the server takes none.
-    fn answer(&mut self, answers: impl IntoIterator<Item = Message>) {
-        let room = MAX_ANSWERED.saturating_sub(self.answered.len());
-        self.answered.extend(answers.into_iter().take(room));
-    }
-
-    /// Keeps the answer to an event until its picture is taken.
-    fn answer_later(&mut self, answer: Option<Message>) {
-        self.answers.extend(answer);
-        if self.answers.len() > MAX_ANSWERS {
-            let oldest = self.answers.remove(0);
-            self.answer([oldest]);
-        }
-    }
-
-    /// As users read it.
-    fn structure(&mut self) -> gst::Structure {
-        let mut stats = self.stats.structure();
-        stats.set("connected", self.connected);
-        stats.set("connections", self.connections);
-        self.delays.tell(&mut stats);
-        stats
-    }
-}
-
-/// What the streaming thread has.
-#[derive(Default)]
-struct Stream {
+struct StreamState {
     faults: Faults,
     /// Width and height of the last picture, as in the caps downstream.
     size: Option<Option<(u16, u16)>>,
@@ -266,28 +104,24 @@ struct Stream {
 #[derive(Default)]
 pub struct SocketIoClientSrc {
     settings: Mutex<Settings>,
-    line: Mutex<Option<Line>>,
+    connection: Mutex<Option<SocketIoConnection>>,
     inbox: Mutex<Inbox>,
-    /// Something has changed in the inbox.
-    changed: Condvar,
-    stream: Mutex<Stream>,
+    /// Signalled when something in the inbox changes.
+    inbox_changed: Condvar,
+    stream: Mutex<StreamState>,
 }
 
 impl SocketIoClientSrc {
     fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn line(&self) -> MutexGuard<'_, Option<Line>> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.settings)
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inbox)
     }
 
-    fn stream(&self) -> MutexGuard<'_, Stream> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stream(&self) -> MutexGuard<'_, StreamState> {
+        lock(&self.stream)
     }
 
     fn open(&self) -> Result<(), gst::ErrorMessage> {
@@ -295,21 +129,22 @@ impl SocketIoClientSrc {
         let max_frame = settings.tolerance.limits().max_frame;
         let target = settings.relay.target(max_frame, true)?;
         *self.inbox() = Inbox::default();
-        *self.stream() = Stream::default();
-        *self.line() = Some(Line::open::<Self>(*CAT, &self.obj(), target)?);
+        *self.stream() = StreamState::default();
+        let connection = SocketIoConnection::open::<Self>(*CAT, &self.obj(), target)?;
+        *lock(&self.connection) = Some(connection);
         Ok(())
     }
 
     fn close(&self) {
-        let line = self.line().take();
-        if let Some(line) = line {
-            line.close();
+        let connection = lock(&self.connection).take();
+        if let Some(connection) = connection {
+            connection.close();
             self.inbox().connected = false;
         }
     }
 
-    /// The next picture, however long it takes.
-    fn next(&self) -> Result<(u64, Found), gst::FlowError> {
+    /// The next picture and its number, however long it takes.
+    fn next_picture(&self) -> Result<(u64, EventPicture), gst::FlowError> {
         let mut inbox = self.inbox();
         loop {
             if inbox.unlocked {
@@ -322,69 +157,66 @@ impl SocketIoClientSrc {
                 inbox = self.inbox();
                 continue;
             }
-            if let Some(found) = inbox.newest.take() {
-                let answers = std::mem::take(&mut inbox.answers);
-                if !answers.is_empty() {
-                    inbox.answer(answers);
-                    drop(inbox);
-                    self.wake();
+            if let Some((newest, acknowledges)) = inbox.take_newest() {
+                drop(inbox);
+                if acknowledges {
+                    self.wake_connection();
                 }
-                return Ok(found);
+                return Ok(newest);
             }
             if inbox.ended {
                 return Err(gst::FlowError::Eos);
             }
-            let waited = self.changed.wait(inbox);
-            inbox = waited.unwrap_or_else(PoisonError::into_inner);
+            inbox = wait(&self.inbox_changed, inbox);
         }
     }
 
-    /// Has the answers be sent.
-    fn wake(&self) {
-        if let Some(line) = &*self.line() {
-            line.wake();
+    /// Makes the connection's task send acknowledgements.
+    fn wake_connection(&self) {
+        if let Some(connection) = &*lock(&self.connection) {
+            connection.wake();
         }
     }
 
-    /// A picture as it goes out.
-    fn give(&self, len: usize, mut buffer: gst::Buffer, info: jpeg::JpegInfo) -> gst::Buffer {
-        let changed = {
+    /// Prepares a picture for downstream. `len` is the number of bytes it had in its event.
+    fn prepare(&self, len: usize, mut buffer: gst::Buffer, info: &jpeg::JpegInfo) -> gst::Buffer {
+        let size_changed = {
             let stream = &mut *self.stream();
             stream.faults.good();
             stream.size.replace(info.size) != Some(info.size)
         };
-        if changed {
+        if size_changed {
             let caps = picture::caps(info.size, None);
-            gst::debug!(CAT, imp = self, "Pictures are {caps}");
-            // A pad that is flushing takes none.
+            gst::debug!(CAT, imp = self, "The caps are {caps}");
+            // This fails while the pad is flushing: then the caps are set with the next picture.
             if self.obj().set_caps(&caps).is_err() {
                 self.stream().size = None;
             }
         }
-        let output = buffer.get_mut().expect("nobody else has it yet");
+        let output = buffer
+            .get_mut()
+            .expect("the buffer is new, so it is not shared");
         let first = {
             let inbox = &mut *self.inbox();
             if std::mem::take(&mut inbox.discont) {
                 output.set_flags(gst::BufferFlags::DISCONT);
             }
             inbox.stats.frame(len, output.size());
-            if let Some(time) = inbox.delays.judge(&info) {
+            if let Some(time) = inbox.delays.judge(info) {
                 capture::add_meta(output, time);
                 inbox.delays.add(time, capture::now());
             }
             std::mem::take(&mut inbox.first)
         };
-        if first {
-            let url = self.line().as_ref().map(|line| line.url().to_owned());
-            let url = url.unwrap_or_default();
-            relay::post(self.obj().upcast_ref(), "streaming", &url, None);
+        if first && let Some(connection) = &*lock(&self.connection) {
+            connection.report_streaming();
         }
         gst::log!(CAT, imp = self, "{buffer:?}");
         buffer
     }
 
-    /// Reports a bad picture; an error if the stream ends with it.
-    fn report(&self, len: usize, fault: &Fault) -> Result<(), gst::FlowError> {
+    /// Reports a bad picture. Fails if the stream ends with it.
+    fn handle_bad_picture(&self, len: usize, bad: &BadPicture) -> Result<(), gst::FlowError> {
         let max_errors = self.settings().tolerance.max_errors;
         {
             let inbox = &mut *self.inbox();
@@ -392,11 +224,11 @@ impl SocketIoClientSrc {
             inbox.stats.bytes_in += len as u64;
             inbox.discont = true;
         }
-        let verdict = self.stream().faults.judge(fault, max_errors);
+        let verdict = self.stream().faults.judge(bad, max_errors);
         match verdict {
             Verdict::Foreign(text) | Verdict::TooMany(text) => {
                 gst::element_imp_error!(self, gst::StreamError::Decode, ("{text}"));
-                // For an error GstBaseSrc would post another one, which says nothing.
+                // With an error GstBaseSrc would post a second message that says nothing.
                 Err(gst::FlowError::Eos)
             }
             Verdict::Forgiven(Some(text)) => {
@@ -407,27 +239,43 @@ impl SocketIoClientSrc {
         }
     }
 
-    /// Tells the counts, when it is time to.
-    fn tell_stats(&self) {
-        let interval = self.settings().stats_interval;
-        let again = self.stream().stats_told.again(interval);
-        if again {
-            self.obj().notify("stats");
+    fn create_buffer(&self) -> Result<gst::Buffer, gst::FlowError> {
+        loop {
+            let (number, picture) = self.next_picture()?;
+            let limits = self.settings().tolerance.limits();
+            let len = picture.bytes.len();
+            match picture.decode(&limits) {
+                Ok((buffer, info)) => {
+                    let buffer = self.prepare(len, buffer, &info);
+                    self.notify_stats();
+                    return Ok(buffer);
+                }
+                Err(error) => self.handle_bad_picture(len, &BadPicture { number, error })?,
+            }
         }
     }
 
-    /// Says that an event is not what it is thought to be, unless that was said.
-    fn tell_other(&self, text: &str) {
-        if !std::mem::replace(&mut self.inbox().told_other, true) {
+    /// Notifies `stats` when `stats-interval` has passed.
+    fn notify_stats(&self) {
+        let interval = self.settings().stats_interval;
+        let due = self.stream().stats_told.again(interval);
+        if due {
+            self.obj().notify(stats::NAME);
+        }
+    }
+
+    /// Warns once for each connection that events are not what they are expected to be.
+    fn warn_about_events(&self, text: &str) {
+        if !std::mem::replace(&mut self.inbox().reported_other_events, true) {
             gst::element_imp_warning!(self, gst::StreamError::Format, ("{text}"));
         }
     }
 }
 
-impl Client for SocketIoClientSrc {
+impl SocketIoElement for SocketIoClientSrc {
     const SENDS: bool = false;
 
-    fn settings(&self) -> relay::Settings {
+    fn settings(&self) -> SocketIoSettings {
         self.settings().relay.clone()
     }
 
@@ -437,101 +285,56 @@ impl Client for SocketIoClientSrc {
 
     fn on_connection(&self, connection: Option<&Connection>) {
         let inbox = &mut *self.inbox();
-        inbox.connected = connection.is_some();
-        // Nobody waits for them any more.
-        inbox.answers.clear();
-        inbox.answered.clear();
-        if connection.is_some() {
-            inbox.connections += 1;
-            inbox.first = true;
-            inbox.discont = true;
-            inbox.told_other = false;
+        match connection {
+            Some(_) => inbox.begin_connection(),
+            None => inbox.end_connection(),
         }
     }
 
     fn answers(&self) -> Vec<Message> {
-        std::mem::take(&mut self.inbox().answered)
+        self.inbox().take_acknowledgements()
     }
 
-    fn take(&self, event: &Incoming<'_>) -> bool {
+    fn take(&self, event: &IncomingEvent<'_>) -> bool {
         let (name, camera) = {
             let settings = self.settings();
             let camera = settings.relay.camera().map(str::to_owned);
             (settings.relay.event.clone(), camera)
         };
         if event.name != name {
-            let other = Found::of(event.args, event.text, None);
-            if self.inbox().pictures == 0 && other.is_some_and(|found| found.is_jpeg()) {
-                self.tell_other(&format!(
+            let other = EventPicture::find(event.args, event.text, None);
+            if self.inbox().pictures == 0 && other.is_some_and(|picture| picture.is_jpeg()) {
+                self.warn_about_events(&format!(
                     "There are pictures in the event {:?}, and `event` is {name:?}",
-                    http::printable(event.name)
+                    printable(event.name)
                 ));
             }
             return false;
         }
-        let found = Found::of(event.args, event.text, camera.as_deref());
-        let answer = event.answer.clone().map(Message::from);
-        let Some(found) = found else {
-            let (text, bad) = without_picture(&name, event.args, camera.as_deref());
+        let acknowledgement = event.ack.clone().map(Message::from);
+        let Some(picture) = EventPicture::find(event.args, event.text, camera.as_deref()) else {
+            let (text, is_error) = describe_missing(&name, event.args, camera.as_deref());
             {
                 let inbox = &mut *self.inbox();
-                inbox.stats.errors += u64::from(bad);
-                inbox.answer(answer);
+                inbox.stats.errors += u64::from(is_error);
+                inbox.acknowledge(acknowledgement);
             }
-            self.wake();
-            self.tell_other(&text);
+            self.wake_connection();
+            self.warn_about_events(&text);
             return false;
         };
-        {
-            let inbox = &mut *self.inbox();
-            let number = inbox.pictures;
-            inbox.pictures += 1;
-            let replaced = inbox.newest.replace((number, found)).is_some();
-            inbox.stats.dropped += u64::from(replaced);
-            inbox.answer_later(answer);
-        }
-        self.changed.notify_all();
+        self.inbox().put(picture, acknowledgement);
+        self.inbox_changed.notify_all();
         true
     }
 
-    fn spoiled(&self) {
+    fn bad_data(&self) {
         self.inbox().stats.errors += 1;
     }
 
     fn ended(&self) {
         self.inbox().ended = true;
-        self.changed.notify_all();
-    }
-}
-
-/// What an event has in the place of the picture that is looked for, and whether that is
-/// bad. Pictures of other cameras are not.
-fn without_picture(event: &str, args: &Args<'_>, camera: Option<&str>) -> (String, bool) {
-    let argument = args.values.first();
-    match (argument, camera) {
-        (Some(object @ Json::Object(entries)), Some(camera)) if object.get(camera).is_none() => {
-            let names: Vec<_> = entries
-                .iter()
-                .take(MAX_NAMES)
-                .map(|(name, _)| format!("{:?}", http::printable(name)))
-                .collect();
-            let names = http::printable(&names.join(", "));
-            (
-                format!("The event {event:?} has nothing of `camera` {camera:?}, but of {names}"),
-                false,
-            )
-        }
-        (Some(Json::String(_) | Json::Binary(_)), Some(camera)) => (
-            format!(
-                "The event {event:?} has a picture without the name of a camera, and `camera` is \
-                 {camera:?}"
-            ),
-            false,
-        ),
-        _ => (
-            format!("The event {event:?} has no picture as its first argument, no text nor binary"),
-            true,
-        ),
+        self.inbox_changed.notify_all();
     }
 }
 
@@ -544,71 +347,19 @@ impl ObjectSubclass for SocketIoClientSrc {
 
 impl ObjectImpl for SocketIoClientSrc {
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
-            let mut properties = relay::Settings::properties(
-                "Name of the camera, if the event has several: the picture under this name; \
-                 empty for the only one, or the first one",
-            );
-            properties.extend([
-                glib::ParamSpecBoolean::builder("reconnect")
-                    .nick("Reconnect")
-                    .blurb(
-                        "Try a relay that is not there, goes away or falls silent again until \
-                         it is there; otherwise the stream ends with it",
-                    )
-                    .default_value(DEFAULT_RECONNECT)
-                    .mutable_playing()
-                    .build(),
-                quit::key_property(),
-                stats::property(),
-                stats::interval_property(),
-            ]);
-            properties.extend(Tolerance::properties(
-                "ends the connection",
-                "after one more the stream ends with an error",
-            ));
-            properties
-        });
-        &PROPERTIES
+        PROPERTIES.specs()
     }
 
-    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+    fn set_property(&self, id: usize, value: &glib::Value, _pspec: &glib::ParamSpec) {
         panics::guard(self, "set_property", (), || {
-            const OF_TYPE: &str = "GObject checks the type";
-            let mut settings = self.settings();
-            match pspec.name() {
-                "reconnect" => settings.reconnect = value.get().expect(OF_TYPE),
-                "quit-key" => {
-                    let key = value.get::<Option<_>>().expect(OF_TYPE);
-                    settings.quit_key = key.unwrap_or_default();
-                }
-                "stats-interval" => {
-                    let time = value.get().expect(OF_TYPE);
-                    settings.stats_interval = gst::ClockTime::from_nseconds(time);
-                }
-                name @ ("max-frame-size" | "max-pixels" | "max-errors") => {
-                    settings.tolerance.set(name, value);
-                }
-                name => settings.relay.set(name, value),
-            }
+            PROPERTIES.set(&mut self.settings(), id, value);
         })
     }
 
-    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         panics::guard(self, "property", pspec.default_value().clone(), || {
-            if pspec.name() == "stats" {
-                return self.inbox().structure().to_value();
-            }
-            let settings = self.settings();
-            match pspec.name() {
-                "reconnect" => settings.reconnect.to_value(),
-                "quit-key" => settings.quit_key.to_value(),
-                "stats-interval" => settings.stats_interval.nseconds().to_value(),
-                name @ ("max-frame-size" | "max-pixels" | "max-errors") => {
-                    settings.tolerance.get(name)
-                }
-                name => settings.relay.get(name),
-            }
+            let setting = PROPERTIES.get(&self.settings(), id);
+            setting.unwrap_or_else(|| self.inbox().structure().to_value())
         })
     }
 
@@ -652,12 +403,12 @@ impl ElementImpl for SocketIoClientSrc {
         &self,
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
-        // Not in start(), where GstBaseSrc would post another error, which says nothing.
+        // Not in start(), where GstBaseSrc would post a second error that says nothing.
         if transition == gst::StateChange::ReadyToPaused {
             let opened = panics::catch(self, "open", || self.open());
             opened.flatten().map_err(|message| {
                 self.post_error_message(message);
-                // It may have come half way.
+                // What was opened before the failure is closed.
                 panics::guard(self, "close", (), || self.close());
                 gst::StateChangeError
             })?;
@@ -666,7 +417,7 @@ impl ElementImpl for SocketIoClientSrc {
         match transition {
             gst::StateChange::PlayingToPaused => {
                 self.inbox().paused = true;
-                self.changed.notify_all();
+                self.inbox_changed.notify_all();
             }
             gst::StateChange::PausedToReady => {
                 panics::guard(self, "close", (), || self.close());
@@ -681,7 +432,7 @@ impl ElementImpl for SocketIoClientSrc {
 
     fn send_event(&self, event: gst::Event) -> bool {
         panics::guard(self, "send_event", false, || {
-            // GstBaseSrc would flush before it finds out that there is nowhere to go.
+            // GstBaseSrc would flush first, and then find that it cannot seek.
             event.type_() != gst::EventType::Seek && self.parent_send_event(event)
         })
     }
@@ -700,7 +451,7 @@ impl BaseSrcImpl for SocketIoClientSrc {
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
         panics::guard(self, "unlock", Ok(()), || {
             self.inbox().unlocked = true;
-            self.changed.notify_all();
+            self.inbox_changed.notify_all();
             Ok(())
         })
     }
@@ -715,7 +466,7 @@ impl BaseSrcImpl for SocketIoClientSrc {
     fn event(&self, event: &gst::Event) -> bool {
         panics::guard(self, "event", false, || {
             let key = self.settings().quit_key.clone();
-            // The end that comes of it interrupts whatever is under way.
+            // The EOS event that this sends interrupts the streaming thread.
             Quit::default().on_key(&*self.obj(), &key, event) || self.parent_event(event)
         })
     }
@@ -723,7 +474,7 @@ impl BaseSrcImpl for SocketIoClientSrc {
     fn query(&self, query: &mut gst::QueryRef) -> bool {
         panics::guard(self, "query", false, || {
             if let gst::QueryViewMut::Latency(query) = query.view_mut() {
-                // A picture is timed when it is there.
+                // A picture gets its timestamp when it has arrived.
                 query.set(true, gst::ClockTime::ZERO, gst::ClockTime::NONE);
                 return true;
             }
@@ -738,37 +489,7 @@ impl PushSrcImpl for SocketIoClientSrc {
         _buffer: Option<&mut gst::BufferRef>,
     ) -> Result<CreateSuccess, gst::FlowError> {
         panics::guard(self, "create", Err(gst::FlowError::Eos), || {
-            loop {
-                let (number, found) = self.next()?;
-                let limits = self.settings().tolerance.limits();
-                let len = found.bytes.len();
-                match found.decode(&limits) {
-                    Ok((buffer, info)) => {
-                        let buffer = self.give(len, buffer, info);
-                        self.tell_stats();
-                        return Ok(CreateSuccess::NewBuffer(buffer));
-                    }
-                    Err(error) => self.report(len, &Fault { number, error })?,
-                }
-            }
+            self.create_buffer().map(CreateSuccess::NewBuffer)
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_to_a_server_that_reads_none_are_bounded() {
-        let mut inbox = Inbox::default();
-        for id in 0..100_000 {
-            inbox.answer_later(Some(Message::from(format!("43{id}[]"))));
-            inbox.answer(Some(Message::from("43[]")));
-        }
-        assert_eq!(inbox.answers.len(), MAX_ANSWERS);
-        assert_eq!(inbox.answered.len(), MAX_ANSWERED);
-        let newest = Message::from("4399999[]");
-        assert_eq!(inbox.answers.last(), Some(&newest));
     }
 }

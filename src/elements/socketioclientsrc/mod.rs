@@ -4,7 +4,10 @@
 
 use glib::prelude::*;
 
+mod event_picture;
 mod imp;
+mod inbox;
+mod settings;
 
 glib::wrapper! {
     pub struct SocketIoClientSrc(ObjectSubclass<imp::SocketIoClientSrc>)

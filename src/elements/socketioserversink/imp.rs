@@ -2,38 +2,39 @@
 
 //! SECTION:element-socketioserversink
 //!
-//! Serves JPEGs on one port to browsers and to whatever else speaks HTTP or Socket.IO:
+//! Serves JPEGs on one port to browsers and other programs that speak HTTP or Socket.IO:
 //!
 //! | path | |
 //! | --- | --- |
 //! | `/` | a page that shows every camera |
-//! | `/socket.io/` | Socket.IO: each picture as an `event` with its base64, or with `{camera: base64}` |
-//! | `/stream.mjpg` | pictures without an end, for `<img>`, OpenCV, VLC and many others |
-//! | `/snapshot.jpg` | the newest picture; 503 before the first |
-//! | `/stats` | counts, as JSON |
+//! | `/socket.io/` | Socket.IO: each frame as an `event` with its base64, or with `{camera: base64}` |
+//! | `/stream.mjpg` | Motion JPEG, for `<img>`, OpenCV, VLC and many others |
+//! | `/snapshot.jpg` | the newest frame; 503 before the first |
+//! | `/stats` | statistics as JSON |
 //!
-//! Pictures are of the first camera by name, or as `?camera=NAME` says.
+//! `?camera=NAME` selects a camera; the default is the first one by name.
 //!
-//! Everybody gets the newest picture when they are ready for one. Whoever is slow gets
-//! fewer; the pipeline waits for nobody, and nothing piles up. After the end of the stream
-//! the last picture stays.
+//! Each viewer gets the newest frame when it is ready for one. A slow viewer gets fewer frames;
+//! the pipeline waits for no viewer, and nothing is queued. After the end of the stream the last
+//! frame stays available.
 //!
-//! Several cameras are several of these elements in one process with the same `host` and
-//! `port`, each with a `camera` name of its own.
+//! For several cameras, use several of these elements in one process with the same `host` and
+//! `port`, each with its own `camera` name.
 //!
-//! Without a `token` everybody watches who can connect. That is this machine alone, and
-//! none of the pages of other sites that are open on it, unless `host` and
-//! `allowed-origins` say otherwise. With one it goes along as `Authorization: Bearer TOKEN`,
-//! as `?token=TOKEN`, or in the `auth` of Socket.IO, `{token: TOKEN}`; the page asks for it.
+//! Without a `token`, every client that can connect can watch. Unless `host` and
+//! `allowed-origins` say otherwise, these are programs on this machine, but not pages of other
+//! sites in its browsers. A token is sent as `Authorization: Bearer TOKEN`, as `?token=TOKEN`, or
+//! in the `auth` of Socket.IO, `{token: TOKEN}`; the page asks its user for it.
 //!
-//! Where no token guards it, the server answers only to names that no foreign page can use: an
-//! IP address, `localhost`, and, with a `host` that others reach, the machine's own name and
-//! names of local networks (`camera`, `camera.local`). Pages of other sites cannot embed what is
-//! served, unless `allowed-origins` lists them. Whoever guesses tokens has to wait, after 20.
+//! Without a token, the server answers only to host names that no other site can control: an IP
+//! address, `localhost`, and, if `host` is reachable from other machines, the machine's own name
+//! and names of local networks (`camera`, `camera.local`). Pages of other sites cannot embed what
+//! is served, unless `allowed-origins` lists them. After 20 wrong tokens a client must wait before
+//! its next attempt.
 //!
-//! A peer may send 64 KiB at once and then 32 KiB a second, more than any viewer has to say;
-//! whoever sends more is read more slowly. An address has `max-connections-per-address`, a
-//! session that watches nothing is ended after 10 s, and who was refused is counted in `stats`.
+//! A peer may send 64 KiB at once and then 32 KiB a second, which is more than any viewer needs;
+//! beyond that the server reads more slowly. `max-connections-per-address` limits connections, a
+//! Socket.IO session without viewers is ended after 10 s, and `stats` counts refusals by reason.
 //!
 //! ## Example
 //!
@@ -45,27 +46,31 @@
 //!
 //! The element messages `socketio-viewer-added` (address, kind, viewers) and
 //! `socketio-viewer-removed` (the same, frames, dropped), from the first of the elements
-//! that share a server. The kind is `socketio`, `view` (our page) or `mjpeg`.
+//! that share a server. The kind is `socketio`, `view` (the page) or `mjpeg`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use b64jpeg_net::host::host_and_port;
-use b64jpeg_wire::{OutgoingFrame, jpeg};
+use b64jpeg_wire::OutgoingFrame;
 use bytes::Bytes;
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
 use once_cell::sync::Lazy;
-use serde_json::Value;
 
+use super::{
+    errors::error_message,
+    settings::{PROPERTIES, Settings},
+    statistics::statistics,
+};
 use crate::{
     common::{
         capture::{self, CaptureTime},
         framing::{self, JPEG_CAPS},
         panics,
         sender::Refused,
-        stats::{self, Stats},
+        stats::Stats,
     },
-    web::{Config, Event, Member},
+    web::{CameraRegistration, Viewer, WebServerEvent},
 };
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -76,41 +81,12 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     )
 });
 
-const DEFAULT_HOST: &str = "127.0.0.1";
-const DEFAULT_PORT: u16 = 8080;
-const DEFAULT_EVENT: &str = "stream";
-const DEFAULT_MAX_CLIENTS: u32 = 0;
-/// A quarter of all that a server takes.
-const DEFAULT_MAX_CONNECTIONS_PER_ADDRESS: u32 = 250;
-
-#[derive(Debug, Clone)]
-struct Settings {
-    config: Config,
-    camera: String,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            config: Config {
-                host: DEFAULT_HOST.into(),
-                port: DEFAULT_PORT,
-                event: DEFAULT_EVENT.into(),
-                max_clients: DEFAULT_MAX_CLIENTS,
-                max_connections_per_address: DEFAULT_MAX_CONNECTIONS_PER_ADDRESS,
-                ..Config::default()
-            },
-            camera: String::new(),
-        }
-    }
-}
-
 #[derive(Default)]
 struct State {
-    /// Between start and stop.
-    member: Option<Arc<Member>>,
-    /// What was counted when it was stopped.
-    stats: Option<gst::Structure>,
+    /// Set from READY to PAUSED and back.
+    registration: Option<Arc<CameraRegistration>>,
+    /// Statistics at the last stop.
+    final_stats: Option<gst::Structure>,
 }
 
 #[derive(Default)]
@@ -128,72 +104,79 @@ impl B64JpegSocketIoServerSink {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn member(&self) -> Option<Arc<Member>> {
-        self.state().member.clone()
+    fn registration(&self) -> Option<Arc<CameraRegistration>> {
+        self.state().registration.clone()
     }
 
     fn open(&self) -> Result<(), gst::ErrorMessage> {
         let settings = self.settings().clone();
         let element = self.obj().downgrade();
-        let on_event = move |event: &Event, first| {
+        let on_event = move |event: &WebServerEvent, first| {
             if let Some(element) = element.upgrade() {
                 let imp = element.imp();
                 panics::guard(imp, "on_event", (), || imp.on_event(event, first));
             }
         };
-        let member = Member::join(&settings.config, &settings.camera, Arc::new(on_event))?;
-        gst::info!(CAT, imp = self, "Serving on {}", member.address());
-        for text in member.warnings() {
+        let registration =
+            CameraRegistration::new(&settings.server, &settings.camera, Arc::new(on_event))
+                .map_err(|error| error_message(&error, &settings))?;
+        gst::info!(CAT, imp = self, "Serving on {}", registration.address());
+        for text in registration.warnings() {
             gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{text}"));
         }
         *self.state() = State {
-            member: Some(Arc::new(member)),
-            stats: None,
+            registration: Some(Arc::new(registration)),
+            final_stats: None,
         };
-        self.notify_address();
+        self.notify_server_properties();
         Ok(())
     }
 
     fn close(&self) {
-        let Some(member) = self.member() else { return };
-        let stats = stats_of(&member);
-        *self.state() = State {
-            member: None,
-            stats: Some(stats),
+        let Some(registration) = self.registration() else {
+            return;
         };
-        // We are told who goes with it, so there must be no lock.
-        member.leave();
-        self.notify_address();
+        let final_stats = statistics(&registration);
+        *self.state() = State {
+            registration: None,
+            final_stats: Some(final_stats),
+        };
+        // Calls on_event for each viewer that is removed, so no lock may be held.
+        registration.remove();
+        self.notify_server_properties();
     }
 
-    fn notify_address(&self) {
+    fn notify_server_properties(&self) {
         for property in ["current-port", "url", "viewers"] {
             self.obj().notify(property);
         }
     }
 
-    /// Something happened to the server. In its thread.
-    fn on_event(&self, event: &Event, first: bool) {
-        let obj = self.obj();
-        let (name, viewer, viewers) = match event {
-            Event::Added(viewer, viewers) => ("socketio-viewer-added", viewer, *viewers),
-            Event::Removed(viewer, viewers) => ("socketio-viewer-removed", viewer, *viewers),
-            Event::CannotAccept(error) => {
-                if first {
-                    gst::element_imp_warning!(
-                        self,
-                        gst::ResourceError::NoSpaceLeft,
-                        ("There is no room for another connection: {error}; trying again until there is")
-                    );
-                }
-                return;
+    /// Handles an event of the server, in a thread of the server. `first` is whether this is the
+    /// first of the elements that share it.
+    fn on_event(&self, event: &WebServerEvent, first: bool) {
+        match event {
+            WebServerEvent::ViewerAdded { viewer, viewers } => {
+                self.on_viewers_changed("socketio-viewer-added", viewer, *viewers, first);
             }
+            WebServerEvent::ViewerRemoved { viewer, viewers } => {
+                self.on_viewers_changed("socketio-viewer-removed", viewer, *viewers, first);
+            }
+            WebServerEvent::AcceptFailed(error) if first => {
+                gst::element_imp_warning!(
+                    self,
+                    gst::ResourceError::NoSpaceLeft,
+                    ("Cannot accept a connection: {error}; retrying")
+                );
+            }
+            WebServerEvent::AcceptFailed(_) => {}
             // Each of the elements that share the server ends its own pipeline.
-            Event::Panicked(message) => {
-                self.post_error_message(message.clone());
-                return;
-            }
-        };
+            WebServerEvent::TaskPanicked(message) => self.post_error_message(message.clone()),
+        }
+    }
+
+    fn on_viewers_changed(&self, message: &str, viewer: &Viewer, viewers: usize, first: bool) {
+        let obj = self.obj();
         obj.notify("viewers");
         if !first {
             return;
@@ -203,9 +186,9 @@ impl B64JpegSocketIoServerSink {
         gst::info!(
             CAT,
             imp = self,
-            "{name}: {kind} {address}, {frames} pictures; {viewers} are there"
+            "{message}: {kind} {address}, {frames} frames sent, {viewers} viewers"
         );
-        let structure = gst::Structure::builder(name)
+        let structure = gst::Structure::builder(message)
             .field("address", address)
             .field("kind", kind)
             .field("viewers", viewers as u32)
@@ -213,19 +196,19 @@ impl B64JpegSocketIoServerSink {
             .field("dropped", dropped)
             .build();
         let message = gst::message::Element::builder(structure).src(&*obj).build();
-        // Nobody listens while there is no bus.
+        // Fails without a bus, and then there is no receiver either.
         let _ = obj.post_message(message);
     }
 
-    /// What a browser opens.
-    fn url(&self, member: &Member) -> String {
-        let config = &self.settings().config;
+    /// The URL to open in a browser.
+    fn url(&self, registration: &CameraRegistration) -> String {
+        let config = &self.settings().server;
         let scheme = if config.tls_certificate.is_empty() {
             "http"
         } else {
             "https"
         };
-        let address = member.address();
+        let address = registration.address();
         let host = match address.ip().is_unspecified() {
             true => "localhost",
             false => &config.host,
@@ -234,19 +217,24 @@ impl B64JpegSocketIoServerSink {
     }
 
     fn stats(&self) -> gst::Structure {
-        let (member, stats) = {
+        let (registration, final_stats) = {
             let state = self.state();
-            (state.member.clone(), state.stats.clone())
+            (state.registration.clone(), state.final_stats.clone())
         };
-        match member {
-            Some(member) => stats_of(&member),
-            None => stats.unwrap_or_else(|| Stats::default().structure()),
+        match registration {
+            Some(registration) => statistics(&registration),
+            None => final_stats.unwrap_or_else(|| Stats::default().structure()),
         }
     }
 
-    /// Shows a picture; why it cannot be shown.
-    fn show(&self, member: &Member, buffer: &gst::BufferRef) -> Result<(), gst::FlowError> {
-        let camera = member.camera();
+    /// Makes a buffer the newest frame of the camera. A buffer without a JPEG is dropped with a
+    /// warning.
+    fn show(
+        &self,
+        registration: &CameraRegistration,
+        buffer: &gst::BufferRef,
+    ) -> Result<(), gst::FlowError> {
+        let camera = registration.camera();
         let jpeg = buffer.map_readable().map_err(|error| {
             gst::element_imp_error!(self, gst::ResourceError::Read, ["{error}"]);
             gst::FlowError::Error
@@ -254,52 +242,21 @@ impl B64JpegSocketIoServerSink {
         match OutgoingFrame::new(&jpeg) {
             Ok(picture) => {
                 let obj = self.obj();
-                let stamp = jpeg::JpegInfo::of(&jpeg).capture_time;
-                let captured = stamp
+                let info = picture.info();
+                let captured = info
+                    .capture_time
                     .and_then(CaptureTime::received)
                     .unwrap_or_else(|| capture::time_of(&*obj, &obj.segment(), buffer));
-                // Copied: cameras have few buffers, and want them back.
+                // Copied, because cameras have few buffers and need them back.
                 let jpeg = Bytes::copy_from_slice(picture.jpeg());
-                camera.show(jpeg, captured.unix_ns());
-                gst::log!(CAT, imp = self, "{buffer:?} is shown");
+                camera.show(jpeg, info.size, captured.unix_ns());
+                gst::log!(CAT, imp = self, "Newest frame: {buffer:?}");
                 Ok(())
             }
             Err(error) => {
                 let refuse = |stats: &mut Stats| Refused::new(stats, jpeg.len(), error);
                 camera.with_stats(refuse).report(&*self.obj())
             }
-        }
-    }
-}
-
-/// What is told of a camera, and of its server as `/stats` has it.
-fn stats_of(member: &Member) -> gst::Structure {
-    let mut stats = member.camera().with_stats(Stats::structure);
-    for (name, value) in member.report() {
-        stats.set_value(name, send_value(value));
-    }
-    stats
-}
-
-/// JSON as GStreamer has it.
-fn send_value(json: Value) -> glib::SendValue {
-    match json {
-        Value::Null => None::<&str>.to_send_value(),
-        Value::Bool(value) => value.to_send_value(),
-        Value::Number(number) => match number.as_u64() {
-            Some(number) => number.to_send_value(),
-            None => number.as_f64().unwrap_or_default().to_send_value(),
-        },
-        Value::String(text) => text.to_send_value(),
-        Value::Array(values) => {
-            gst::Array::from_iter(values.into_iter().map(send_value)).to_send_value()
-        }
-        Value::Object(fields) => {
-            let mut structure = gst::Structure::new_empty("of");
-            for (name, value) in fields {
-                structure.set_value(name, send_value(value));
-            }
-            structure.to_send_value()
         }
     }
 }
@@ -311,177 +268,41 @@ impl ObjectSubclass for B64JpegSocketIoServerSink {
     type ParentType = gst_base::BaseSink;
 }
 
-/// A property that is a text, and empty by default.
-fn text_property(name: &str, nick: &str, blurb: &str, default: &str) -> glib::ParamSpec {
-    glib::ParamSpecString::builder(name)
-        .nick(nick)
-        .blurb(blurb)
-        .default_value(Some(default))
-        .mutable_ready()
-        .build()
-}
-
 impl ObjectImpl for B64JpegSocketIoServerSink {
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
-            vec![
-                text_property(
-                    "host",
-                    "Host",
-                    "Address of this machine to listen on, or its name; 0.0.0.0 for every one it \
-                     has (:: with IPv6, too)",
-                    DEFAULT_HOST,
-                ),
-                glib::ParamSpecInt::builder("port")
-                    .nick("Port")
-                    .blurb("TCP port to listen on (0 = any free one)")
-                    .minimum(0)
-                    .maximum(u16::MAX.into())
-                    .default_value(DEFAULT_PORT.into())
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecInt::builder("current-port")
-                    .nick("Current port")
-                    .blurb("TCP port that is listened on (0 = none)")
-                    .minimum(0)
-                    .maximum(u16::MAX.into())
-                    .read_only()
-                    .build(),
-                glib::ParamSpecString::builder("url")
-                    .nick("URL")
-                    .blurb("What to open in a browser, while there is something to open")
-                    .read_only()
-                    .build(),
-                text_property(
-                    "event",
-                    "Event",
-                    "Name of the Socket.IO event that pictures are sent with",
-                    DEFAULT_EVENT,
-                ),
-                text_property(
-                    "camera",
-                    "Camera",
-                    "Name of this camera; several with the same host and port share one server. \
-                     The event is a dictionary by names then, and without a name the picture alone",
-                    "",
-                ),
-                text_property(
-                    "token",
-                    "Token",
-                    "What viewers have to know (empty = nothing)",
-                    "",
-                ),
-                text_property(
-                    "tls-certificate",
-                    "TLS certificate",
-                    "PEM file with the certificate of the server and those between it and a \
-                     known authority; serves https (empty = http)",
-                    "",
-                ),
-                text_property(
-                    "tls-key",
-                    "TLS key",
-                    "PEM file with the private key of the certificate",
-                    "",
-                ),
-                glib::ParamSpecUInt::builder("max-clients")
-                    .nick("Maximum clients")
-                    .blurb(
-                        "Viewers at the same time; one more is refused (0 = any number, as long as \
-                         there are no more than 1000 connections in all)",
-                    )
-                    .default_value(DEFAULT_MAX_CLIENTS)
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecUInt::builder("max-connections-per-address")
-                    .nick("Maximum connections per address")
-                    .blurb(
-                        "Connections from one address at the same time, and Socket.IO sessions \
-                         that poll; one more is refused (0 = any number, as behind a proxy, from \
-                         whose address everybody comes). An IPv6 address counts by its first 64 bits",
-                    )
-                    .default_value(DEFAULT_MAX_CONNECTIONS_PER_ADDRESS)
-                    .mutable_ready()
-                    .build(),
-                text_property(
-                    "allowed-origins",
-                    "Allowed origins",
-                    "Sites whose pages may use this server and embed what it serves, besides its \
-                     own, as https://example.org, with commas between them (* = all)",
-                    "",
-                ),
-                glib::ParamSpecUInt::builder("viewers")
-                    .nick("Viewers")
-                    .blurb("Viewers that are there")
-                    .read_only()
-                    .build(),
-                stats::property(),
-            ]
-        });
-        &PROPERTIES
+        PROPERTIES.specs()
     }
 
-    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+    fn set_property(&self, id: usize, value: &glib::Value, _pspec: &glib::ParamSpec) {
         panics::guard(self, "set_property", (), || {
-            const OF_TYPE: &str = "GObject checks the type";
-            let text = |default: &str| {
-                let text = value.get::<Option<String>>().expect(OF_TYPE);
-                text.unwrap_or_else(|| default.into())
-            };
-            let Settings { config, camera } = &mut *self.settings();
-            match pspec.name() {
-                "host" => config.host = text(DEFAULT_HOST),
-                "port" => {
-                    let port: i32 = value.get().expect(OF_TYPE);
-                    config.port = u16::try_from(port).expect("GObject checks the range");
-                }
-                "event" => config.event = text(DEFAULT_EVENT),
-                "camera" => *camera = text(""),
-                "token" => config.token = text(""),
-                "tls-certificate" => config.tls_certificate = text(""),
-                "tls-key" => config.tls_key = text(""),
-                "max-clients" => config.max_clients = value.get().expect(OF_TYPE),
-                "max-connections-per-address" => {
-                    config.max_connections_per_address = value.get().expect(OF_TYPE);
-                }
-                "allowed-origins" => config.allowed_origins = text(""),
-                name => unreachable!("no writable property {name}"),
-            }
+            PROPERTIES.set(&mut self.settings(), id, value);
         })
     }
 
-    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         panics::guard(self, "property", pspec.default_value().clone(), || {
-            let Settings { config, camera } = self.settings().clone();
+            if let Some(value) = PROPERTIES.get(&self.settings(), id) {
+                return value;
+            }
+            let registration = self.registration();
             match pspec.name() {
-                "host" => config.host.to_value(),
-                "port" => i32::from(config.port).to_value(),
                 "current-port" => {
-                    let port = self.member().map_or(0, |member| member.address().port());
+                    let port = registration.map_or(0, |server| server.address().port());
                     i32::from(port).to_value()
                 }
-                "url" => self.member().map(|member| self.url(&member)).to_value(),
-                "event" => config.event.to_value(),
-                "camera" => camera.to_value(),
-                "token" => config.token.to_value(),
-                "tls-certificate" => config.tls_certificate.to_value(),
-                "tls-key" => config.tls_key.to_value(),
-                "max-clients" => config.max_clients.to_value(),
-                "max-connections-per-address" => config.max_connections_per_address.to_value(),
-                "allowed-origins" => config.allowed_origins.to_value(),
+                "url" => registration.map(|server| self.url(&server)).to_value(),
                 "viewers" => {
-                    let viewers = self.member().map_or(0, |member| member.viewers());
+                    let viewers = registration.map_or(0, |server| server.viewers());
                     (viewers as u32).to_value()
                 }
-                "stats" => self.stats().to_value(),
-                name => unreachable!("no property {name}"),
+                _ => self.stats().to_value(),
             }
         })
     }
 
     fn constructed(&self) {
         self.parent_constructed();
-        // Nothing is to be done with a picture before it can be shown.
+        // A frame is available to viewers as soon as it is rendered.
         self.obj().set_processing_deadline(gst::ClockTime::ZERO);
     }
 }
@@ -494,8 +315,8 @@ impl ElementImpl for B64JpegSocketIoServerSink {
             gst::subclass::ElementMetadata::new(
                 "Server for browsers and Socket.IO",
                 "Sink/Network",
-                "Serves JPEG pictures as a web page, as Socket.IO events, as Motion JPEG over \
-                 HTTP and one by one",
+                "Serves JPEG frames as a web page, as Socket.IO events, as Motion JPEG over HTTP \
+                 and as single pictures",
                 env!("CARGO_PKG_AUTHORS"),
             )
         });
@@ -517,12 +338,12 @@ impl ElementImpl for B64JpegSocketIoServerSink {
         &self,
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
-        // Not in BaseSink's start(), which would post an error of its own after ours.
+        // Not in BaseSink::start(), which would post a second error.
         if transition == gst::StateChange::ReadyToPaused {
             let opened = panics::catch(self, "open", || self.open());
             opened.flatten().map_err(|error| {
                 self.post_error_message(error);
-                // It may have come half way.
+                // The registration may already exist.
                 panics::guard(self, "close", (), || self.close());
                 gst::StateChangeError
             })?;
@@ -544,8 +365,8 @@ impl ElementImpl for B64JpegSocketIoServerSink {
 impl BaseSinkImpl for B64JpegSocketIoServerSink {
     fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
         panics::guard(self, "render", Err(gst::FlowError::Error), || {
-            let member = self.member().ok_or(gst::FlowError::Flushing)?;
-            self.show(&member, buffer)?;
+            let registration = self.registration().ok_or(gst::FlowError::Flushing)?;
+            self.show(&registration, buffer)?;
             Ok(gst::FlowSuccess::Ok)
         })
     }

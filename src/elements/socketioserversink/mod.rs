@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `socketioserversink`: JPEG pictures to browsers and Socket.IO programs.
+//! `socketioserversink`: serves JPEG frames to browsers and Socket.IO programs.
 
 use glib::prelude::*;
 
+mod errors;
 mod imp;
+mod settings;
+mod statistics;
 
 glib::wrapper! {
     pub struct B64JpegSocketIoServerSink(ObjectSubclass<imp::B64JpegSocketIoServerSink>)

@@ -117,13 +117,13 @@ fn non_jpeg_is_dropped_with_warning() {
         .feed(b"hello")
         .feed(&jpegs[2])
         .expect_warning(&[
-            "Picture 1 is dropped: it does not begin like a JPEG",
+            "Frame 1 is dropped: it does not begin like a JPEG",
             "89 50 4e 47",
             "it came without caps",
-            "bad ones so far: 1 ",
+            "bad frames so far: 1 ",
         ])
-        .expect_warning(&["Picture 2 is dropped", "no picture", "bad ones so far: 2 "])
-        .expect_warning(&["Picture 5 is dropped", "68 65 6c 6c 6f (\"hello\")"])
+        .expect_warning(&["Frame 2 is dropped", "no picture", "bad frames so far: 2 "])
+        .expect_warning(&["Frame 5 is dropped", "68 65 6c 6c 6f (\"hello\")"])
         .expect_silence()
         .expect_stats(&[
             ("frames", 3),
@@ -154,8 +154,8 @@ fn repeated_warnings_thin_out() {
         scenario.feed(b"bad").feed(&pictures(1)[0]);
     }
     for count in [1, 2, 4, 8, 16, 32, 64] {
-        let number = format!("Picture {} is dropped", 2 * (count - 1));
-        scenario.expect_warning(&[&number, &format!("bad ones so far: {count} ")]);
+        let number = format!("Frame {} is dropped", 2 * (count - 1));
+        scenario.expect_warning(&[&number, &format!("bad frames so far: {count} ")]);
     }
     scenario
         .expect_silence()
@@ -179,7 +179,7 @@ fn stream_without_jpegs_ends_with_eos() {
     scenario
         .feed(b"bad")
         .eos()
-        .expect_warning(&["Picture 0 is dropped", "it came as text/plain; "]);
+        .expect_warning(&["Frame 0 is dropped", "it came as text/plain; "]);
     assert_eq!(scenario.flow, Ok(gst::FlowSuccess::Ok));
     assert_eq!(scenario.log(), ["stream-start", "eos"]);
 }

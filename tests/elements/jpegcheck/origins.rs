@@ -19,7 +19,7 @@ fn other_origins_are_dropped_while_first_sends() {
         .feed(&jpegs[2])
         .feed(&hall[3])
         .expect_warning(&[
-            "Pictures of \"yard\" are dropped while those of \"hall\" come",
+            "Frames of \"yard\" are dropped while those of \"hall\" arrive",
             "a stream of its own",
         ])
         .expect_silence();
@@ -48,8 +48,8 @@ fn other_origins_are_dropped_while_first_sends() {
     scenario
         .feed(&hall[5])
         .feed(b"bad")
-        .expect_warning(&["Pictures of \"hall\" are dropped while those of \"yard\" come"])
-        .expect_warning(&["Picture 6 is dropped", "bad ones so far: 1 "])
+        .expect_warning(&["Frames of \"hall\" are dropped while those of \"yard\" arrive"])
+        .expect_warning(&["Frame 6 is dropped", "bad frames so far: 1 "])
         .expect_stats(&[
             ("frames", 3),
             ("strangers", 3),
@@ -80,7 +80,7 @@ fn stopped_element_starts_anew() {
     scenario
         .feed(&hall)
         .feed(b"bad")
-        .expect_warning(&["Picture 1 "])
+        .expect_warning(&["Frame 1 "])
         .expect_frames(std::slice::from_ref(&hall));
     for jpeg in [&yard, &hall] {
         let element = scenario.element.clone();
@@ -94,7 +94,7 @@ fn stopped_element_starts_anew() {
             .event(gst::event::Segment::new(&segment))
             .feed(jpeg)
             .feed(b"bad")
-            .expect_warning(&["Picture 1 ", "bad ones so far: 1 "]);
+            .expect_warning(&["Frame 1 ", "bad frames so far: 1 "]);
         assert_eq!(
             scenario.log(),
             ["stream-start", "caps", "segment", "buffer"]
@@ -120,7 +120,7 @@ fn stats_interval_notifies_stats() {
             .feed(&pictures(1)[0])
             .feed(b"bad")
             .feed(&pictures(2)[1])
-            .expect_warning(&["Picture 1 "])
+            .expect_warning(&["Frame 1 "])
             .expect_frames(pictures(2));
         assert_eq!(announced.load(Ordering::Relaxed), expected, "{interval}");
     }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Connections to servers, with TLS or without.
+//! TCP connections to servers, with TLS or without.
 
 use std::io;
 
 use rustls::pki_types::ServerName;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
     task::JoinSet,
     time::{Instant, sleep_until},
@@ -14,17 +13,18 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    client::{Error, Target},
-    diagnosis::no_tls,
+    error::{ConnectError, ConnectStage},
+    stream::ByteStream,
+    target::Target,
 };
 use crate::{host::known_addresses, listen::tune, socket::Socket, tcp::client::HEAD_START};
 
-/// A connection of any kind.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
-/// A connection, with TLS if that is wanted.
-pub async fn connect(target: &Target, stage: &mut &'static str) -> Result<Box<dyn Io>, Error> {
+/// Connects to the server of `target`, with TLS if it has a TLS configuration, and notes in
+/// `stage` how far that has come.
+pub async fn connect(
+    target: &Target,
+    stage: &mut ConnectStage,
+) -> Result<Box<dyn ByteStream>, ConnectError> {
     let url = &target.url;
     let stream = dial(&url.host, url.port).await?;
     tune(&stream);
@@ -32,22 +32,23 @@ pub async fn connect(target: &Target, stage: &mut &'static str) -> Result<Box<dy
     let Some(tls) = &target.tls else {
         return Ok(Box::new(stream));
     };
-    *stage = "it takes connections, but does not speak TLS; use http:// if it is meant not to";
-    let name = ServerName::try_from(url.host.clone())
-        .map_err(|_| Error::Wrong(format!("no certificate can be for {:?}", url.host)))?;
+    *stage = ConnectStage::Tls;
+    let name =
+        ServerName::try_from(url.host.clone()).map_err(|_| ConnectError::InvalidServerName {
+            host: url.host.clone(),
+        })?;
     match TlsConnector::from(tls.clone()).connect(name, stream).await {
         Ok(stream) => Ok(Box::new(stream)),
-        Err(error) => Err(no_tls(&error)),
+        Err(error) => Err(tls_error(error)),
     }
 }
 
-/// A connection to the first address of a host that answers. The next one is tried when
-/// those before it have failed, and also when they take their time.
-pub async fn dial(host: &str, port: u16) -> Result<TcpStream, Error> {
-    let failed = |error: io::Error| Error::Unreachable(error.to_string());
+/// Connects to the first address of a host that answers. Starts with the next address when
+/// the attempts before it have failed, or have not succeeded within [`HEAD_START`].
+pub async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     let addresses = match known_addresses(host, port) {
         Some(addresses) => addresses,
-        None => lookup_host((host, port)).await.map_err(failed)?.collect(),
+        None => lookup_host((host, port)).await?.collect(),
     };
     let mut addresses = addresses.into_iter().peekable();
     let mut attempts = JoinSet::new();
@@ -60,8 +61,8 @@ pub async fn dial(host: &str, port: u16) -> Result<TcpStream, Error> {
         tokio::select! {
             attempt = attempts.join_next() => match attempt {
                 Some(Ok(Ok(stream))) => {
-                    // Where nobody listens and the port is one that the system hands out, it
-                    // may have been handed to this very connection.
+                    // On a port of the ephemeral range without a listener, the socket can
+                    // connect to itself.
                     if stream.peer_addr().ok() != stream.local_addr().ok() {
                         return Ok(stream);
                     }
@@ -69,10 +70,22 @@ pub async fn dial(host: &str, port: u16) -> Result<TcpStream, Error> {
                 }
                 Some(Ok(Err(error))) => failure = error,
                 Some(Err(_)) => {}
-                None if addresses.peek().is_none() => return Err(failed(failure)),
+                None if addresses.peek().is_none() => return Err(failure),
                 None => {}
             },
             () = next, if addresses.peek().is_some() => {}
         }
+    }
+}
+
+/// Why the TLS handshake failed.
+fn tls_error(error: io::Error) -> ConnectError {
+    let kind = error.kind();
+    match error.downcast::<rustls::Error>() {
+        Ok(rustls::Error::InvalidCertificate(error)) => ConnectError::Certificate(error.into()),
+        Ok(rustls::Error::InvalidMessage(_)) => ConnectError::NotTls,
+        Ok(error) => ConnectError::TlsRefused(error),
+        Err(_) if kind == io::ErrorKind::UnexpectedEof => ConnectError::TlsClosed,
+        Err(error) => ConnectError::Io(error),
     }
 }

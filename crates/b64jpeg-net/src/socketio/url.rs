@@ -1,50 +1,52 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Where a relay is.
+//! URLs of Socket.IO servers.
 //!
 //! ```text
 //! http[s]://[user:password@]host[:port][/path][?query]     ws, wss: the same
 //! ```
 //!
-//! The path is that of Socket.IO, `/socket.io/` if there is none. It ends with a slash, as
-//! that of JavaScript clients does.
+//! The path is that of the Socket.IO endpoint, `/socket.io/` by default. It ends with a slash,
+//! as JavaScript clients send it.
 
-use std::{fmt, str::FromStr};
+use std::{error::Error, fmt, str::FromStr};
 
 use percent_encoding::percent_decode_str;
 
-use crate::host::{bare_host, check_host, host_and_port};
+use crate::host::{HostError, bare_host, check_host, host_and_port};
 
 const DEFAULT_PATH: &str = "/socket.io/";
 
-/// The address of a relay.
+/// The URL of a Socket.IO server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
+    /// Whether the scheme is `https` or `wss`.
     pub tls: bool,
     /// Name or address; an IPv6 address without brackets.
     pub host: String,
+    /// The port, by default 80, and 443 with TLS.
     pub port: u16,
     path: String,
     query: Option<String>,
-    /// User and password.
+    /// User and password, decoded, with a colon between them.
     user: Option<String>,
 }
 
 impl Url {
-    /// What a request asks for.
-    pub fn target(&self, transport: &str) -> String {
+    /// Path and query of a request for a Socket.IO transport.
+    pub fn request_target(&self, transport: &str) -> String {
         let (path, query) = (&self.path, self.query.as_deref());
         let and = if query.is_some() { "&" } else { "" };
         let query = query.unwrap_or_default();
         format!("{path}?{query}{and}EIO=4&transport={transport}")
     }
 
-    /// The port that goes without saying.
+    /// The port of the scheme.
     fn default_port(&self) -> u16 {
         if self.tls { 443 } else { 80 }
     }
 
-    /// Host and port as a request names them.
+    /// Host and port for the `Host` header; the port only if it is not that of the scheme.
     pub fn authority(&self) -> String {
         if self.port != self.default_port() {
             return host_and_port(&self.host, self.port);
@@ -60,40 +62,39 @@ impl Url {
         self.user.as_deref()
     }
 
-    /// The path of Socket.IO.
+    /// The path of the Socket.IO endpoint.
     pub fn path(&self) -> &str {
         &self.path
     }
 }
 
 impl FromStr for Url {
-    type Err = String;
+    type Err = UrlError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        // It is not repeated in full: a log is no place for a password.
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        // The error does not repeat it in full: passwords must not reach a log.
         let shown = text.split(['?', '#']).next().unwrap_or_default();
         let shown = match shown.rsplit_once('@') {
             Some((_, rest)) => format!("…@{rest}"),
             None => shown.into(),
         };
-        let bad = |what: &str| format!("`url` {shown:?}: {what}");
-        let parsed = url::Url::parse(text).map_err(|error| bad(&error.to_string()))?;
+        let bad = |kind| UrlError {
+            shown: shown.clone(),
+            kind,
+        };
+        let parsed = url::Url::parse(text).map_err(|error| bad(UrlErrorKind::Syntax(error)))?;
         let tls = match parsed.scheme() {
             "http" | "ws" => false,
             "https" | "wss" => true,
-            _ => {
-                return Err(bad(
-                    "it begins with none of http://, https://, ws:// and wss://",
-                ));
-            }
+            _ => return Err(bad(UrlErrorKind::Scheme)),
         };
-        // It is in ASCII by now, also where it was not.
-        let host = parsed.host_str().ok_or_else(|| bad("it names no host"))?;
-        check_host(host).map_err(|error| bad(&error))?;
+        // The parser has converted international names to ASCII.
+        let host = parsed.host_str().ok_or_else(|| bad(UrlErrorKind::NoHost))?;
+        check_host(host).map_err(|error| bad(UrlErrorKind::Host(error)))?;
         if parsed.fragment().is_some() {
-            return Err(bad("there is no place for a fragment (#)"));
+            return Err(bad(UrlErrorKind::Fragment));
         }
-        // What cannot stand in a request has been escaped.
+        // The parser has escaped all characters that a request cannot contain.
         let mut path = parsed.path().to_owned();
         let query = parsed.query().filter(|query| !query.is_empty());
         if matches!(&*path, "" | "/") {
@@ -104,7 +105,7 @@ impl FromStr for Url {
         let default_port = if tls { 443 } else { 80 };
         let port = parsed.port().unwrap_or(default_port);
         if port == 0 {
-            return Err(bad("its port is not one of 1 to 65535"));
+            return Err(bad(UrlErrorKind::ZeroPort));
         }
         let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let user = match (parsed.username(), parsed.password()) {
@@ -126,8 +127,8 @@ impl FromStr for Url {
     }
 }
 
-/// Without what may be secret: user, password and query.
 impl fmt::Display for Url {
+    /// Omits what may be secret: user, password and query.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
         write!(f, "{scheme}://{}", self.authority())?;
@@ -144,6 +145,62 @@ impl fmt::Debug for Url {
     }
 }
 
+/// Why a text is not the URL of a Socket.IO server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlError {
+    /// The text, without user, password, query and fragment.
+    shown: String,
+    kind: UrlErrorKind,
+}
+
+/// What is wrong with a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UrlErrorKind {
+    /// It is not a URL.
+    Syntax(url::ParseError),
+    /// Its scheme is none of `http`, `https`, `ws` and `wss`.
+    Scheme,
+    /// It has no host.
+    NoHost,
+    /// Its host is neither a name nor an address.
+    Host(HostError),
+    /// It has a fragment.
+    Fragment,
+    /// Its port is zero.
+    ZeroPort,
+}
+
+impl UrlError {
+    /// What is wrong with the URL.
+    pub fn kind(&self) -> &UrlErrorKind {
+        &self.kind
+    }
+}
+
+impl fmt::Display for UrlError {
+    /// Shows the URL without what may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.shown, self.kind)
+    }
+}
+
+impl Error for UrlError {}
+
+impl fmt::Display for UrlErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax(error) => error.fmt(f),
+            Self::Scheme => {
+                f.write_str("it does not begin with http://, https://, ws:// or wss://")
+            }
+            Self::NoHost => f.write_str("it has no host"),
+            Self::Host(error) => error.fmt(f),
+            Self::Fragment => f.write_str("it has a fragment (#), which is not supported"),
+            Self::ZeroPort => f.write_str("its port is not one of 1 to 65535"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -151,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_for() {
+    fn url_parsed_gives_request_target() {
         for (text, shown, target) in [
             (
                 "http://relay",
@@ -191,7 +248,7 @@ mod tests {
         ] {
             let url: Url = text.parse().expect(text);
             assert_eq!(url.to_string(), shown);
-            assert_eq!(url.target("t"), target);
+            assert_eq!(url.request_target("t"), target);
         }
         let url: Url = "http://me:s%40cret@relay".parse().expect("a URL");
         assert_eq!(url.user(), Some("me:s@cret"));
@@ -201,9 +258,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_gets_out_of_a_request(rest in "[/?][ -~\\r\\n\\tü]{0,20}") {
+        fn request_target_of_any_url_is_printable_ascii(rest in "[/?][ -~\\r\\n\\tü]{0,20}") {
             if let Ok(url) = format!("http://relay{rest}").parse::<Url>() {
-                let target = url.target("t");
+                let target = url.request_target("t");
                 prop_assert!(target.starts_with('/'));
                 prop_assert!(target.bytes().all(|byte| byte.is_ascii_graphic()), "{target:?}");
             }
@@ -211,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_named() {
+    fn bad_url_is_named_without_secrets() {
         for (text, what) in [
             ("", ""),
             ("localhost:5000", "http://"),
@@ -225,7 +282,7 @@ mod tests {
             ("http://a b/", ""),
         ] {
             let error = text.parse::<Url>().expect_err(text);
-            assert!(error.contains(what), "{text}: {error}");
+            assert!(error.to_string().contains(what), "{text}: {error}");
         }
         for text in [
             "http://me:secret@relay:x",
@@ -233,7 +290,7 @@ mod tests {
             "http://relay:x?secret",
         ] {
             let error = text.parse::<Url>().expect_err(text);
-            assert!(!error.contains("secret"), "{error}");
+            assert!(!error.to_string().contains("secret"), "{error}");
         }
     }
 }

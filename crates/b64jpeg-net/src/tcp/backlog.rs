@@ -1,66 +1,86 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The newest frames of a stream, and how far each client has come.
+//! The newest frames of a stream, and how far each client has come in them.
+//!
+//! Every frame is stored once and has a number; a client is a cursor, the number of its next
+//! frame. So a new frame costs the same for any number of clients, and a client that stalls
+//! costs no memory.
+//!
+//! With `queue_frames` = 4, after frame 8 was pushed:
 //!
 //! ```text
-//!             push()           backlog                next()
-//!  newest frame ───► 29 28 27 26 … 7 6 5  ───► client that has come to 29
-//!                                         ───► client that has come to 5
+//!   dropped      window, at most 4 frames
+//!  ┌───────┐   ┌───────────────────────────┐
+//!   3     4     5      6      7      8        9
+//!   ▲           ▲             ▲               ▲
+//!   client A    oldest        client B        client C, and where a new client starts
 //! ```
 //!
-//! Every frame stands here once, with a number, and a client is a number. So a new frame
-//! costs the same for any number of clients, and nothing grows when one of them stalls.
+//! - B has two frames queued, 7 and 8; C has received everything.
+//! - A is behind the window: frames 3 and 4 are gone. When A is ready for its next frame, it
+//!   skips to 5 with [`Overflow::Oldest`], which costs it two frames, or to 8 with
+//!   [`Overflow::Newest`], which costs it five. What A skips is counted as dropped for A only.
+//! - `push` adds frame 9. The window moves to 6 … 9, and frame 5 is dropped for every client
+//!   that has not started it. A frame that is being sent is never dropped: the connection holds
+//!   its own reference, and its cursor already points behind it.
+//! - When every cursor is at the end, the window is emptied and the memory of one frame is kept
+//!   for the next.
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
-/// The bytes of a whole frame, which clients share.
-pub type Frame = Arc<Vec<u8>>;
+/// The bytes of a whole frame on the wire, shared by all clients.
+pub type QueuedFrame = Arc<Vec<u8>>;
 
-/// What a client loses that lags by more frames than may wait for it.
+/// What a client loses if more frames are queued for it than the limit allows.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Overflow {
-    /// The oldest frames.
+    /// The oldest frames, down to the limit. For files.
     #[default]
     Oldest,
-    /// All but the newest.
+    /// All frames but the newest. For live streams.
     Newest,
 }
 
-/// What clients may do.
+/// Limits of a [`Backlog`].
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct BacklogLimits {
     /// Clients at the same time; 0 for any number.
     pub max_clients: usize,
-    /// Frames that may wait for a client.
+    /// Frames queued for a client; 0 counts as 1.
     pub queue_frames: usize,
 }
 
-/// One client, as others see it.
+/// The counts of one client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
+pub struct ClientStats {
     pub address: SocketAddr,
     /// Whole frames sent.
     pub frames: u64,
-    /// Bytes sent, up to the end of the last frame.
+    /// Bytes sent, up to the end of the last whole frame.
     pub bytes: u64,
-    /// Frames that it lost because it lagged.
+    /// Frames lost because the client was too slow.
     pub dropped: u64,
-    /// Frames that wait for it.
+    /// Frames queued for the client.
     pub queued: usize,
 }
 
-/// Counts since the start.
+/// The counts of all clients since the server was opened.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Totals {
+pub struct ServerTotals {
+    /// Clients accepted.
     pub clients: u64,
+    /// Connections refused, because of the limit or at the end of the stream.
     pub refused: u64,
+    /// Bytes sent.
     pub bytes: u64,
+    /// Frames lost by clients that were too slow.
     pub dropped: u64,
 }
 
-/// What has been sent to a client since it was counted last.
+/// What was sent to a client since it was last counted.
 #[derive(Debug, Default)]
-pub struct Sent {
+pub struct SentCounts {
+    /// Whole frames.
     pub frames: u64,
     pub bytes: u64,
 }
@@ -68,111 +88,119 @@ pub struct Sent {
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Backlog {
-    frames: Frames,
+    window: FrameWindow,
     max_clients: usize,
-    /// Of each client, by the number of its slot.
-    places: Vec<Option<Place>>,
+    /// By slot, which is the caller's number of a connection.
+    cursors: Vec<Option<ClientCursor>>,
     clients: usize,
-    totals: Totals,
-    /// Memory of a frame that everybody has.
+    totals: ServerTotals,
+    /// The memory of a frame that every client has, for the next frame.
     spare: Vec<u8>,
 }
 
 impl Backlog {
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: BacklogLimits) -> Self {
         Self {
-            frames: Frames {
+            window: FrameWindow {
                 frames: VecDeque::new(),
                 end: 0,
                 capacity: limits.queue_frames,
                 overflow: Overflow::default(),
             },
             max_clients: limits.max_clients,
-            places: Vec::new(),
+            cursors: Vec::new(),
             clients: 0,
-            totals: Totals::default(),
+            totals: ServerTotals::default(),
             spare: Vec::new(),
         }
     }
 
-    pub fn set_limits(&mut self, limits: Limits) {
+    /// Changes the limits. They apply to the next client and the next frame.
+    pub fn set_limits(&mut self, limits: BacklogLimits) {
         self.max_clients = limits.max_clients;
-        self.frames.capacity = limits.queue_frames;
+        self.window.capacity = limits.queue_frames;
     }
 
     pub fn set_overflow(&mut self, overflow: Overflow) {
-        self.frames.overflow = overflow;
+        self.window.overflow = overflow;
     }
 
-    /// An empty buffer for a frame, with the memory of an earlier one.
-    pub fn buffer(&mut self) -> Vec<u8> {
+    /// Takes an empty buffer for a frame, with the memory of an earlier frame if there is one.
+    pub fn take_buffer(&mut self) -> Vec<u8> {
         let mut buffer = std::mem::take(&mut self.spare);
         buffer.clear();
         buffer
     }
 
-    /// Takes a frame; returns whether there is anybody to send it to.
+    /// Queues a frame for all clients. Returns whether there are any.
     pub fn push(&mut self, frame: Vec<u8>) -> bool {
         if self.clients == 0 {
             self.spare = frame;
             return false;
         }
-        self.frames.push(frame);
+        self.window.push(frame);
         true
     }
 
-    /// The next frame of a client, if it is there already. Until it has begun to get it,
-    /// a newer one may take its place.
-    pub fn next(&mut self, slot: usize) -> Option<Frame> {
-        let place = self.places.get_mut(slot)?.as_mut()?;
-        let lost = self.frames.lost(place.next);
-        place.next += lost;
-        place.dropped += lost;
+    /// The next frame of a client, if one is queued. The cursor stays before it until
+    /// [`start_frame`](Self::start_frame), so a newer frame may still replace it.
+    pub fn next_frame(&mut self, slot: usize) -> Option<QueuedFrame> {
+        let cursor = self.cursors.get_mut(slot)?.as_mut()?;
+        let lost = self.window.lost(cursor.next);
+        cursor.next += lost;
+        cursor.dropped += lost;
         self.totals.dropped += lost;
-        self.frames.get(place.next).cloned()
+        self.window.get(cursor.next).cloned()
     }
 
-    /// A client has begun to get its next frame, and will get all of it.
-    pub fn begin(&mut self, slot: usize) {
-        if let Some(Some(place)) = self.places.get_mut(slot) {
-            place.next += 1;
+    /// Moves the cursor of a client behind its next frame, which will be sent whole.
+    pub fn start_frame(&mut self, slot: usize) {
+        if let Some(Some(cursor)) = self.cursors.get_mut(slot) {
+            cursor.next += 1;
         }
     }
 
-    /// Counts what a client was sent.
-    pub fn count(&mut self, slot: usize, sent: Sent) {
+    /// Adds what was sent to a client to its counts and to the totals.
+    pub fn add_sent(&mut self, slot: usize, sent: SentCounts) {
         self.totals.bytes += sent.bytes;
-        if let Some(Some(place)) = self.places.get_mut(slot) {
-            place.frames += sent.frames;
-            place.bytes += sent.bytes;
+        if let Some(Some(cursor)) = self.cursors.get_mut(slot) {
+            cursor.frames += sent.frames;
+            cursor.bytes += sent.bytes;
         }
     }
 
-    /// Forgets the frames that everybody has.
-    pub fn trim(&mut self) {
-        let end = self.frames.end;
-        if !self.places.iter().flatten().all(|place| place.next == end) {
+    /// Releases the frames if every client has started the last one, or if there are no
+    /// clients.
+    pub fn release_sent_frames(&mut self) {
+        let end = self.window.end;
+        if !self
+            .cursors
+            .iter()
+            .flatten()
+            .all(|cursor| cursor.next == end)
+        {
             return;
         }
-        for frame in self.frames.frames.drain(..) {
-            // Not if it is under way.
+        for frame in self.window.frames.drain(..) {
+            // A connection that is still sending the frame has another reference.
             if let Some(frame) = Arc::into_inner(frame) {
                 self.spare = frame;
             }
         }
     }
 
-    /// Takes a client, which begins with the next frame, unless there are enough.
-    pub fn add(&mut self, slot: usize, address: SocketAddr) -> bool {
+    /// Adds a client, which starts with the next frame. Returns false if there are as many
+    /// clients as are allowed.
+    pub fn add_client(&mut self, slot: usize, address: SocketAddr) -> bool {
         if self.max_clients > 0 && self.clients >= self.max_clients {
             return false;
         }
-        if self.places.len() <= slot {
-            self.places.resize_with(slot + 1, || None);
+        if self.cursors.len() <= slot {
+            self.cursors.resize_with(slot + 1, || None);
         }
-        self.places[slot] = Some(Place {
+        self.cursors[slot] = Some(ClientCursor {
             address,
-            next: self.frames.end,
+            next: self.window.end,
             frames: 0,
             bytes: 0,
             dropped: 0,
@@ -182,83 +210,87 @@ impl Backlog {
         true
     }
 
-    /// Forgets a client, if it is there.
-    pub fn remove(&mut self, slot: usize) -> Option<Peer> {
-        let place = self.places.get_mut(slot)?.take()?;
+    /// Removes a client and the frames that were queued for it alone. Returns its final counts
+    /// if there was a client.
+    pub fn remove_client(&mut self, slot: usize) -> Option<ClientStats> {
+        let cursor = self.cursors.get_mut(slot)?.take()?;
         self.clients -= 1;
-        self.totals.dropped += self.frames.lost(place.next);
-        Some(place.seen(&self.frames))
+        self.totals.dropped += self.window.lost(cursor.next);
+        let stats = cursor.stats(&self.window);
+        self.release_sent_frames();
+        Some(stats)
     }
 
-    /// Forgets all clients, and the frames that wait for them.
+    /// Removes all clients and all frames.
     pub fn clear(&mut self) {
-        for slot in 0..self.places.len() {
-            self.remove(slot);
+        for slot in 0..self.cursors.len() {
+            self.remove_client(slot);
         }
-        self.frames.frames.clear();
+        self.window.frames.clear();
         self.spare = Vec::new();
     }
 
-    /// Counts a client that was turned away.
-    pub fn refuse(&mut self) {
+    /// Counts a refused connection.
+    pub fn count_refused(&mut self) {
         self.totals.refused += 1;
     }
 
+    /// The number of clients.
     pub fn clients(&self) -> usize {
         self.clients
     }
 
-    /// Frames that wait for the client that lags most.
-    fn queued(&self) -> usize {
-        let places = self.places.iter().flatten();
-        let queued = places.map(|place| self.frames.queued(place.next));
+    /// Frames queued for the slowest client.
+    fn longest_queue(&self) -> usize {
+        let cursors = self.cursors.iter().flatten();
+        let queued = cursors.map(|cursor| self.window.queued(cursor.next));
         queued.max().unwrap_or(0)
     }
 
-    /// Whether the only client that there may be ought to take a frame before there is
-    /// another, if it is to lose none.
+    /// Whether the next frame would cost the client one, if only one client is allowed. With
+    /// several clients no frame ever waits for one of them, so this is false.
     pub fn is_full(&self) -> bool {
-        self.max_clients == 1 && self.queued() >= self.frames.capacity
+        self.max_clients == 1 && self.longest_queue() >= self.window.capacity
     }
 
-    /// The counts since the start, and each client.
-    pub fn stats(&self) -> (Totals, Vec<Peer>) {
+    /// The totals, and the counts of each client.
+    pub fn stats(&self) -> (ServerTotals, Vec<ClientStats>) {
         let mut totals = self.totals.clone();
-        let mut peers = Vec::with_capacity(self.clients);
-        for place in self.places.iter().flatten() {
-            // What a client has lost since it took its last frame is not counted yet.
-            totals.dropped += self.frames.lost(place.next);
-            peers.push(place.seen(&self.frames));
+        let mut clients = Vec::with_capacity(self.clients);
+        for cursor in self.cursors.iter().flatten() {
+            // A client's own count follows only when it takes its next frame.
+            totals.dropped += self.window.lost(cursor.next);
+            clients.push(cursor.stats(&self.window));
         }
-        (totals, peers)
+        (totals, clients)
     }
 }
 
-/// The newest frames, numbered since the start.
+/// The newest frames, numbered from 0 since the server was opened.
 #[derive(Debug)]
-struct Frames {
-    frames: VecDeque<Frame>,
-    /// The number of the frame that comes next.
+struct FrameWindow {
+    frames: VecDeque<QueuedFrame>,
+    /// The number of the next frame to be pushed.
     end: u64,
     capacity: usize,
     overflow: Overflow,
 }
 
-impl Frames {
+impl FrameWindow {
     fn push(&mut self, frame: Vec<u8>) {
         self.frames.push_back(Arc::new(frame));
         self.end += 1;
-        let too_many = self.frames.len().saturating_sub(self.capacity.max(1));
-        self.frames.drain(..too_many);
+        let excess = self.frames.len().saturating_sub(self.capacity.max(1));
+        self.frames.drain(..excess);
     }
 
-    /// The frame of this number, if it is there.
-    fn get(&self, number: u64) -> Option<&Frame> {
+    /// The frame with this number, if it is in the window.
+    fn get(&self, number: u64) -> Option<&QueuedFrame> {
         let behind = usize::try_from(self.end.checked_sub(number)?).ok()?;
         self.frames.get(self.frames.len().checked_sub(behind)?)
     }
 
-    /// Frames that a client has lost that has come to `next`.
+    /// Frames that a client whose cursor is at `next` has lost and not skipped yet.
     fn lost(&self, next: u64) -> u64 {
         let begin = self.end - self.frames.len() as u64;
         match self.overflow {
@@ -268,31 +300,31 @@ impl Frames {
         }
     }
 
-    /// Frames that wait for a client that has come to `next`.
+    /// Frames queued for a client whose cursor is at `next`.
     fn queued(&self, next: u64) -> usize {
         (self.end - next - self.lost(next)) as usize
     }
 }
 
-/// How far a client has come.
+/// How far a client has come, and its counts so far.
 #[derive(Debug)]
-struct Place {
+struct ClientCursor {
     address: SocketAddr,
-    /// The number of the frame that it gets next.
+    /// The number of its next frame.
     next: u64,
     frames: u64,
     bytes: u64,
     dropped: u64,
 }
 
-impl Place {
-    fn seen(&self, frames: &Frames) -> Peer {
-        Peer {
+impl ClientCursor {
+    fn stats(&self, window: &FrameWindow) -> ClientStats {
+        ClientStats {
             address: self.address,
             frames: self.frames,
             bytes: self.bytes,
-            dropped: self.dropped + frames.lost(self.next),
-            queued: frames.queued(self.next),
+            dropped: self.dropped + window.lost(self.next),
+            queued: window.queued(self.next),
         }
     }
 }
@@ -302,33 +334,33 @@ mod tests {
     use super::*;
 
     fn backlog(max_clients: usize, queue_frames: usize, clients: usize) -> Backlog {
-        let mut backlog = Backlog::new(Limits {
+        let mut backlog = Backlog::new(BacklogLimits {
             max_clients,
             queue_frames,
         });
         for slot in 0..clients {
-            assert!(backlog.add(slot, ([127, 0, 0, 1], slot as u16).into()));
+            assert!(backlog.add_client(slot, ([127, 0, 0, 1], slot as u16).into()));
         }
         backlog
     }
 
-    /// Frames that wait for a client, by their only byte.
+    /// Takes all frames that are queued for a client; returns the only byte of each.
     fn take(backlog: &mut Backlog, slot: usize) -> Vec<u8> {
         std::iter::from_fn(|| {
-            let frame = backlog.next(slot)?;
-            backlog.begin(slot);
+            let frame = backlog.next_frame(slot)?;
+            backlog.start_frame(slot);
             Some(frame[0])
         })
         .collect()
     }
 
     #[test]
-    fn nobody_begins_with_the_past() {
+    fn backlog_new_client_starts_at_next_frame() {
         let mut backlog = backlog(0, 3, 0);
         assert!(!backlog.push(vec![1]));
-        backlog.add(0, ([127, 0, 0, 1], 1).into());
+        backlog.add_client(0, ([127, 0, 0, 1], 1).into());
         assert!(backlog.push(vec![2]));
-        backlog.add(1, ([127, 0, 0, 1], 2).into());
+        backlog.add_client(1, ([127, 0, 0, 1], 2).into());
         assert!(backlog.push(vec![3]));
         assert_eq!(take(&mut backlog, 0), [2, 3]);
         assert_eq!(take(&mut backlog, 1), [3]);
@@ -336,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn who_lags_loses_some() {
+    fn backlog_slow_client_loses_frames_by_overflow() {
         for (overflow, expected) in [(Overflow::Oldest, vec![3, 4]), (Overflow::Newest, vec![4])] {
             let mut backlog = backlog(0, 2, 2);
             backlog.set_overflow(overflow);
@@ -345,66 +377,72 @@ mod tests {
                 assert_eq!(take(&mut backlog, 1), [byte]);
             }
             let lost = 4 - expected.len() as u64;
-            let (totals, peers) = backlog.stats();
-            assert_eq!(totals.dropped, lost, "known before it takes any");
-            assert_eq!((peers[0].dropped, peers[0].queued), (lost, expected.len()));
-            assert_eq!((peers[1].dropped, peers[1].queued), (0, 0));
-            assert_eq!(backlog.queued(), expected.len());
+            let (totals, clients) = backlog.stats();
+            assert_eq!(
+                totals.dropped, lost,
+                "counted before the client takes a frame"
+            );
+            assert_eq!(
+                (clients[0].dropped, clients[0].queued),
+                (lost, expected.len())
+            );
+            assert_eq!((clients[1].dropped, clients[1].queued), (0, 0));
+            assert_eq!(backlog.longest_queue(), expected.len());
 
             assert_eq!(take(&mut backlog, 0), expected, "{overflow:?}");
             assert_eq!(backlog.stats().0.dropped, lost);
-            assert_eq!(backlog.remove(0).unwrap().dropped, lost);
+            assert_eq!(backlog.remove_client(0).unwrap().dropped, lost);
             assert_eq!(backlog.stats().0.dropped, lost);
         }
     }
 
     #[test]
-    fn a_frame_that_is_not_begun_may_get_old() {
+    fn backlog_frame_not_started_can_be_replaced() {
         let mut backlog = backlog(0, 1, 1);
         backlog.push(vec![1]);
-        assert_eq!(*backlog.next(0).unwrap(), [1]);
-        assert_eq!(backlog.queued(), 1, "there is no room for another");
+        assert_eq!(*backlog.next_frame(0).unwrap(), [1]);
+        assert_eq!(backlog.longest_queue(), 1, "the queue is full");
         backlog.push(vec![2]);
-        assert_eq!(*backlog.next(0).unwrap(), [2]);
+        assert_eq!(*backlog.next_frame(0).unwrap(), [2]);
         assert_eq!(backlog.stats().0.dropped, 1);
-        // It is begun, whatever comes meanwhile.
+        // A started frame stays, whatever is pushed meanwhile.
         backlog.push(vec![3]);
-        backlog.begin(0);
+        backlog.start_frame(0);
         assert_eq!(take(&mut backlog, 0), [3]);
         assert_eq!(backlog.stats().0.dropped, 1);
     }
 
     #[test]
-    fn what_everybody_has_is_forgotten() {
+    fn backlog_frame_of_all_clients_is_released() {
         let mut backlog = backlog(0, 3, 2);
         let mut frame = Vec::with_capacity(1000);
         frame.push(1);
         let memory = frame.as_ptr();
         backlog.push(frame);
         take(&mut backlog, 0);
-        backlog.trim();
-        assert_eq!(take(&mut backlog, 1), [1], "not everybody had it");
-        backlog.trim();
-        let buffer = backlog.buffer();
+        backlog.release_sent_frames();
+        assert_eq!(take(&mut backlog, 1), [1], "one client had not started it");
+        backlog.release_sent_frames();
+        let buffer = backlog.take_buffer();
         assert!(buffer.is_empty());
         assert_eq!(buffer.as_ptr(), memory);
-        assert_eq!(backlog.buffer().capacity(), 0, "it was given away");
+        assert_eq!(backlog.take_buffer().capacity(), 0, "the buffer was taken");
     }
 
     #[test]
-    fn only_so_many_are_let_in() {
+    fn backlog_max_clients_limits_clients() {
         let mut backlog = backlog(2, 3, 2);
         let address = ([127, 0, 0, 1], 9).into();
-        assert!(!backlog.add(2, address));
-        backlog.remove(0);
-        assert_eq!(backlog.remove(0), None);
-        assert!(backlog.add(0, address));
+        assert!(!backlog.add_client(2, address));
+        backlog.remove_client(0);
+        assert_eq!(backlog.remove_client(0), None);
+        assert!(backlog.add_client(0, address));
         assert_eq!(backlog.clients(), 2);
-        backlog.set_limits(Limits {
+        backlog.set_limits(BacklogLimits {
             max_clients: 0,
             queue_frames: 1,
         });
-        assert!(backlog.add(2, address));
+        assert!(backlog.add_client(2, address));
         backlog.push(vec![1]);
         backlog.push(vec![2]);
         assert_eq!(take(&mut backlog, 0), [2]);
@@ -412,18 +450,39 @@ mod tests {
     }
 
     #[test]
-    fn everything_sent_is_counted() {
+    fn backlog_sent_counts_add_up() {
         let mut backlog = backlog(0, 3, 2);
         for slot in [0, 1, 1] {
-            let sent = Sent {
+            let sent = SentCounts {
                 frames: 1,
                 bytes: 10,
             };
-            backlog.count(slot, sent);
+            backlog.add_sent(slot, sent);
         }
-        let (totals, peers) = backlog.stats();
+        let (totals, clients) = backlog.stats();
         assert_eq!(totals.bytes, 30);
-        assert_eq!((peers[0].frames, peers[0].bytes), (1, 10));
-        assert_eq!((peers[1].frames, peers[1].bytes), (2, 20));
+        assert_eq!((clients[0].frames, clients[0].bytes), (1, 10));
+        assert_eq!((clients[1].frames, clients[1].bytes), (2, 20));
+    }
+
+    /// A slow client is what keeps frames in the window: without it they must go.
+    #[test]
+    fn backlog_removed_client_releases_its_frames() {
+        let mut backlog = backlog(0, 3, 2);
+        let frame = |byte| {
+            let mut frame = Vec::with_capacity(1000);
+            frame.push(byte);
+            frame
+        };
+        backlog.push(frame(1));
+        backlog.push(frame(2));
+        take(&mut backlog, 1);
+        let queued = Arc::downgrade(&backlog.next_frame(0).unwrap());
+        backlog.remove_client(1);
+        assert!(queued.upgrade().is_some(), "client 0 has not started it");
+        backlog.remove_client(0);
+        assert!(queued.upgrade().is_none());
+        assert!(backlog.take_buffer().capacity() >= 1000);
+        assert_eq!(backlog.stats().0.dropped, 0);
     }
 }

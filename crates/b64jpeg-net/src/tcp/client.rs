@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The receiver's end of a TCP connection, of which every wait can be interrupted.
+//! A TCP client that receives, and whose waits can all be interrupted from another thread.
 
 use std::{
     fmt,
     io::{self, Read},
     net::{SocketAddr, ToSocketAddrs},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         mpsc::{self, TryRecvError},
     },
     thread,
@@ -17,62 +17,72 @@ use std::{
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpStream};
 use socket2::SockRef;
 
-use crate::host::{bare_host, known_addresses};
+use crate::{
+    host::{bare_host, known_addresses},
+    sync,
+};
 
 const WAKER: Token = Token(0);
 const STREAM: Token = Token(1);
 
-/// How long an address of several has to itself before the next one is tried as well.
+/// How long to wait for one address of a host before the next one is tried as well.
 pub const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Why there is no connection, or nothing from it.
+/// Why a [`TcpClient`] could not connect, receive or wait.
 #[derive(Debug)]
-pub enum Error {
-    /// Ask [`Interrupt::take`] by what.
+pub enum TcpClientError {
+    /// An [`Interrupter`] ended the wait. [`Interrupter::take`] tells why.
     Interrupted,
-    /// There is no such host.
-    Unknown(io::Error),
-    /// The host did not answer for so long.
+    /// The name of the host could not be resolved.
+    UnknownHost(io::Error),
+    /// The host did not answer within this timeout.
     NoAnswer(Duration),
-    /// Nothing came for so long.
+    /// Nothing was received within this timeout.
     Silence(Duration),
-    /// The connection could not be made, or broke.
+    /// The connection could not be made, or failed.
     Io(io::Error),
 }
 
-impl From<io::Error> for Error {
+impl From<io::Error> for TcpClientError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for TcpClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Interrupted => f.write_str("interrupted"),
             Self::NoAnswer(time) => write!(f, "no answer for {} s", time.as_secs_f64()),
             Self::Silence(time) => write!(f, "nothing came for {} s", time.as_secs_f64()),
-            Self::Unknown(error) | Self::Io(error) => error.fmt(f),
+            Self::UnknownHost(error) | Self::Io(error) => error.fmt(f),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for TcpClientError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::UnknownHost(error) | Self::Io(error) => error.source(),
+            Self::Interrupted | Self::NoAnswer(_) | Self::Silence(_) => None,
+        }
+    }
+}
 
-/// Ends what a [`Client`] waits for, from another thread.
+/// Interrupts the waits of a [`TcpClient`] from another thread.
 #[derive(Debug, Default)]
-pub struct Interrupt(Mutex<Waits>);
+pub struct Interrupter(Mutex<InterruptState>);
 
 #[derive(Debug, Default)]
-struct Waits {
+struct InterruptState {
     stopped: bool,
     paused: bool,
-    /// While there is a client.
+    /// Wakes the client, while there is one.
     waker: Option<Waker>,
 }
 
 /// Wakes the client when it is dropped.
-struct WakeOnDrop(Arc<Interrupt>);
+struct WakeOnDrop(Arc<Interrupter>);
 
 impl Drop for WakeOnDrop {
     fn drop(&mut self) {
@@ -80,118 +90,120 @@ impl Drop for WakeOnDrop {
     }
 }
 
-/// What interrupts.
+/// Why waits are interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interruption {
-    /// All waiting is to stop.
+    /// By [`Interrupter::stop`].
     Stop,
-    /// There is something else to wait for first.
+    /// By [`Interrupter::pause`].
     Pause,
 }
 
-impl Interrupt {
-    /// Has every wait return at once, until [`go_on`](Self::go_on).
+impl Interrupter {
+    /// Interrupts the current wait, and every further one until [`resume`](Self::resume).
     pub fn stop(&self) {
-        self.waits().stopped = true;
+        self.state().stopped = true;
         self.wake();
     }
 
-    /// Lets it wait again.
-    pub fn go_on(&self) {
-        self.waits().stopped = false;
+    /// Allows waits again after [`stop`](Self::stop).
+    pub fn resume(&self) {
+        self.state().stopped = false;
     }
 
-    /// Has every wait return at once, until that is [taken](Self::take) note of.
+    /// Interrupts the current wait, and every further one until [`take`](Self::take) is called.
     pub fn pause(&self) {
-        self.waits().paused = true;
+        self.state().paused = true;
         self.wake();
     }
 
-    /// What interrupts the waiting, if anything does.
+    /// Why waits are interrupted, if they are. Ends a [pause](Self::pause), but not a
+    /// [stop](Self::stop).
     pub fn take(&self) -> Option<Interruption> {
-        let waits = &mut *self.waits();
-        if waits.stopped {
+        let state = &mut *self.state();
+        if state.stopped {
             return Some(Interruption::Stop);
         }
-        std::mem::take(&mut waits.paused).then_some(Interruption::Pause)
+        std::mem::take(&mut state.paused).then_some(Interruption::Pause)
     }
 
-    fn check(&self) -> Result<(), Error> {
-        let waits = self.waits();
-        match waits.stopped || waits.paused {
-            true => Err(Error::Interrupted),
+    fn check(&self) -> Result<(), TcpClientError> {
+        let state = self.state();
+        match state.stopped || state.paused {
+            true => Err(TcpClientError::Interrupted),
             false => Ok(()),
         }
     }
 
-    /// Has the client look whether something has changed.
+    /// Wakes the client so that it re-checks its condition.
     fn wake(&self) {
-        if let Some(waker) = &self.waits().waker {
-            // It fails only where it would not be needed: when it has woken already.
+        if let Some(waker) = &self.state().waker {
+            // This fails only if the client is about to wake up anyway.
             let _ = waker.wake();
         }
     }
 
-    fn waits(&self) -> MutexGuard<'_, Waits> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, InterruptState> {
+        sync::lock(&self.0)
     }
 }
 
-/// One connection after the other, for one thread.
-pub struct Client {
-    interrupt: Arc<Interrupt>,
+/// A TCP client that has at most one connection at a time.
+pub struct TcpClient {
+    interrupter: Arc<Interrupter>,
     poll: Poll,
     events: Events,
     stream: Option<TcpStream>,
-    look_up: Option<LookUp>,
+    lookup: Option<NameLookup>,
 }
 
-/// A look-up of a name that is under way, in a thread that nothing can end.
-struct LookUp {
+/// A name look-up in progress, in a thread of its own, because nothing can cancel it.
+struct NameLookup {
     host: String,
     port: u16,
-    found: mpsc::Receiver<io::Result<Vec<SocketAddr>>>,
+    result: mpsc::Receiver<io::Result<Vec<SocketAddr>>>,
 }
 
-impl Drop for Client {
+impl Drop for TcpClient {
     fn drop(&mut self) {
-        self.interrupt.waits().waker = None;
+        self.interrupter.state().waker = None;
     }
 }
 
-impl Client {
+impl TcpClient {
     /// A client without a connection.
     ///
     /// # Errors
     ///
-    /// If this machine has run out of something.
-    pub fn new(interrupt: Arc<Interrupt>) -> io::Result<Self> {
+    /// If the system cannot create what a poll needs, such as a file descriptor.
+    pub fn new(interrupter: Arc<Interrupter>) -> io::Result<Self> {
         let poll = Poll::new()?;
-        interrupt.waits().waker = Some(Waker::new(poll.registry(), WAKER)?);
+        interrupter.state().waker = Some(Waker::new(poll.registry(), WAKER)?);
         Ok(Self {
-            interrupt,
+            interrupter,
             poll,
             events: Events::with_capacity(4),
             stream: None,
-            look_up: None,
+            lookup: None,
         })
     }
 
-    /// Resolves `host` and connects to the first of its addresses that answers.
+    /// Resolves `host` and connects to the first of its addresses that answers. `timeout` is
+    /// for both together; `None` waits forever.
     ///
     /// # Errors
     ///
-    /// Any but [`Error::Silence`].
+    /// Any but [`TcpClientError::Silence`].
     pub fn connect(
         &mut self,
         host: &str,
         port: u16,
         timeout: Option<Duration>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), TcpClientError> {
         self.stream = None;
-        let patience = Patience::of(timeout);
-        let addresses = self.resolve(host, port, &patience)?;
-        let mut stream = self.reach(addresses, &patience)?;
+        let deadline = Deadline::after(timeout);
+        let addresses = self.resolve(host, port, &deadline)?;
+        let mut stream = self.connect_to_any(addresses, &deadline)?;
         SockRef::from(&stream).set_keepalive(true)?;
         let registry = self.poll.registry();
         registry.reregister(&mut stream, STREAM, Interest::READABLE)?;
@@ -204,27 +216,28 @@ impl Client {
         self.stream = None;
     }
 
-    /// Has `read` take what the connection has, as soon as it has something.
+    /// Calls `read` with the stream as soon as bytes have come, or the peer has closed. `None`
+    /// as `timeout` waits forever.
     ///
-    /// Returns what `read` does: a length, zero if the other side has closed.
+    /// Returns what `read` returns: the number of bytes, zero if the peer has closed.
     ///
     /// # Errors
     ///
-    /// Any but [`Error::Unknown`] and [`Error::NoAnswer`].
+    /// Any but [`TcpClientError::UnknownHost`] and [`TcpClientError::NoAnswer`].
     pub fn read(
         &mut self,
         mut read: impl FnMut(&mut dyn Read) -> io::Result<usize>,
         timeout: Option<Duration>,
-    ) -> Result<usize, Error> {
-        let mut patience = None;
+    ) -> Result<usize, TcpClientError> {
+        let mut deadline = None;
         loop {
-            self.interrupt.check()?;
+            self.interrupter.check()?;
             let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected);
             match read(stream.map_err(io::Error::from)?) {
-                // Only now: most often a busy stream has something.
+                // The time is read only here, because a busy stream mostly has bytes at once.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let patience = patience.get_or_insert_with(|| Patience::of(timeout));
-                    let left = patience.left().map_err(Error::Silence)?;
+                    let deadline = deadline.get_or_insert_with(|| Deadline::after(timeout));
+                    let left = deadline.time_left().map_err(TcpClientError::Silence)?;
                     self.wait(left)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -237,10 +250,10 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Interrupted`], and [`Error::Io`] if it cannot wait.
-    pub fn wait_until(&mut self, time: Instant) -> Result<(), Error> {
+    /// [`TcpClientError::Interrupted`], and [`TcpClientError::Io`] if the poll fails.
+    pub fn wait_until(&mut self, time: Instant) -> Result<(), TcpClientError> {
         loop {
-            self.interrupt.check()?;
+            self.interrupter.check()?;
             let left = time.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
@@ -249,37 +262,37 @@ impl Client {
         }
     }
 
-    /// Waits until something may have happened.
-    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+    /// Waits for an event of the stream or of the waker. Wakeups may be spurious.
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), TcpClientError> {
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error.into()),
             _ => Ok(()),
         }
     }
 
-    /// The addresses of a host, best ones first.
+    /// The addresses of a host, in the order of preference.
     fn resolve(
         &mut self,
         host: &str,
         port: u16,
-        patience: &Patience,
-    ) -> Result<Vec<SocketAddr>, Error> {
+        deadline: &Deadline,
+    ) -> Result<Vec<SocketAddr>, TcpClientError> {
         let host = bare_host(host);
         if let Some(addresses) = known_addresses(host, port) {
             return Ok(addresses);
         }
 
-        // Nothing ends a look-up before its time, but nobody has to wait for it. One that
-        // takes longer than a try is taken up again by the next one, so that there is never
-        // more than one thread.
-        let known = |look_up: &LookUp| look_up.host == host && look_up.port == port;
-        let look_up = match self.look_up.take().filter(known) {
-            Some(look_up) => look_up,
-            None => self.begin_look_up(host, port)?,
+        // A look-up cannot be cancelled, but the wait for it can. If it takes longer than an
+        // attempt to connect, the next attempt waits for the same look-up, so that there is
+        // never more than one thread for a name.
+        let same = |lookup: &NameLookup| lookup.host == host && lookup.port == port;
+        let lookup = match self.lookup.take().filter(same) {
+            Some(lookup) => lookup,
+            None => self.start_lookup(host, port)?,
         };
         loop {
-            match look_up.found.try_recv() {
-                Ok(addresses) => return addresses.map_err(Error::Unknown),
+            match lookup.result.try_recv() {
+                Ok(addresses) => return addresses.map_err(TcpClientError::UnknownHost),
                 Err(TryRecvError::Disconnected) => {
                     let error = "an internal error ended the look-up of its name";
                     return Err(io::Error::other(error).into());
@@ -287,53 +300,53 @@ impl Client {
                 Err(TryRecvError::Empty) => {}
             }
             let waited = self
-                .interrupt
+                .interrupter
                 .check()
-                .and_then(|()| patience.left().map_err(Error::NoAnswer))
+                .and_then(|()| deadline.time_left().map_err(TcpClientError::NoAnswer))
                 .and_then(|left| self.wait(left));
             if let Err(error) = waited {
-                self.look_up = Some(look_up);
+                self.lookup = Some(lookup);
                 return Err(error);
             }
         }
     }
 
-    /// Begins to look up a name.
-    fn begin_look_up(&self, host: &str, port: u16) -> io::Result<LookUp> {
-        let (sender, found) = mpsc::channel();
-        let wake = WakeOnDrop(self.interrupt.clone());
+    /// Starts to look up a name.
+    fn start_lookup(&self, host: &str, port: u16) -> io::Result<NameLookup> {
+        let (sender, result) = mpsc::channel();
+        let wake = WakeOnDrop(self.interrupter.clone());
         let name = idna::domain_to_ascii(host).unwrap_or_else(|_| host.into());
-        let look_up = move || {
-            // Dropped after the sender, also if the look-up panics.
+        let lookup = move || {
+            // The client is woken after the sender is dropped, also if the look-up panics.
             let (_wake, sender) = (wake, sender);
             #[cfg(test)]
-            tests::look_up(&name);
+            tests::before_lookup(&name);
             let addresses = (&*name, port).to_socket_addrs().map(Vec::from_iter);
             let _ = sender.send(addresses);
         };
         thread::Builder::new()
             .name("b64jpeg-lookup".into())
-            .spawn(look_up)?;
-        Ok(LookUp {
+            .spawn(lookup)?;
+        Ok(NameLookup {
             host: host.into(),
             port,
-            found,
+            result,
         })
     }
 
-    /// A connection to one of `addresses`. The next one is tried when those before it have
-    /// failed, and also when they take their time.
-    fn reach(
+    /// Connects to one of `addresses`. Starts with the next one when the attempts before it
+    /// have failed, or have not succeeded within [`HEAD_START`].
+    fn connect_to_any(
         &mut self,
         addresses: Vec<SocketAddr>,
-        patience: &Patience,
-    ) -> Result<TcpStream, Error> {
+        deadline: &Deadline,
+    ) -> Result<TcpStream, TcpClientError> {
         let mut addresses = addresses.into_iter().peekable();
         let mut attempts: Vec<TcpStream> = Vec::new();
-        let mut head_start = Patience::of(Some(HEAD_START));
+        let mut head_start = Deadline::after(Some(HEAD_START));
         let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
         loop {
-            self.interrupt.check()?;
+            self.interrupter.check()?;
             for mut attempt in std::mem::take(&mut attempts) {
                 match is_connected(&attempt) {
                     Ok(true) => return Ok(attempt),
@@ -344,27 +357,27 @@ impl Client {
                     }
                 }
             }
-            if attempts.is_empty() || head_start.left().is_err() {
+            if attempts.is_empty() || head_start.time_left().is_err() {
                 if let Some(address) = addresses.next() {
-                    match self.attempt(address) {
+                    match self.start_attempt(address) {
                         Ok(attempt) => attempts.push(attempt),
                         Err(error) => failure = error,
                     }
-                    head_start = Patience::of(Some(HEAD_START));
+                    head_start = Deadline::after(Some(HEAD_START));
                     continue;
                 }
                 if attempts.is_empty() {
                     return Err(failure.into());
                 }
             }
-            let left = patience.left().map_err(Error::NoAnswer)?;
-            let next = addresses.peek().and_then(|_| head_start.left().ok()?);
+            let left = deadline.time_left().map_err(TcpClientError::NoAnswer)?;
+            let next = addresses.peek().and_then(|_| head_start.time_left().ok()?);
             self.wait(left.into_iter().chain(next).min())?;
         }
     }
 
-    /// Begins to connect.
-    fn attempt(&self, address: SocketAddr) -> io::Result<TcpStream> {
+    /// Starts to connect to an address.
+    fn start_attempt(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let mut stream = TcpStream::connect(address)?;
         let registry = self.poll.registry();
         registry.register(&mut stream, STREAM, Interest::WRITABLE)?;
@@ -372,41 +385,41 @@ impl Client {
     }
 }
 
-/// Whether a connection has been made, or why not.
+/// Whether an attempt to connect has succeeded; an error if it has failed.
 fn is_connected(stream: &TcpStream) -> io::Result<bool> {
     if let Some(error) = stream.take_error()? {
         return Err(error);
     }
     match stream.peer_addr() {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-        // Where nobody listens and the port is one that the system hands out, it may have
-        // been handed to this very connection.
+        // On a port of the ephemeral range without a listener, the socket can connect to
+        // itself.
         Ok(peer) if peer == stream.local_addr()? => Err(io::ErrorKind::ConnectionRefused.into()),
         address => address.map(|_| true),
     }
 }
 
-/// How long something may take.
-struct Patience {
-    since: Instant,
+/// When a wait has to end. A start and a timeout, since their sum may not be an [`Instant`].
+struct Deadline {
+    start: Instant,
     timeout: Option<Duration>,
 }
 
-impl Patience {
-    /// From now on; without a timeout for ever.
-    fn of(timeout: Option<Duration>) -> Self {
+impl Deadline {
+    /// After `timeout` from now; `None` is never.
+    fn after(timeout: Option<Duration>) -> Self {
         Self {
-            since: Instant::now(),
+            start: Instant::now(),
             timeout,
         }
     }
 
-    /// What is left of it, or how long it was.
-    fn left(&self) -> Result<Option<Duration>, Duration> {
+    /// The time until the deadline, `None` if there is none; the timeout if it has passed.
+    fn time_left(&self) -> Result<Option<Duration>, Duration> {
         let Some(timeout) = self.timeout else {
             return Ok(None);
         };
-        let left = timeout.saturating_sub(self.since.elapsed());
+        let left = timeout.saturating_sub(self.start.elapsed());
         if left.is_zero() {
             return Err(timeout);
         }
@@ -430,7 +443,7 @@ mod tests {
     static HANGING: AtomicUsize = AtomicUsize::new(0);
 
     /// What the thread of a look-up does first.
-    pub fn look_up(name: &str) {
+    pub fn before_lookup(name: &str) {
         assert_ne!(name, PANIC, "on purpose");
         if name == HANG {
             HANGING.fetch_add(1, Ordering::SeqCst);
@@ -439,37 +452,42 @@ mod tests {
     }
 
     #[test]
-    fn lookup_that_hangs_keeps_one_thread() {
-        let (mut client, interrupt) = client();
+    fn connect_hanging_lookup_uses_one_thread() {
+        let (mut client, interrupter) = client();
         let soon = Some(Duration::from_millis(2));
         for _ in 0..50 {
             let connected = client.connect(HANG, 1, soon);
-            assert!(matches!(connected, Err(Error::NoAnswer(_))));
+            assert!(matches!(connected, Err(TcpClientError::NoAnswer(_))));
         }
-        interrupt.stop();
+        interrupter.stop();
         let connected = client.connect(HANG, 1, None);
-        assert!(matches!(connected, Err(Error::Interrupted)));
-        interrupt.go_on();
+        assert!(matches!(connected, Err(TcpClientError::Interrupted)));
+        interrupter.resume();
         while HANGING.load(Ordering::SeqCst) == 0 {
             thread::yield_now();
         }
         assert!(client.connect(HANG, 1, soon).is_err());
         assert_eq!(HANGING.load(Ordering::SeqCst), 1);
         // Another name has a thread of its own.
-        assert!(matches!(client.connect(PANIC, 1, None), Err(Error::Io(_))));
+        assert!(matches!(
+            client.connect(PANIC, 1, None),
+            Err(TcpClientError::Io(_))
+        ));
     }
 
     #[test]
-    fn lookup_that_panics_fails() {
+    fn connect_panicking_lookup_fails() {
         let (mut client, _) = client();
         let connected = client.connect(PANIC, 1, None);
-        assert!(matches!(connected, Err(Error::Io(error)) if error.kind() == io::ErrorKind::Other));
+        assert!(
+            matches!(connected, Err(TcpClientError::Io(error)) if error.kind() == io::ErrorKind::Other)
+        );
     }
 
-    fn client() -> (Client, Arc<Interrupt>) {
-        let interrupt = Arc::new(Interrupt::default());
-        let client = Client::new(interrupt.clone()).expect("there is enough of everything");
-        (client, interrupt)
+    fn client() -> (TcpClient, Arc<Interrupter>) {
+        let interrupter = Arc::new(Interrupter::default());
+        let client = TcpClient::new(interrupter.clone()).expect("a poll");
+        (client, interrupter)
     }
 
     fn listener() -> (TcpListener, u16) {
@@ -478,19 +496,25 @@ mod tests {
         (listener, port)
     }
 
-    fn read(client: &mut Client, timeout: Option<Duration>) -> Result<usize, Error> {
+    fn read(client: &mut TcpClient, timeout: Option<Duration>) -> Result<usize, TcpClientError> {
         client.read(|stream| stream.read(&mut [0; 16]), timeout)
     }
 
     #[test]
-    fn what_comes_and_what_does_not() {
+    fn read_stream_gives_bytes_timeout_and_end() {
         let (mut client, _) = client();
         let (listener, port) = listener();
         let soon = Some(Duration::from_millis(10));
-        assert!(matches!(read(&mut client, None), Err(Error::Io(_))));
+        assert!(matches!(
+            read(&mut client, None),
+            Err(TcpClientError::Io(_))
+        ));
         client.connect("127.0.0.1", port, None).expect("it listens");
         let (mut peer, _) = listener.accept().expect("a client");
-        assert!(matches!(read(&mut client, soon), Err(Error::Silence(_))));
+        assert!(matches!(
+            read(&mut client, soon),
+            Err(TcpClientError::Silence(_))
+        ));
         peer.write_all(b"frame").expect("it is connected");
         assert!(matches!(read(&mut client, None), Ok(5)));
         drop(peer);
@@ -498,47 +522,47 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_lasts_and_a_pause_is_taken_note_of() {
-        let (mut client, interrupt) = client();
-        interrupt.pause();
+    fn take_ends_pause_but_not_stop() {
+        let (mut client, interrupter) = client();
+        interrupter.pause();
         for _ in 0..2 {
             let connected = client.connect("127.0.0.1", 1, None);
-            assert!(matches!(connected, Err(Error::Interrupted)));
+            assert!(matches!(connected, Err(TcpClientError::Interrupted)));
         }
-        assert_eq!(interrupt.take(), Some(Interruption::Pause));
-        assert_eq!(interrupt.take(), None);
+        assert_eq!(interrupter.take(), Some(Interruption::Pause));
+        assert_eq!(interrupter.take(), None);
 
-        interrupt.stop();
+        interrupter.stop();
         let hour = Duration::from_secs(3600);
         for _ in 0..2 {
             let waited = client.wait_until(Instant::now() + hour);
-            assert!(matches!(waited, Err(Error::Interrupted)));
-            assert_eq!(interrupt.take(), Some(Interruption::Stop));
+            assert!(matches!(waited, Err(TcpClientError::Interrupted)));
+            assert_eq!(interrupter.take(), Some(Interruption::Stop));
         }
-        interrupt.go_on();
-        assert_eq!(interrupt.take(), None);
+        interrupter.resume();
+        assert_eq!(interrupter.take(), None);
         client.wait_until(Instant::now()).expect("it is time");
     }
 
     #[test]
-    fn a_wait_that_is_under_way_ends() {
+    fn pause_interrupts_current_wait() {
         let (listener, port) = listener();
-        let (mut client, interrupt) = client();
+        let (mut client, interrupter) = client();
         client.connect("127.0.0.1", port, None).expect("it listens");
         let (_peer, _) = listener.accept().expect("a client");
         for round in 0..20 {
             thread::scope(|scope| {
                 scope.spawn(|| {
                     thread::sleep(Duration::from_micros(100 * round));
-                    interrupt.pause();
+                    interrupter.pause();
                 });
                 let waited = match round % 2 {
                     0 => read(&mut client, None).map(drop),
                     _ => client.wait_until(Instant::now() + Duration::from_secs(3600)),
                 };
-                assert!(matches!(waited, Err(Error::Interrupted)));
+                assert!(matches!(waited, Err(TcpClientError::Interrupted)));
             });
-            assert_eq!(interrupt.take(), Some(Interruption::Pause));
+            assert_eq!(interrupter.take(), Some(Interruption::Pause));
         }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Frames over TCP.
+//! Frames over TCP: a client that receives them, a server that sends them, and the backlog of
+//! the server.
 
 pub mod backlog;
 pub mod client;

@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! From websocket messages to packets.
+//! Decoding: from websocket messages to packets.
 
 use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Args, Body, Json, MAX_PING, Message, Open, Packet, ProtocolError, ROOT};
+use super::{Args, Body, Handshake, Json, MAX_PING, Packet, ProtocolError, ROOT, SocketIoPacket};
 use crate::FirstBytes;
 
-/// What a packet may cost.
+/// The limits of one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PacketLimits {
-    /// Bytes of its text and its attachments together.
+    /// Maximum length of its text and its attachments together, in bytes.
     pub max_packet: usize,
-    /// How many attachments it may have.
+    /// Maximum number of attachments.
     pub max_attachments: usize,
-    /// How many values its JSON may be made of, keys among them. Each takes more memory than
-    /// it takes text.
+    /// Maximum number of values in its JSON, including keys. Each needs more memory than text.
     pub max_values: usize,
 }
 
@@ -32,7 +31,7 @@ impl Default for PacketLimits {
     }
 }
 
-/// Reads the messages of one connection.
+/// Decodes the messages of one connection.
 ///
 /// ```
 /// use b64jpeg_wire::socketio::{Body, PacketDecoder, Json, PacketLimits, Packet};
@@ -41,11 +40,11 @@ impl Default for PacketLimits {
 /// let text = r#"451-["stream",{"front":{"_placeholder":true,"num":0}}]"#;
 /// assert_eq!(decoder.text(text)?, None);
 /// let Some(Packet::Message(message)) = decoder.binary(&b"\xff\xd8\xff\xd9"[..])? else {
-///     panic!("that was its only attachment");
+///     panic!("it has one attachment");
 /// };
 /// assert_eq!(message.namespace, "/");
 /// let Body::Event { name, args, id: None } = message.body else {
-///     panic!("it is an event that wants no answer");
+///     panic!("it is an event without an id");
 /// };
 /// assert_eq!(name, "stream");
 /// assert_eq!(args.values[0].get("front"), Some(&Json::Binary(0)));
@@ -55,62 +54,61 @@ impl Default for PacketLimits {
 #[derive(Debug)]
 pub struct PacketDecoder {
     limits: PacketLimits,
-    waiting: Option<Waiting>,
+    pending: Option<PendingPacket>,
 }
 
-/// A packet whose attachments have not all come.
+/// A packet some of whose attachments have not arrived.
 #[derive(Debug)]
-struct Waiting {
-    head: Head<'static>,
+struct PendingPacket {
+    text: PacketText<'static>,
     attachments: Vec<Bytes>,
-    /// Bytes so far.
+    /// Length of its text and its attachments so far, in bytes.
     len: usize,
 }
 
-/// What a message of text says about a packet of Socket.IO.
+/// The parsed text of a Socket.IO packet.
 #[derive(Debug)]
-struct Head<'a> {
-    /// The digit.
+struct PacketText<'a> {
+    /// The digit of the packet type.
     kind: u8,
-    /// How many attachments there are to be.
-    want: usize,
+    attachment_count: usize,
     namespace: Cow<'a, str>,
     id: Option<u64>,
     data: Option<Json<'a>>,
 }
 
 impl PacketDecoder {
-    /// A decoder for a connection that begins.
+    /// Begins a connection.
     pub fn new(limits: PacketLimits) -> Self {
         Self {
             limits,
-            waiting: None,
+            pending: None,
         }
     }
 
-    /// Takes a message of text. `None` until the attachments that it has announced are there.
-    /// Pings may come before they are.
+    /// Decodes a text message. Returns `None` if the packet has attachments, which follow.
+    /// Pings may arrive before them.
     ///
     /// # Errors
     ///
-    /// Any [`ProtocolError`]. The attachments of a packet that was refused may still follow:
-    /// to go on, begin a new connection.
+    /// Any [`ProtocolError`]. Begin a new connection then: the attachments of the bad packet may
+    /// still follow.
     pub fn text<'a>(&mut self, text: &'a str) -> Result<Option<Packet<'a>>, ProtocolError> {
         self.check_len(text.len())?;
-        let mut cursor = Cursor { text, at: 0 };
-        let packet = match cursor.kind("an Engine.IO packet")? {
-            b'0' => Packet::Open(self.open(cursor)?),
+        let mut reader = TextReader { text, at: 0 };
+        let packet = match reader.kind("an Engine.IO packet")? {
+            b'0' => Packet::Open(self.open(reader)?),
             b'1' => Packet::Close,
-            b'2' => Packet::Ping(cursor.ping()?.into()),
-            b'3' => Packet::Pong(cursor.rest().into()),
-            b'4' => return Ok(self.message(cursor)?.map(Packet::Message)),
+            b'2' => Packet::Ping(reader.ping()?.into()),
+            b'3' => Packet::Pong(reader.rest().into()),
+            b'4' => return Ok(self.message(reader)?.map(Packet::Message)),
             b'5' => Packet::Upgrade,
             _ => Packet::Noop,
         };
         Ok(Some(packet))
     }
 
-    /// Takes a binary message. `None` until the last attachment of the packet is there.
+    /// Decodes a binary message. Returns `None` until the last attachment has arrived.
     ///
     /// # Errors
     ///
@@ -120,20 +118,20 @@ impl PacketDecoder {
         data: impl Into<Bytes>,
     ) -> Result<Option<Packet<'static>>, ProtocolError> {
         let data = data.into();
-        let Some(mut waiting) = self.waiting.take() else {
+        let Some(mut pending) = self.pending.take() else {
             return Err(ProtocolError::Stray {
                 len: data.len(),
                 first: FirstBytes::of(&data),
             });
         };
-        waiting.len = waiting.len.saturating_add(data.len());
-        self.check_len(waiting.len)?;
-        waiting.attachments.push(data);
-        if waiting.attachments.len() < waiting.head.want {
-            self.waiting = Some(waiting);
+        pending.len = pending.len.saturating_add(data.len());
+        self.check_len(pending.len)?;
+        pending.attachments.push(data);
+        if pending.attachments.len() < pending.text.attachment_count {
+            self.pending = Some(pending);
             return Ok(None);
         }
-        let message = waiting.head.message(waiting.attachments)?;
+        let message = pending.text.with_attachments(pending.attachments)?;
         Ok(Some(Packet::Message(message)))
     }
 
@@ -145,8 +143,8 @@ impl PacketDecoder {
         }
     }
 
-    fn open(&self, cursor: Cursor) -> Result<Open, ProtocolError> {
-        let json = cursor.json(&self.limits)?;
+    fn open(&self, reader: TextReader) -> Result<Handshake, ProtocolError> {
+        let json = reader.json(&self.limits)?;
         let sid = json.get("sid").and_then(Json::as_str);
         let millis = |key| {
             let value = json.get(key).and_then(Json::as_u64);
@@ -158,7 +156,7 @@ impl PacketDecoder {
             _ => &[],
         };
         let upgrades = upgrades.iter().filter_map(Json::as_str);
-        Ok(Open {
+        Ok(Handshake {
             sid: sid.ok_or(ProtocolError::Missing { what: "sid" })?.into(),
             upgrades: upgrades.map(Into::into).collect(),
             ping_interval: millis("pingInterval")?,
@@ -167,91 +165,95 @@ impl PacketDecoder {
         })
     }
 
-    fn message<'a>(&mut self, cursor: Cursor<'a>) -> Result<Option<Message<'a>>, ProtocolError> {
-        if let Some(waiting) = self.waiting.take() {
+    fn message<'a>(
+        &mut self,
+        reader: TextReader<'a>,
+    ) -> Result<Option<SocketIoPacket<'a>>, ProtocolError> {
+        if let Some(pending) = self.pending.take() {
             return Err(ProtocolError::Interrupted {
-                have: waiting.attachments.len(),
-                want: waiting.head.want,
+                have: pending.attachments.len(),
+                want: pending.text.attachment_count,
             });
         }
-        let head = self.head(cursor)?;
-        if head.want == 0 {
-            return Ok(Some(head.message(vec![])?));
+        let text = self.packet_text(reader)?;
+        if text.attachment_count == 0 {
+            return Ok(Some(text.with_attachments(vec![])?));
         }
-        self.waiting = Some(Waiting {
-            head: head.into_owned(),
+        self.pending = Some(PendingPacket {
+            text: text.into_owned(),
             attachments: vec![],
-            len: cursor.text.len(),
+            len: reader.text.len(),
         });
         Ok(None)
     }
 
-    fn head<'a>(&self, mut cursor: Cursor<'a>) -> Result<Head<'a>, ProtocolError> {
-        let kind = cursor.kind("a Socket.IO packet")?;
+    fn packet_text<'a>(&self, mut reader: TextReader<'a>) -> Result<PacketText<'a>, ProtocolError> {
+        let kind = reader.kind("a Socket.IO packet")?;
         let binary = matches!(kind, b'5' | b'6');
-        let want = match binary {
-            true => self.attachments(&mut cursor)?,
+        let attachment_count = match binary {
+            true => self.attachment_count(&mut reader)?,
             false => 0,
         };
-        let namespace = cursor.namespace();
-        let id = cursor.number("an id below 2^64")?;
-        let mut data = match cursor.rest().is_empty() {
+        let namespace = reader.namespace();
+        let id = reader.number("an id below 2^64")?;
+        let mut data = match reader.rest().is_empty() {
             true => None,
-            false => Some(cursor.json(&self.limits)?),
+            false => Some(reader.json(&self.limits)?),
         };
         if binary {
-            let mut seen = vec![false; want];
-            data.iter_mut().try_for_each(|data| data.place(&mut seen))?;
+            let mut seen = vec![false; attachment_count];
+            data.iter_mut()
+                .try_for_each(|data| data.resolve_placeholders(&mut seen))?;
             let placeholders = seen.into_iter().filter(|seen| *seen).count();
-            if placeholders < want {
+            if placeholders < attachment_count {
                 return Err(ProtocolError::Placeholders {
                     placeholders,
-                    count: want,
+                    count: attachment_count,
                 });
             }
         }
-        Ok(Head {
+        Ok(PacketText {
             kind,
-            want,
+            attachment_count,
             namespace,
             id,
             data,
         })
     }
 
-    /// How many attachments are announced.
-    fn attachments(&self, cursor: &mut Cursor) -> Result<usize, ProtocolError> {
+    /// Reads the number of attachments.
+    fn attachment_count(&self, reader: &mut TextReader) -> Result<usize, ProtocolError> {
         const WHAT: &str = "a number of attachments and a hyphen";
         let max = self.limits.max_attachments;
-        let at = cursor.at;
-        let count = cursor.number(WHAT)?;
-        let Some(count) = count.filter(|_| cursor.rest().starts_with('-')) else {
-            return Err(cursor.expected(at, WHAT));
+        let at = reader.at;
+        let count = reader.number(WHAT)?;
+        let Some(count) = count.filter(|_| reader.rest().starts_with('-')) else {
+            return Err(reader.expected(at, WHAT));
         };
-        cursor.skip(1);
+        reader.skip(1);
         let fits = usize::try_from(count).ok().filter(|count| *count <= max);
         fits.ok_or(ProtocolError::Attachments { count, max })
     }
 }
 
-/// What is still to be read of a message.
+/// Reads a text message from front to back.
 #[derive(Clone, Copy)]
-struct Cursor<'a> {
+struct TextReader<'a> {
     text: &'a str,
     at: usize,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> TextReader<'a> {
     fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// Goes on by `len` bytes, which were seen.
+    /// Skips `len` bytes.
     fn skip(&mut self, len: usize) {
         self.at = self.at.saturating_add(len).min(self.text.len());
     }
 
-    /// The text of a ping. The answer repeats it, so it has a limit of its own.
+    /// Reads the text of a ping. The pong repeats it, so it has a limit of its own.
     fn ping(&self) -> Result<&'a str, ProtocolError> {
         let (text, max) = (self.rest(), MAX_PING);
         match text.len() {
@@ -268,7 +270,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The digit that says what follows.
+    /// Reads the digit of the packet type.
     fn kind(&mut self, what: &'static str) -> Result<u8, ProtocolError> {
         match self.text.as_bytes().get(self.at) {
             Some(kind @ b'0'..=b'6') => {
@@ -279,11 +281,11 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A number, if one is there.
+    /// Reads a number, if there is one.
     fn number(&mut self, what: &'static str) -> Result<Option<u64>, ProtocolError> {
         let rest = self.rest();
-        let behind = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-        let digits = rest.strip_suffix(behind).unwrap_or_default();
+        let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        let digits = rest.strip_suffix(after).unwrap_or_default();
         if digits.is_empty() {
             return Ok(None);
         }
@@ -293,14 +295,14 @@ impl<'a> Cursor<'a> {
         Ok(Some(number))
     }
 
-    /// The namespace. A query behind it, as some clients send, is not part of its name.
+    /// Reads the namespace. Some clients send a query after it, which is not part of the name.
     fn namespace(&mut self) -> Cow<'a, str> {
         let rest = self.rest();
         if !rest.starts_with('/') {
             return ROOT.into();
         }
         let (namespace, _) = rest.split_once(',').unwrap_or((rest, ""));
-        // And the comma, if there is one.
+        // With the comma, if there is one.
         self.skip(namespace.len().saturating_add(1));
         let (name, _) = namespace.split_once('?').unwrap_or((namespace, ""));
         name.into()
@@ -311,18 +313,21 @@ impl<'a> Cursor<'a> {
     }
 }
 
-impl<'a> Head<'a> {
-    fn into_owned(self) -> Head<'static> {
-        Head {
+impl<'a> PacketText<'a> {
+    fn into_owned(self) -> PacketText<'static> {
+        PacketText {
             kind: self.kind,
-            want: self.want,
+            attachment_count: self.attachment_count,
             namespace: self.namespace.into_owned().into(),
             id: self.id,
             data: self.data.map(Json::into_owned),
         }
     }
 
-    fn message(self, attachments: Vec<Bytes>) -> Result<Message<'a>, ProtocolError> {
+    fn with_attachments(
+        self,
+        attachments: Vec<Bytes>,
+    ) -> Result<SocketIoPacket<'a>, ProtocolError> {
         let missing = |what| Err(ProtocolError::Missing { what });
         let body = match (self.kind, self.data) {
             (b'0', data) => Body::Connect(data),
@@ -331,7 +336,7 @@ impl<'a> Head<'a> {
                 let mut values = values.into_iter();
                 let name = match values.next() {
                     Some(Json::String(name)) => name,
-                    // JavaScript makes no difference.
+                    // Socket.IO allows numbers as names.
                     Some(Json::Number(name)) => name.to_string().into(),
                     _ => return missing("name"),
                 };
@@ -369,6 +374,6 @@ impl<'a> Head<'a> {
             (b'4', None) => return missing("message"),
             _ => return missing("array of arguments"),
         };
-        Ok(Message::new(self.namespace, body))
+        Ok(SocketIoPacket::new(self.namespace, body))
     }
 }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! From packets to websocket messages.
+//! Encoding: from packets to websocket messages.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Args, Body, Json, Message, Open, Packet, ROOT};
+use super::{Args, Body, Handshake, Json, Packet, ROOT, SocketIoPacket};
 use crate::{OutgoingFrame, Payload};
 
 impl Packet<'_> {
-    /// The message of text.
+    /// Encodes the text message.
     ///
     /// ```
     /// use b64jpeg_wire::socketio::Packet;
@@ -30,7 +30,7 @@ impl Packet<'_> {
     }
 }
 
-impl Open {
+impl Handshake {
     fn json(&self) -> Json<'_> {
         let millis = |time: Duration| Json::Number((time.as_millis() as u64).into());
         let upgrades = self.upgrades.iter().map(|name| Json::from(&**name));
@@ -46,14 +46,14 @@ impl Open {
     }
 }
 
-impl Message<'_> {
-    /// The message of text. Its attachments follow it, each in a binary message.
+impl SocketIoPacket<'_> {
+    /// Encodes the text message. The attachments follow it, each in a binary message.
     ///
     /// ```
-    /// use b64jpeg_wire::socketio::{Body, Json, Message};
+    /// use b64jpeg_wire::socketio::{Body, Json, SocketIoPacket};
     ///
     /// let auth = Json::parse(r#"{"token":"secret"}"#)?;
-    /// let message = Message::new("/lab", Body::Connect(Some(auth)));
+    /// let message = SocketIoPacket::new("/lab", Body::Connect(Some(auth)));
     /// assert_eq!(message.encode(), r#"40/lab,{"token":"secret"}"#);
     /// # Ok::<(), b64jpeg_wire::socketio::ProtocolError>(())
     /// ```
@@ -71,7 +71,7 @@ impl Message<'_> {
         };
         let mut text = match self.body.attachments() {
             [] => format!("4{kind}"),
-            // Those with attachments have numbers of their own.
+            // Packets with attachments have types of their own.
             attachments => format!("4{}{}-", kind.saturating_add(3), attachments.len()),
         };
         if self.namespace != ROOT {
@@ -81,7 +81,7 @@ impl Message<'_> {
         text.push_str(&id.map_or_else(String::new, |id| id.to_string()));
         let data = data.unwrap_or_default();
         if data.starts_with(|first: char| first.is_ascii_digit()) {
-            // A number alone would be read as the number of the packet.
+            // A number alone would be read as the id of the packet.
             text.push(' ');
         }
         text.push_str(&data);
@@ -89,7 +89,7 @@ impl Message<'_> {
     }
 }
 
-/// The JSON of arguments, behind the name of an event.
+/// The JSON array of the arguments, with the name of an event in front.
 fn list(name: Option<&str>, args: &Args) -> String {
     let name = name.map(|name| Json::from(name).to_string());
     let values = args.values.iter().map(Json::to_string);
@@ -97,8 +97,9 @@ fn list(name: Option<&str>, args: &Args) -> String {
     format!("[{}]", values.join(","))
 }
 
-/// An event whose only argument is a picture, or an object with one under the name of
-/// its camera. All but the picture is written beforehand.
+/// An event whose only argument is a JPEG, or an object that maps the name of a camera to one.
+///
+/// Everything but the JPEG is encoded once, by [`new`](Self::new).
 ///
 /// ```
 /// use b64jpeg_wire::{OutgoingFrame, socketio::PictureEvent};
@@ -109,7 +110,7 @@ fn list(name: Option<&str>, args: &Args) -> String {
 ///
 /// let event = PictureEvent::new("/lab", "stream", Some("front"));
 /// assert_eq!(event.text(&picture), r#"42/lab,["stream",{"front":"/9j/2Q=="}]"#);
-/// // The JPEG itself is to follow this.
+/// // Followed by a binary message with the JPEG.
 /// assert_eq!(
 ///     event.binary(),
 ///     r#"451-/lab,["stream",{"front":{"_placeholder":true,"num":0}}]"#
@@ -117,14 +118,15 @@ fn list(name: Option<&str>, args: &Args) -> String {
 /// ```
 #[derive(Debug, Clone)]
 pub struct PictureEvent {
-    /// The text up to where the picture belongs, and from there on.
+    /// The text message in front of the JPEG, and after it.
     before: String,
-    behind: String,
+    after: String,
+    /// The text message in front of a binary message.
     binary: String,
 }
 
 impl PictureEvent {
-    /// An event of this name; with a name for the camera the picture is in an object.
+    /// Creates the event. With a `camera`, the argument is an object.
     pub fn new(namespace: &str, event: &str, camera: Option<&str>) -> Self {
         let encode = |picture, attachments| {
             let value = match camera {
@@ -141,44 +143,44 @@ impl PictureEvent {
                 args,
                 id: None,
             };
-            Message::new(namespace, body).encode()
+            SocketIoPacket::new(namespace, body).encode()
         };
         let text = encode("".into(), vec![]);
-        // Inside the quotes of the empty string, behind which there are only brackets.
-        let (before, behind) = text.rsplit_once("\"\"").unwrap_or((&text, ""));
-        let (before, behind) = ([before, "\""].concat(), ["\"", behind].concat());
+        // Between the quotes of the empty string, after which only brackets follow.
+        let (before, after) = text.rsplit_once("\"\"").unwrap_or((&text, ""));
+        let (before, after) = ([before, "\""].concat(), ["\"", after].concat());
         Self {
             before,
-            behind,
+            after,
             binary: encode(Json::Binary(0), vec![Bytes::new()]),
         }
     }
 
-    /// Bytes of the [`text`](Self::text) with this picture.
+    /// Length of [`text`](Self::text) with this JPEG, in bytes.
     pub fn text_len(&self, picture: &OutgoingFrame) -> usize {
-        let around = self.before.len().saturating_add(self.behind.len());
+        let around = self.before.len().saturating_add(self.after.len());
         around.saturating_add(picture.payload_len(Payload::Base64))
     }
 
-    /// The message of text with this picture, as base64.
+    /// The text message with this JPEG as base64.
     pub fn text(&self, picture: &OutgoingFrame) -> String {
         let mut text = Vec::with_capacity(self.text_len(picture));
         text.extend(self.before.as_bytes());
         let len = picture.payload_len(Payload::Base64);
         text.resize(text.len().saturating_add(len), 0);
         if let Some(room) = text.get_mut(self.before.len()..) {
-            // Base64 has nothing that JSON would escape.
+            // JSON escapes no character of base64.
             picture.encode_payload(Payload::Base64, room);
         }
-        text.extend(self.behind.as_bytes());
+        text.extend(self.after.as_bytes());
         #[expect(
             clippy::expect_used,
-            reason = "our own text, and base64, which is ASCII"
+            reason = "it consists of strings and base64, which is ASCII"
         )]
         String::from_utf8(text).expect("base64 is ASCII")
     }
 
-    /// The message of text that goes before a binary message with the JPEG.
+    /// The text message that a binary message with the JPEG follows.
     pub fn binary(&self) -> &str {
         &self.binary
     }

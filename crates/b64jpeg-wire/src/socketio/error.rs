@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What can be wrong with a message.
+//! Errors of messages.
 
 use std::{error, fmt};
 
 use crate::FirstBytes;
 
-/// Why a message is not what the protocol says.
+/// Why a message violates the protocol or a limit.
 ///
 /// Offsets count bytes from the start of the websocket message.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProtocolError {
-    /// The message, or the event with its attachments, is longer than the limit.
+    /// The message, or the packet with its attachments, is longer than the limit. In bytes.
     TooLong { len: usize, max: usize },
-    /// The text of the ping is longer than the limit.
+    /// The text of the ping is longer than the limit. In bytes.
     PingTooLong { len: usize, max: usize },
-    /// The event has more attachments than the limit.
+    /// The packet has more attachments than the limit.
     Attachments { count: u64, max: usize },
-    /// The JSON has more values, keys among them, than the limit.
+    /// The JSON has more values, including keys, than the limit.
     Values { max: usize },
-    /// Something stands where something else ought to.
+    /// The text has something other than `what` at `offset`.
     Expected {
         offset: usize,
         what: &'static str,
@@ -28,17 +28,17 @@ pub enum ProtocolError {
     },
     /// The text is not JSON.
     Json { offset: usize, reason: String },
-    /// The JSON does not have what this kind of packet has.
+    /// The JSON lacks what a packet of this type has.
     Missing { what: &'static str },
-    /// A placeholder without a number, with one that another one has, or that no attachment has.
+    /// A placeholder has no number, the number of another one, or that of no attachment.
     Placeholder { number: Option<u64>, count: usize },
-    /// The event has another number of placeholders than it has attachments.
+    /// The packet has fewer placeholders than attachments.
     Placeholders { placeholders: usize, count: usize },
-    /// Another packet came before the attachments of the last one had.
+    /// The packet arrived before all attachments of the one before it.
     Interrupted { have: usize, want: usize },
-    /// A binary message that no event has announced.
+    /// A binary message arrived without a packet that has attachments.
     Stray { len: usize, first: FirstBytes },
-    /// No namespace can have this name.
+    /// The name of the namespace is not valid.
     Namespace,
 }
 

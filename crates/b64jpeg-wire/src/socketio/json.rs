@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! JSON that borrows its text and can hold attachments.
+//! JSON that borrows its text and can refer to attachments.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,7 +13,7 @@ use serde_json::Number;
 
 use super::error::ProtocolError;
 
-/// A value. Long strings are not copied unless they have escapes.
+/// A JSON value. Strings are only copied if they contain escapes.
 ///
 /// ```
 /// use b64jpeg_wire::socketio::Json;
@@ -31,14 +31,14 @@ pub enum Json<'a> {
     Number(Number),
     String(Cow<'a, str>),
     Array(Vec<Json<'a>>),
-    /// In the order of the text.
+    /// Entries in the order of the text.
     Object(Vec<(Cow<'a, str>, Json<'a>)>),
-    /// The attachment of this number. In what was decoded, there is one.
+    /// The number of an attachment. In a decoded packet, that attachment exists.
     Binary(usize),
 }
 
 impl<'a> Json<'a> {
-    /// Reads a text that is one value.
+    /// Parses a text that consists of one value.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl<'a> Json<'a> {
         Self::parse_at(text, 0, usize::MAX)
     }
 
-    /// Reads the value that `text` has from `offset` on, if it is made of no more than `max`.
+    /// Parses the value in `text` from `offset` on, which may consist of up to `max` values.
     pub(super) fn parse_at(
         text: &'a str,
         offset: usize,
@@ -56,18 +56,18 @@ impl<'a> Json<'a> {
         let mut left = Some(max);
         let text = text.get(offset..).unwrap_or_default();
         let mut json = serde_json::Deserializer::from_str(text);
-        let value = Values { left: &mut left }.deserialize(&mut json);
+        let value = CountingSeed { left: &mut left }.deserialize(&mut json);
         let value = value.and_then(|value| json.end().map(|()| value));
         value.map_err(|error| match left {
             None => ProtocolError::Values { max },
             Some(_) => ProtocolError::Json {
-                offset: offset.saturating_add(position(text, &error)),
+                offset: offset.saturating_add(error_offset(text, &error)),
                 reason: reason(&error),
             },
         })
     }
 
-    /// The text of a string.
+    /// The text, if this is a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -75,7 +75,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// What an object has under `key`; the last one, as everywhere, if it is there twice.
+    /// The value of `key`, if this is an object that has it; the last one of several.
     pub fn get(&self, key: &str) -> Option<&Self> {
         let Self::Object(entries) = self else {
             return None;
@@ -84,7 +84,7 @@ impl<'a> Json<'a> {
         entry.map(|(_, value)| value)
     }
 
-    /// Takes out what [`get`](Self::get) shows.
+    /// Removes and returns the value that [`get`](Self::get) returns.
     pub(super) fn take(&mut self, key: &str) -> Option<Self> {
         let Self::Object(entries) = self else {
             return None;
@@ -93,7 +93,7 @@ impl<'a> Json<'a> {
         Some(entries.remove(at).1)
     }
 
-    /// A whole number that is not negative.
+    /// The number, if this is a whole number that is not negative.
     pub(super) fn as_u64(&self) -> Option<u64> {
         match self {
             Self::Number(number) => number.as_u64(),
@@ -101,7 +101,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// One that owns its text.
+    /// Copies all borrowed text.
     pub fn into_owned(self) -> Json<'static> {
         let owned = |text: Cow<str>| Cow::Owned(text.into_owned());
         match self {
@@ -118,8 +118,9 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Makes attachments of their placeholders, each of which is to be seen once.
-    pub(super) fn place(&mut self, seen: &mut [bool]) -> Result<(), ProtocolError> {
+    /// Replaces placeholders by [`Binary`](Self::Binary). Sets `seen` for each attachment; each
+    /// may have one placeholder.
+    pub(super) fn resolve_placeholders(&mut self, seen: &mut [bool]) -> Result<(), ProtocolError> {
         if self.get("_placeholder") == Some(&Self::Bool(true)) {
             let count = seen.len();
             let number = self.get("num").and_then(Self::as_u64);
@@ -134,10 +135,12 @@ impl<'a> Json<'a> {
             };
         }
         match self {
-            Self::Array(values) => values.iter_mut().try_for_each(|value| value.place(seen)),
+            Self::Array(values) => values
+                .iter_mut()
+                .try_for_each(|value| value.resolve_placeholders(seen)),
             Self::Object(entries) => {
                 let mut values = entries.iter_mut().map(|(_, value)| value);
-                values.try_for_each(|value| value.place(seen))
+                values.try_for_each(|value| value.resolve_placeholders(seen))
             }
             _ => Ok(()),
         }
@@ -177,19 +180,19 @@ impl Serialize for Json<'_> {
     }
 }
 
-/// Reads a value, and counts what it is made of.
-struct Values<'c> {
-    /// So many are still allowed. None: there was one too many.
+/// Deserializes a value and counts the values of which it consists.
+struct CountingSeed<'c> {
+    /// Number of values still allowed. `None` if there was one too many.
     left: &'c mut Option<usize>,
 }
 
-impl Values<'_> {
-    fn again(&mut self) -> Values<'_> {
-        Values { left: self.left }
+impl CountingSeed<'_> {
+    fn reborrow(&mut self) -> CountingSeed<'_> {
+        CountingSeed { left: self.left }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Values<'_> {
+impl<'de> DeserializeSeed<'de> for CountingSeed<'_> {
     type Value = Json<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
@@ -201,7 +204,7 @@ impl<'de> DeserializeSeed<'de> for Values<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Values<'_> {
+impl<'de> Visitor<'de> for CountingSeed<'_> {
     type Value = Json<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -238,7 +241,7 @@ impl<'de> Visitor<'de> for Values<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Json<'de>, A::Error> {
         let mut values = vec![];
-        while let Some(value) = seq.next_element_seed(self.again())? {
+        while let Some(value) = seq.next_element_seed(self.reborrow())? {
             values.push(value);
         }
         Ok(Json::Array(values))
@@ -246,18 +249,18 @@ impl<'de> Visitor<'de> for Values<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Json<'de>, A::Error> {
         let mut entries = vec![];
-        while let Some(key) = map.next_key_seed(self.again())? {
+        while let Some(key) = map.next_key_seed(self.reborrow())? {
             let Json::String(key) = key else {
                 return Err(A::Error::custom("a key is not a string"));
             };
-            entries.push((key, map.next_value_seed(self.again())?));
+            entries.push((key, map.next_value_seed(self.reborrow())?));
         }
         Ok(Json::Object(entries))
     }
 }
 
-/// The byte that `error` is at.
-fn position(text: &str, error: &serde_json::Error) -> usize {
+/// The offset of `error` in `text`, in bytes.
+fn error_offset(text: &str, error: &serde_json::Error) -> usize {
     if error.is_eof() {
         return text.len();
     }
@@ -267,7 +270,7 @@ fn position(text: &str, error: &serde_json::Error) -> usize {
     before.sum::<usize>().saturating_add(column).min(text.len())
 }
 
-/// What `error` says without where it is.
+/// The message of `error` without its line and column.
 fn reason(error: &serde_json::Error) -> String {
     let mut text = error.to_string();
     if let Some(at) = text.rfind(" at line ") {

@@ -1,43 +1,30 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Engine.IO and Socket.IO: websocket messages in, websocket messages out, and nothing of
-//! sockets or time.
+//! The packets of Engine.IO and Socket.IO, from and to websocket messages; no sockets, no time.
 //!
 //! ```text
-//!  4 2 /lab, 17 ["stream","/9j/4AAQ…"]              a message of text
-//!  │ │ │     │  └ JSON: the event's name, its arguments
-//!  │ │ │     └ a number, if the sender wants an answer
-//!  │ │ └ the namespace and a comma, unless it is "/"
+//!  4 2 /lab, 17 ["stream","/9j/4AAQ…"]              a text message
+//!  │ │ │     │  └ JSON: name and arguments of the event
+//!  │ │ │     └ id, if the sender requests an ack
+//!  │ │ └ namespace and comma, unless it is "/"
 //!  │ └ Socket.IO: 0 connect, 1 disconnect, 2 event, 3 ack, 4 connect error,
 //!  │              5 binary event, 6 binary ack
 //!  └ Engine.IO: 0 open, 1 close, 2 ping, 3 pong, 4 message, 5 upgrade, 6 noop
 //!
-//!  4 5 1- ["stream",{"_placeholder":true,"num":0}]  a message of text
-//!      └ so many binary messages follow:
+//!  4 5 1- ["stream",{"_placeholder":true,"num":0}]  a text message
+//!      └ number of attachments, each in a binary message:
 //!  ff d8 ff …                                       a binary message
 //! ```
 //!
-//! That is [Engine.IO protocol v4] over websockets with [Socket.IO protocol v5] inside, what
-//! the servers and clients of Socket.IO 3 and 4 speak.
+//! This is [Engine.IO protocol v4] over websockets, with [Socket.IO protocol v5] inside, as in
+//! servers and clients of Socket.IO 3 and 4.
 //!
-//! - [`PacketDecoder`] reads, and joins an event with its attachments.
-//! - [`Packet::encode`] and [`Message::encode`] write.
-//! - [`PictureEvent`] writes pictures, thirty times a second.
+//! - [`PacketDecoder`] decodes, and joins an event with its attachments.
+//! - [`Packet::encode`] and [`SocketIoPacket::encode`] encode.
+//! - [`PictureEvent`] encodes events with a JPEG, of which most is prepared once.
 //!
 //! [Engine.IO protocol v4]: https://socket.io/docs/v4/engine-io-protocol/
 //! [Socket.IO protocol v5]: https://socket.io/docs/v4/socket-io-protocol/
-
-// What is parsed comes from anybody: nothing in here may panic on it. Where an index or a
-// sum stays, its `expect` says why it cannot.
-#![cfg_attr(
-    not(test),
-    warn(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects
-    )
-)]
 
 mod decode;
 mod encode;
@@ -53,101 +40,104 @@ pub use encode::PictureEvent;
 pub use error::ProtocolError;
 pub use json::Json;
 
-/// Longest text of a ping, in bytes: that of a websocket's own pings. Servers send none, or
-/// `probe`.
+/// Maximum length of the text of a ping, in bytes, which is that of a websocket ping. Servers
+/// send pings without a text, or with `probe`.
 pub const MAX_PING: usize = 125;
 
-/// The namespace that everybody has.
+/// The default namespace.
 pub const ROOT: &str = "/";
 
-/// A packet of Engine.IO.
+/// An Engine.IO packet.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Packet<'a> {
-    /// The first one, from the server.
-    Open(Open),
-    /// The sender is about to go.
+    /// The first packet of a connection, from the server.
+    Open(Handshake),
+    /// The sender closes the connection.
     Close,
-    /// To be answered by a [`Pong`](Self::Pong) with the same text, mostly none, and never
-    /// more than [`MAX_PING`] bytes.
+    /// Requests a [`Pong`](Self::Pong) with the same text, of up to [`MAX_PING`] bytes and
+    /// usually empty.
     Ping(Cow<'a, str>),
     /// The answer to a [`Ping`](Self::Ping).
     Pong(Cow<'a, str>),
-    /// What it is all about.
-    Message(Message<'a>),
-    /// From now on on this transport.
+    /// A Socket.IO packet.
+    Message(SocketIoPacket<'a>),
+    /// Completes a change to this transport.
     Upgrade,
-    /// Nothing.
+    /// No operation.
     Noop,
 }
 
-/// What a server says first.
+/// The parameters of a connection, from the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Open {
-    /// The name of the session.
+pub struct Handshake {
+    /// The id of the session.
     pub sid: String,
-    /// The transports that the client may change to.
+    /// The transports to which the client may change.
     pub upgrades: Vec<String>,
-    /// How often the server sends a ping.
+    /// Interval of the server's pings.
     pub ping_interval: Duration,
-    /// How long it waits for the answer. A server that has been silent for both is lost.
+    /// How long the server waits for a pong. A server that is silent for longer than the sum of
+    /// both is lost.
     pub ping_timeout: Duration,
-    /// It takes no longer messages, in bytes. Servers before Engine.IO 6 do not tell.
+    /// Maximum length of a message to the server, in bytes. Servers before Engine.IO 6 do not
+    /// send it.
     pub max_payload: Option<u64>,
 }
 
-/// A packet of Socket.IO.
+/// A Socket.IO packet.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Message<'a> {
-    /// Begins with a slash and has no comma, see [`check_namespace`].
+pub struct SocketIoPacket<'a> {
+    /// A valid namespace: see [`check_namespace`].
     pub namespace: Cow<'a, str>,
-    /// All else.
+    /// The type of the packet and its data.
     pub body: Body<'a>,
 }
 
-/// What a [`Message`] says.
+/// The type of a [`SocketIoPacket`] and its data.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body<'a> {
-    /// From a client, what it has to say for itself; from a server, `{"sid": …}` and welcome.
-    /// One without from a server: it speaks another version of the protocol.
+    /// From a client: a request to join the namespace, with its credentials. From a server: the
+    /// client has joined, with `{"sid": …}`; without data the server has another version of the
+    /// protocol.
     Connect(Option<Json<'a>>),
     /// The sender leaves the namespace.
     Disconnect,
-    /// Something happened.
+    /// An event.
     Event {
-        /// What.
+        /// Its name.
         name: Cow<'a, str>,
-        /// Its details.
+        /// Its arguments.
         args: Args<'a>,
-        /// The number of the answer that the sender wants.
+        /// The id of the [`Ack`](Self::Ack) that the sender requests.
         id: Option<u64>,
     },
-    /// The answer to an event.
+    /// The acknowledgement of an event.
     Ack {
-        /// What the event gave as its number.
+        /// The id of the event.
         id: u64,
-        /// The answer.
+        /// The arguments.
         args: Args<'a>,
     },
-    /// The server does not let the client into the namespace.
+    /// The server refuses a [`Connect`](Self::Connect).
     ConnectError {
-        /// Why.
+        /// The reason.
         message: Cow<'a, str>,
-        /// More about it.
+        /// Further data.
         data: Option<Json<'a>>,
     },
 }
 
-/// The arguments of an event or an answer.
+/// The arguments of an event or an ack.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Args<'a> {
-    /// [`Json::Binary`] in them is the number of an attachment.
+    /// The values, in which [`Json::Binary`] is the number of an attachment.
     pub values: Vec<Json<'a>>,
-    /// Binary messages behind the message of text.
+    /// The contents of the binary messages that follow the text message.
     pub attachments: Vec<Bytes>,
 }
 
-impl<'a> Message<'a> {
-    /// A packet for a namespace.
+impl<'a> SocketIoPacket<'a> {
+    /// Creates a packet.
     pub fn new(namespace: impl Into<Cow<'a, str>>, body: Body<'a>) -> Self {
         Self {
             namespace: namespace.into(),
@@ -155,7 +145,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The answer to this event, if it wants one.
+    /// The ack of this event, if the sender requests one.
     pub fn answer(&self, args: Args<'a>) -> Option<Self> {
         match self.body {
             Body::Event { id: Some(id), .. } => {
@@ -167,7 +157,7 @@ impl<'a> Message<'a> {
 }
 
 impl Body<'_> {
-    /// What follows the message of text.
+    /// The contents of the binary messages that follow the text message.
     pub fn attachments(&self) -> &[Bytes] {
         match self {
             Self::Event { args, .. } | Self::Ack { args, .. } => &args.attachments,
@@ -176,11 +166,11 @@ impl Body<'_> {
     }
 }
 
-/// Whether a namespace can be written, and is what a server knows it by.
+/// Checks that a namespace can be encoded and is what a server calls it.
 ///
 /// # Errors
 ///
-/// [`ProtocolError::Namespace`] if it does not begin with a slash, or has a comma or a
+/// [`ProtocolError::Namespace`] if it does not begin with a slash, or contains a comma or a
 /// question mark.
 pub fn check_namespace(namespace: &str) -> Result<(), ProtocolError> {
     match namespace.starts_with('/') && !namespace.contains([',', '?']) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Properties that are tried on many values.
+//! Property tests.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -9,8 +9,9 @@ use proptest::{
     test_runner::{Config, RngSeed, TestRunner},
 };
 
-/// Tries `property` on many values. What fails is made small and printed, with the
-/// seed that brings it back. `PROPTEST_CASES` of 2560 asks for ten times as many.
+/// Checks `property` on `cases` values. A failing value is shrunk and printed; setting
+/// `PROPTEST_RNG_SEED` to the printed seed repeats it. `PROPTEST_CASES=2560` checks ten times as
+/// many values.
 #[track_caller]
 pub fn check<S: Strategy>(cases: u32, values: S, property: impl Fn(S::Value)) {
     let mut config = Config::default();

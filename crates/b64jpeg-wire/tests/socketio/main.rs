@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Socket.IO, held against a naive model, what others write, and anything a network can do.
+//! The packets of Socket.IO, compared with a naive model and the packets of other
+//! implementations, and on damaged connections.
 
 mod naive;
 #[path = "../common/property.rs"]
@@ -11,13 +12,13 @@ use std::{borrow::Cow, fs, iter, path::Path, time::Duration};
 use b64jpeg_wire::{
     OutgoingFrame,
     socketio::{
-        Args, Body, Json, Message, Open, Packet, PacketDecoder, PacketLimits, PictureEvent,
-        ProtocolError,
+        Args, Body, Handshake, Json, Packet, PacketDecoder, PacketLimits, PictureEvent,
+        ProtocolError, SocketIoPacket,
     },
 };
 use base64::prelude::{BASE64_STANDARD, Engine};
 use bytes::Bytes;
-use naive::{Read, Ws};
+use naive::{ReadResult, Ws};
 use property::check;
 use proptest::{
     collection::{hash_map, vec},
@@ -27,14 +28,14 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-/// PacketLimits that the packets here run into now and then.
+/// Limits that the packets here sometimes exceed.
 const SMALL: PacketLimits = PacketLimits {
     max_packet: 120,
     max_attachments: 3,
     max_values: 10_000,
 };
 
-// Packets as in `tests/vectors/socketio/cases.json`, and back
+// Packets from and to the form of `tests/vectors/socketio/cases.json`
 
 fn packet(case: &Value) -> Packet<'_> {
     let text = || Cow::from(case["data"].as_str().unwrap_or_default());
@@ -43,7 +44,7 @@ fn packet(case: &Value) -> Packet<'_> {
             let data = &case["data"];
             let ms = |key: &str| Duration::from_millis(data[key].as_u64().unwrap());
             let upgrades = data["upgrades"].as_array().unwrap().iter();
-            Packet::Open(Open {
+            Packet::Open(Handshake {
                 sid: data["sid"].as_str().unwrap().into(),
                 upgrades: upgrades.map(|name| name.as_str().unwrap().into()).collect(),
                 ping_interval: ms("pingInterval"),
@@ -61,7 +62,7 @@ fn packet(case: &Value) -> Packet<'_> {
     }
 }
 
-fn message(case: &Value) -> Message<'_> {
+fn message(case: &Value) -> SocketIoPacket<'_> {
     let mut attachments = vec![];
     let data = case.get("data").map(|data| json(data, &mut attachments));
     let args = |values| Args {
@@ -94,7 +95,7 @@ fn message(case: &Value) -> Message<'_> {
         },
         _ => panic!("{case}"),
     };
-    Message::new(case["nsp"].as_str().unwrap(), body)
+    SocketIoPacket::new(case["nsp"].as_str().unwrap(), body)
 }
 
 fn json<'a>(value: &'a Value, attachments: &mut Vec<Bytes>) -> Json<'a> {
@@ -130,7 +131,7 @@ fn case(packet: &Packet) -> Value {
         "" => json!({"engine": kind}),
         text => json!({"engine": kind, "data": text}),
     };
-    let Message { namespace, body } = match packet {
+    let SocketIoPacket { namespace, body } = match packet {
         Packet::Open(open) => {
             let mut data = json!({
                 "sid": open.sid,
@@ -218,7 +219,7 @@ fn take<'a>(
     }
 }
 
-/// As the model says it. What is wrong is said at a place that there is, in words.
+/// Decodes a message like the model, and checks that an error has a message and a valid offset.
 fn read(decoder: &mut PacketDecoder, message: &Ws) -> Result<Option<Value>, String> {
     let packet = take(decoder, message).map_err(|error| {
         assert!(error.to_string().len() > 10, "{error}");
@@ -245,7 +246,7 @@ fn whole(messages: &[Ws]) -> Value {
     read(&mut decoder, last).unwrap().unwrap()
 }
 
-// Values to try
+// Strategies
 
 fn texts() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -259,7 +260,7 @@ fn values() -> impl Strategy<Value = Value> {
     let numbers = prop_oneof![
         any::<i64>().prop_map_into(),
         any::<u64>().prop_map_into(),
-        // Some others are read with another last bit.
+        // The last bit of some other numbers changes.
         any::<i32>().prop_map(|n| (f64::from(n) / 8.0).into()),
     ];
     let leaves = prop_oneof![
@@ -282,7 +283,7 @@ fn binary() -> impl Strategy<Value = Value> {
     vec(any::<u8>(), 0..20).prop_map(|bytes| json!({"$binary": BASE64_STANDARD.encode(bytes)}))
 }
 
-/// Without attachments.
+/// Values without attachments.
 fn plain() -> impl Strategy<Value = Value> {
     values().prop_map(|mut value| {
         fn strip(value: &mut Value) {
@@ -315,7 +316,7 @@ fn cases() -> impl Strategy<Value = Value> {
         },
     );
     let messages = prop_oneof![
-        // A number would look like an id.
+        // A number could be taken for an id.
         1 => option::of(plain().prop_filter("a number", |v| !v.is_number()))
             .prop_map(move |data| with(0, None, data)),
         1 => Just(with(1, None, None)),
@@ -358,7 +359,7 @@ fn cases() -> impl Strategy<Value = Value> {
     prop_oneof![8 => messages, 1 => open, 1 => engine()]
 }
 
-/// Packets of Engine.IO that may come in between.
+/// Engine.IO packets that may arrive between others.
 fn engine() -> impl Strategy<Value = Value> {
     let probes = (
         select(&["ping", "pong"][..]),
@@ -372,7 +373,7 @@ fn engine() -> impl Strategy<Value = Value> {
     prop_oneof![probes, others]
 }
 
-/// A message with bytes changed, or none.
+/// Messages of which some are changed, moved, removed or added.
 fn damaged(messages: Vec<Ws>, damage: &[(Index, Index, usize, &str)]) -> Vec<Ws> {
     let mut messages = messages;
     for (which, place, len, put) in damage {
@@ -404,10 +405,10 @@ fn damaged(messages: Vec<Ws>, damage: &[(Index, Index, usize, &str)]) -> Vec<Ws>
     messages
 }
 
-// What others write
+// Other implementations
 
 #[test]
-fn golden_packets_are_read_and_written() {
+fn golden_packets_are_decoded_and_encoded() {
     let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/socketio");
     let file = |name: &str| fs::read_to_string(vectors.join(name)).expect(name);
     let cases: Vec<Value> = serde_json::from_str(&file("cases.json")).unwrap();
@@ -441,21 +442,21 @@ fn golden_packets_are_read_and_written() {
 // Packets
 
 #[test]
-fn packets_are_what_the_model_writes() {
+fn packet_encodes_like_model() {
     check(1000, cases(), |case| {
         assert_eq!(encode(&packet(&case)), naive::encode(&case));
     });
 }
 
 #[test]
-fn what_was_written_is_read() {
+fn decoder_reads_what_model_encodes() {
     check(1000, cases(), |case| {
         assert_eq!(whole(&naive::encode(&case)), case);
     });
 }
 
 #[test]
-fn pictures_are_events() {
+fn picture_event_encodes_like_model() {
     let values = (
         namespaces(),
         texts(),
@@ -489,7 +490,7 @@ fn pictures_are_events() {
 }
 
 #[test]
-fn long_text_is_not_copied() {
+fn decoder_long_text_is_not_copied() {
     let base64 = "/9j/2Q==".repeat(1000);
     let text = format!(r#"42["stream",{{"front":"{base64}"}}]"#);
     let packet = PacketDecoder::new(PacketLimits::default()).text(&text);
@@ -506,7 +507,7 @@ fn long_text_is_not_copied() {
 }
 
 #[test]
-fn an_answer_goes_where_the_event_came_from() {
+fn answer_has_namespace_and_id_of_event() {
     let values = (cases(), vec(values(), 0..3));
     check(300, values, |(case, args)| {
         let Packet::Message(event) = packet(&case) else {
@@ -526,7 +527,7 @@ fn an_answer_goes_where_the_event_came_from() {
 
 // Whole connections
 
-/// Packets, those with attachments interrupted by pings, and damage.
+/// Packets, with pings between messages, and damage.
 fn connections() -> impl Strategy<Value = Vec<Ws>> {
     let between = vec((any::<Index>(), engine()), 0..4);
     let bits = select(
@@ -571,14 +572,14 @@ fn connections() -> impl Strategy<Value = Vec<Ws>> {
 }
 
 #[test]
-fn connections_are_what_the_model_reads() {
+fn decoder_damaged_connections_read_like_model() {
     let values = (connections(), select(vec![SMALL, PacketLimits::default()]));
     check(5000, values, |(messages, limits)| {
         let mut decoder = PacketDecoder::new(limits);
         let mut model = naive::PacketDecoder::new(limits);
         for message in &messages {
             let read = read(&mut decoder, message);
-            let model: Read = model.take(message);
+            let model: ReadResult = model.take(message);
             assert_eq!(
                 read,
                 model.map_err(Into::into),
@@ -589,7 +590,7 @@ fn connections_are_what_the_model_reads() {
 }
 
 #[test]
-fn any_text_is_a_packet_or_an_error() {
+fn decoder_any_text_reads_like_model() {
     let kinds = "(4[0-6])?[0-9]{0,3}-?(/[a-z]{0,3},)?[0-9]{0,2}";
     let values = (kinds, any::<String>(), vec(any::<u8>(), 0..9));
     check(2000, values, |(kind, rest, bytes)| {
@@ -603,7 +604,7 @@ fn any_text_is_a_packet_or_an_error() {
 }
 
 #[test]
-fn odd_packets_mean_what_they_mean_elsewhere() {
+fn decoder_odd_packets_read_like_model() {
     for text in [
         r#"44{"message":"first","message":"last","data":1,"data":2}"#,
         r#"451-["a",{"_placeholder":false,"_placeholder":true,"num":7,"num":0}]"#,
@@ -624,9 +625,9 @@ fn odd_packets_mean_what_they_mean_elsewhere() {
     }
 }
 
-// PacketLimits and errors
+// Limits and errors
 
-/// What comes of messages, the binary ones of which begin with a "b".
+/// The first error of some messages, of which binary ones begin with a "b".
 fn error(limits: PacketLimits, messages: &[&str]) -> Option<ProtocolError> {
     let mut decoder = PacketDecoder::new(limits);
     messages
@@ -638,7 +639,7 @@ fn error(limits: PacketLimits, messages: &[&str]) -> Option<ProtocolError> {
 }
 
 #[test]
-fn limits_are_what_they_say() {
+fn decoder_packet_over_any_limit_is_refused() {
     let event = r#"452-["a",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]"#;
     let fits = PacketLimits {
         max_packet: event.len() + 5,
@@ -683,7 +684,7 @@ fn limits_are_what_they_say() {
 }
 
 #[test]
-fn ping_of_more_than_a_websockets_is_refused() {
+fn decoder_ping_longer_than_limit_is_refused() {
     let limits = PacketLimits::default();
     for len in [0, 5, 125] {
         let text = "x".repeat(len);
@@ -698,12 +699,12 @@ fn ping_of_more_than_a_websockets_is_refused() {
         let too_long = ProtocolError::PingTooLong { len, max: 125 };
         assert_eq!(error(limits, &[&ping]), Some(too_long));
     }
-    // Nobody answers a pong.
+    // A pong is not answered, so it has no such limit.
     assert_eq!(error(limits, &[&format!("3{}", "x".repeat(126))]), None);
 }
 
 #[test]
-fn nesting_has_an_end() {
+fn decoder_deep_nesting_is_refused() {
     let nested = |depth| format!("42{}{}", "[".repeat(depth), "]".repeat(depth));
     let missing = ProtocolError::Missing { what: "name" };
     assert_eq!(
@@ -725,7 +726,7 @@ fn nesting_has_an_end() {
 }
 
 #[test]
-fn errors_say_what_is_wrong() {
+fn decoder_errors_name_the_cause() {
     let one = r#"451-["a",{"_placeholder":true,"num":0}]"#;
     let twice = one
         .replace("51-", "52-")
@@ -820,7 +821,7 @@ fn errors_say_what_is_wrong() {
             "its length of 67108865 bytes is over the limit of 67108864",
         ),
     ] {
-        let error = error(PacketLimits::default(), messages).expect("it is wrong");
+        let error = error(PacketLimits::default(), messages).expect("an error");
         let shown = messages.iter().map(|text| &text[..text.len().min(80)]);
         assert_eq!(
             error.to_string(),
@@ -832,7 +833,7 @@ fn errors_say_what_is_wrong() {
 }
 
 #[test]
-fn namespaces_are_what_servers_know() {
+fn check_namespace_other_than_path_is_refused() {
     use b64jpeg_wire::socketio::{ROOT, check_namespace};
     for name in [ROOT, "/lab", "/größe/\"[0"] {
         assert_eq!(check_namespace(name), Ok(()), "{name}");
@@ -847,22 +848,25 @@ fn namespaces_are_what_servers_know() {
 }
 
 #[test]
-fn after_an_error_all_begins_anew() {
+fn decoder_after_error_begins_anew() {
     let event = r#"451-["a",{"_placeholder":true,"num":0}]"#;
     let mut decoder = PacketDecoder::new(PacketLimits::default());
     decoder.text(event).unwrap();
     assert!(decoder.text("41").is_err());
     assert_eq!(
         decoder.text("41"),
-        Ok(Some(Packet::Message(Message::new("/", Body::Disconnect))))
+        Ok(Some(Packet::Message(SocketIoPacket::new(
+            "/",
+            Body::Disconnect
+        ))))
     );
     assert_eq!(decoder.text(event), Ok(None));
     assert!(decoder.binary(&b"1"[..]).unwrap().is_some());
 }
 
-/// Found by the fuzzer: a number as the data of a connect packet was read as its number.
+/// Found by the fuzzer: a number as the data of a connect packet was read as its id.
 #[test]
-fn connect_with_number_as_data_is_read_as_written() {
+fn connect_number_as_data_is_read_back() {
     let mut decoder = PacketDecoder::new(PacketLimits::default());
     let packet = decoder.text("40 88").expect("JSON may begin with a space");
     let text = packet.expect("it is whole").encode();

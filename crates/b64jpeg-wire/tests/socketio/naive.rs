@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The protocol once more: slow, short, and with nothing from the crate but its limits.
+//! A model of the protocol: slow, short, and independent of the crate but for its limits.
 //!
-//! Packets are as in `tests/vectors/socketio/cases.json`.
+//! Packets are written as in `tests/vectors/socketio/cases.json`.
 
 use b64jpeg_wire::socketio::PacketLimits;
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -15,10 +15,10 @@ pub enum Ws {
     Binary(Vec<u8>),
 }
 
-/// A packet, once all of it is there, or the name of what is wrong.
-pub type Read = Result<Option<Value>, &'static str>;
+/// A packet, if it is complete, or the name of the error.
+pub type ReadResult = Result<Option<Value>, &'static str>;
 
-/// Writes a packet.
+/// Encodes a packet.
 pub fn encode(case: &Value) -> Vec<Ws> {
     let text = |value: Option<&Value>| match value {
         None => String::new(),
@@ -34,7 +34,7 @@ pub fn encode(case: &Value) -> Vec<Ws> {
     let mut data = case.get("data").cloned();
     let mut attachments = vec![];
     if let Some(data) = &mut data {
-        take_out(data, &mut attachments);
+        take_attachments(data, &mut attachments);
     }
     let mut count = String::new();
     if !attachments.is_empty() {
@@ -60,7 +60,7 @@ const ENGINE: [&str; 7] = [
     "open", "close", "ping", "pong", "message", "upgrade", "noop",
 ];
 
-/// Writes an object that has its keys from the protocol as the specification does.
+/// Encodes an object with the keys of the protocol in the order of the specification.
 fn in_order(object: &Map<String, Value>) -> String {
     const KEYS: [&str; 7] = [
         "sid",
@@ -76,15 +76,15 @@ fn in_order(object: &Map<String, Value>) -> String {
     format!("{{{}}}", entries.join(","))
 }
 
-/// Leaves placeholders.
-fn take_out(value: &mut Value, attachments: &mut Vec<Vec<u8>>) {
+/// Replaces the binary values by placeholders.
+fn take_attachments(value: &mut Value, attachments: &mut Vec<Vec<u8>>) {
     if let Some(text) = value.get("$binary") {
         let bytes = BASE64_STANDARD.decode(text.as_str().unwrap()).unwrap();
         *value = json!({"_placeholder": true, "num": attachments.len()});
         return attachments.push(bytes);
     }
     for value in values(value) {
-        take_out(value, attachments);
+        take_attachments(value, attachments);
     }
 }
 
@@ -96,13 +96,13 @@ fn values(value: &mut Value) -> Vec<&mut Value> {
     }
 }
 
-/// Reads the messages of a connection.
+/// Decodes the messages of a connection.
 pub struct PacketDecoder {
     limits: PacketLimits,
-    waiting: Option<Waiting>,
+    pending: Option<PendingPacket>,
 }
 
-struct Waiting {
+struct PendingPacket {
     packet: Value,
     want: usize,
     attachments: Vec<Vec<u8>>,
@@ -113,39 +113,39 @@ impl PacketDecoder {
     pub fn new(limits: PacketLimits) -> Self {
         Self {
             limits,
-            waiting: None,
+            pending: None,
         }
     }
 
-    pub fn take(&mut self, message: &Ws) -> Read {
+    pub fn take(&mut self, message: &Ws) -> ReadResult {
         match message {
             Ws::Text(text) if text.len() > self.limits.max_packet => Err("TooLong"),
             Ws::Text(text) => self.text(text),
             Ws::Binary(bytes) => {
-                let mut waiting = self.waiting.take().ok_or("Stray")?;
-                waiting.len += bytes.len();
-                if waiting.len > self.limits.max_packet {
+                let mut pending = self.pending.take().ok_or("Stray")?;
+                pending.len += bytes.len();
+                if pending.len > self.limits.max_packet {
                     return Err("TooLong");
                 }
-                waiting.attachments.push(bytes.clone());
-                self.look(waiting)
+                pending.attachments.push(bytes.clone());
+                self.complete(pending)
             }
         }
     }
 
-    fn look(&mut self, mut waiting: Waiting) -> Read {
-        if waiting.attachments.len() < waiting.want {
-            self.waiting = Some(waiting);
+    fn complete(&mut self, mut pending: PendingPacket) -> ReadResult {
+        if pending.attachments.len() < pending.want {
+            self.pending = Some(pending);
             return Ok(None);
         }
-        if let Some(data) = waiting.packet.get_mut("data").filter(|_| waiting.want > 0) {
-            let attachments = waiting.attachments.into_iter().map(Some);
-            put_in(data, &mut attachments.collect::<Vec<_>>())?;
+        if let Some(data) = pending.packet.get_mut("data").filter(|_| pending.want > 0) {
+            let attachments = pending.attachments.into_iter().map(Some);
+            put_attachments(data, &mut attachments.collect::<Vec<_>>())?;
         }
-        valid(&waiting.packet).map(Some)
+        valid(&pending.packet).map(Some)
     }
 
-    fn text(&mut self, text: &str) -> Read {
+    fn text(&mut self, text: &str) -> ReadResult {
         let kind = text.chars().next().ok_or("Expected")?;
         let kind = kind.to_digit(7).ok_or("Expected")?;
         let rest = &text[1..];
@@ -174,8 +174,8 @@ impl PacketDecoder {
         Ok(Some(packet))
     }
 
-    fn message(&mut self, text: &str, len: usize) -> Read {
-        if self.waiting.take().is_some() {
+    fn message(&mut self, text: &str, len: usize) -> ReadResult {
+        if self.pending.take().is_some() {
             return Err("Interrupted");
         }
         let kind = text.chars().next().ok_or("Expected")?;
@@ -183,8 +183,8 @@ impl PacketDecoder {
         let mut rest = &text[1..];
         let number = |rest: &mut &str| {
             let end = rest.find(|c: char| !c.is_ascii_digit());
-            let (digits, behind) = rest.split_at(end.unwrap_or(rest.len()));
-            *rest = behind;
+            let (digits, after) = rest.split_at(end.unwrap_or(rest.len()));
+            *rest = after;
             match digits {
                 "" => Ok(None),
                 digits => digits.parse::<u64>().map(Some).map_err(|_| "Expected"),
@@ -214,13 +214,13 @@ impl PacketDecoder {
         if kind > 4 {
             let mut missing = vec![Some(vec![]); want];
             if let Some(data) = packet.get("data") {
-                put_in(&mut data.clone(), &mut missing)?;
+                put_attachments(&mut data.clone(), &mut missing)?;
             }
             if missing.iter().any(Option::is_some) {
                 return Err("Placeholders");
             }
         }
-        self.look(Waiting {
+        self.complete(PendingPacket {
             packet,
             want,
             attachments: vec![],
@@ -229,20 +229,23 @@ impl PacketDecoder {
     }
 }
 
-/// Puts attachments where their placeholders are, each once.
-fn put_in(value: &mut Value, attachments: &mut [Option<Vec<u8>>]) -> Result<(), &'static str> {
+/// Replaces each placeholder by its attachment, which may have only one.
+fn put_attachments(
+    value: &mut Value,
+    attachments: &mut [Option<Vec<u8>>],
+) -> Result<(), &'static str> {
     if value["_placeholder"] == true {
         let number = value["num"].as_u64().ok_or("Placeholder")?;
-        let place = attachments.get_mut(number as usize).ok_or("Placeholder")?;
-        let bytes = place.take().ok_or("Placeholder")?;
+        let attachment = attachments.get_mut(number as usize).ok_or("Placeholder")?;
+        let bytes = attachment.take().ok_or("Placeholder")?;
         *value = json!({"$binary": BASE64_STANDARD.encode(bytes)});
         return Ok(());
     }
     let mut values = values(value).into_iter();
-    values.try_for_each(|value| put_in(value, attachments))
+    values.try_for_each(|value| put_attachments(value, attachments))
 }
 
-/// Only what this kind of packet has, if it has that.
+/// The packet with only the data that its type has, if it has them.
 fn valid(packet: &Value) -> Result<Value, &'static str> {
     let mut valid = json!({"type": packet["type"], "nsp": packet["nsp"]});
     let mut keep = |key: &str, value: Option<&Value>| {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The framing, held against a naive model, golden bytes, and anything a network can do.
+//! The framings, compared with a naive model and golden bytes, and on damaged streams.
 
 mod naive;
 #[path = "../common/property.rs"]
@@ -11,18 +11,18 @@ use std::{fs, iter, path::Path, sync::mpsc, thread, time::Duration};
 
 use b64jpeg_wire::{
     AcceptedFramings, Deframer, ForeignProtocol, FrameError, FrameLimits, FrameStream, Framing,
-    Header, OutgoingFrame, Payload, Progress, Status, Step, WireError,
+    Header, OutgoingFrame, ParseProgress, ParseStatus, Payload, StreamStep, WireError,
     jpeg::{self, Origin, stamps},
     parse,
 };
 use property::check;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use scenario::{
-    Received, WHOLE, Wire, accepts, anything, assert_delivered, damaged, frames, framings, jpegs,
-    jpegs_for, noise, nothing, odd_jpegs, pieces, receive, until_fault,
+    Received, WHOLE, Wire, accepts, anything, assert_delivered, damaged, filler, frames, framings,
+    jpegs, jpegs_for, noise, odd_jpegs, pieces, receive, until_error,
 };
 
-/// Limits that the streams of [`scenario`] run into now and then.
+/// Limits that the streams of [`scenario`] sometimes exceed.
 const SMALL: FrameLimits = limits(3000);
 
 const fn limits(max_frame: usize) -> FrameLimits {
@@ -42,7 +42,7 @@ fn encode(framing: Framing, picture: OutgoingFrame) -> Vec<u8> {
     frame
 }
 
-/// SOI, a comment that makes it as long as wanted, EOI.
+/// SOI, comments that make up the length, EOI.
 fn jpeg_of_len(len: usize) -> Vec<u8> {
     let mut jpeg = b"\xff\xd8".to_vec();
     while jpeg.len() + 2 < len {
@@ -59,7 +59,7 @@ fn jpeg_of_len(len: usize) -> Vec<u8> {
 // Frames
 
 #[test]
-fn frames_are_what_python_writes() {
+fn outgoing_frame_equals_that_of_python() {
     let values = framings().prop_flat_map(|framing| (Just(framing), jpegs_for(framing)));
     check(300, values, |(framing, jpeg)| {
         let picture = OutgoingFrame::new(&jpeg).unwrap();
@@ -68,7 +68,17 @@ fn frames_are_what_python_writes() {
 }
 
 #[test]
-fn the_capture_time_travels_in_the_picture_and_changes_nothing_else() {
+fn outgoing_frame_info_equals_that_of_its_jpeg() {
+    check(300, odd_jpegs(), |jpeg| {
+        let frame = OutgoingFrame::new(&jpeg).unwrap();
+        assert_eq!(frame.jpeg(), &*jpeg::with_tables(&jpeg));
+        assert_eq!(*frame.info(), jpeg::JpegInfo::of(frame.jpeg()));
+        assert_eq!(*frame.info(), jpeg::JpegInfo::of(&jpeg));
+    });
+}
+
+#[test]
+fn stamp_capture_time_is_received_and_the_rest_unchanged() {
     let values = (framings(), jpegs(), 0..10_u64.pow(19));
     check(300, values, |(framing, jpeg, time)| {
         let frame = encode(
@@ -88,7 +98,7 @@ fn the_capture_time_travels_in_the_picture_and_changes_nothing_else() {
     });
 }
 
-/// Names, and what is none: too long, empty, with control characters.
+/// Valid names, and others: too long, empty, with control characters.
 fn names() -> impl Strategy<Value = String> {
     let name = |chars| vec(chars, 0..=210).prop_map(String::from_iter);
     prop_oneof![
@@ -103,7 +113,7 @@ fn is_name(text: &str) -> bool {
 }
 
 #[test]
-fn who_sends_a_picture_travels_in_it_and_changes_nothing_else() {
+fn stamp_origin_is_received_and_the_rest_unchanged() {
     let time = prop::option::of(0..10_u64.pow(19));
     check(600, (jpegs(), names(), time), |(jpeg, name, time)| {
         let Some(origin) = Origin::new(&name) else {
@@ -126,7 +136,7 @@ fn who_sends_a_picture_travels_in_it_and_changes_nothing_else() {
         );
         assert_eq!(received, [Ok(stamped.clone())]);
 
-        // Whoever sends it on puts a name in front.
+        // A relay puts its own name in front.
         let relay = Origin::new("relay").expect("a name");
         let again = [&stamps(None, Some(&relay)), &stamped[2..]].concat();
         assert_eq!(Origin::of(&again), Some("relay"));
@@ -134,9 +144,9 @@ fn who_sends_a_picture_travels_in_it_and_changes_nothing_else() {
     });
 }
 
-/// Anybody can write a comment.
+/// A comment may contain anything.
 #[test]
-fn what_a_comment_says_is_a_name_or_nothing() {
+fn origin_of_any_comment_is_valid_name_or_none() {
     let text = prop_oneof![
         2 => names().prop_map(String::into_bytes),
         1 => vec(any::<u8>(), 0..=210),
@@ -148,12 +158,12 @@ fn what_a_comment_says_is_a_name_or_nothing() {
             .map(|marker| [b"\xff\xd8", &marker[..], &len, &comment, &jpeg[2..]].concat());
         let name = str::from_utf8(&text).ok().filter(|text| is_name(text));
         assert_eq!(Origin::of(&named), name);
-        assert_eq!(Origin::of(&other), None, "no comment");
+        assert_eq!(Origin::of(&other), None, "not a comment");
     });
 }
 
 #[test]
-fn other_comments_name_nobody() {
+fn origin_without_its_comment_is_none() {
     check(300, odd_jpegs(), |jpeg| {
         assert_eq!(Origin::of(&jpeg), None);
         let time = [&stamps(Some(7), None), &jpeg[2..]].concat();
@@ -163,7 +173,7 @@ fn other_comments_name_nobody() {
 }
 
 #[test]
-fn golden_bytes_are_written_and_read() {
+fn golden_bytes_are_encoded_and_decoded() {
     let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
     let file = |name: &str| fs::read(vectors.join(name)).expect(name);
     let manifest = String::from_utf8(file("manifest.txt")).unwrap();
@@ -203,7 +213,7 @@ fn decode(text: &[u8]) -> Result<Vec<u8>, WireError> {
 }
 
 #[test]
-fn text_means_what_rust_base64_says() {
+fn base64_odd_text_decodes_like_model() {
     let odd = prop_oneof![
         4 => Just(""), 1 => Just("\r\n"), 1 => Just(" "), 1 => Just("="), 1 => Just("A"), 1 => Just("-")
     ];
@@ -227,8 +237,8 @@ fn text_means_what_rust_base64_says() {
 }
 
 #[test]
-fn a_bad_byte_is_named_wherever_it_stands() {
-    // Longer than the registers of any machine, and with each kind of end.
+fn base64_bad_byte_at_any_offset_is_named() {
+    // Longer than any SIMD register, and with each kind of end.
     for len in [192, 193, 194] {
         let text = naive::payload(Payload::Base64, &vec![0xa5; len]);
         for at in 0..text.len() {
@@ -244,10 +254,10 @@ fn a_bad_byte_is_named_wherever_it_stands() {
 // Whole streams
 
 #[test]
-fn what_was_sent_is_received() {
+fn deframer_whole_stream_gives_the_jpegs_sent() {
     let values = framings().prop_flat_map(|framing| {
         let first = jpegs().prop_map(move |jpeg| Wire::of(framing, &[jpeg]));
-        let part = prop_oneof![3 => frames(framing, 1..3), 1 => nothing(framing)];
+        let part = prop_oneof![3 => frames(framing, 1..3), 1 => filler(framing)];
         let rest = vec(part, 0..5);
         (Just(framing), accepts(framing), first, rest, pieces())
     });
@@ -259,7 +269,7 @@ fn what_was_sent_is_received() {
 }
 
 #[test]
-fn the_framing_is_found_out() {
+fn deframer_framing_is_detected() {
     let values = framings().prop_flat_map(|framing| (Just(framing), frames(framing, 3)));
     check(500, values, |(framing, wire)| {
         let mut deframer = Deframer::new(AcceptedFramings::default(), FrameLimits::default());
@@ -272,9 +282,9 @@ fn the_framing_is_found_out() {
     });
 }
 
-/// 65 792 and 131 328 bytes are 00 01 01 00 and 00 02 01 00: lengths that read both ways.
+/// 65,792 and 131,328 bytes are `00 01 01 00` and `00 02 01 00`: valid in both byte orders.
 #[test]
-fn lengths_that_read_both_ways_lose_no_frame() {
+fn deframer_length_valid_in_both_byte_orders_loses_no_frame() {
     let palindrome = (65_792, 65_792 / 4 * 3);
     let other = (131_328, 131_328 / 4 * 3);
     let plain = (1000, 750);
@@ -307,9 +317,9 @@ fn lengths_that_read_both_ways_lose_no_frame() {
     }
 }
 
-/// A zero of four bytes before a length of four bytes is a length of eight.
+/// A zero length of four bytes and a length of four bytes could be one length of eight bytes.
 #[test]
-fn empty_frames_are_no_longer_lengths() {
+fn deframer_zero_length_is_not_part_of_longer_length() {
     let some = || vec(jpegs(), 1..3).prop_map(|jpegs| Wire::of(Framing::default(), &jpegs));
     check(
         200,
@@ -331,7 +341,7 @@ fn empty_frames_are_no_longer_lengths() {
 // Pieces
 
 #[test]
-fn any_chunking_gives_the_same_frames_and_faults() {
+fn deframer_any_pieces_give_same_frames_and_errors() {
     let values =
         framings().prop_flat_map(|framing| (accepts(framing), anything(framing), pieces()));
     check(2000, values, |(accept, wire, pieces)| {
@@ -341,33 +351,35 @@ fn any_chunking_gives_the_same_frames_and_faults() {
 }
 
 #[test]
-fn more_bytes_do_not_change_an_answer() {
+fn parse_more_bytes_do_not_change_result() {
     let values = framings().prop_flat_map(|framing| (Just(framing), anything(framing)));
     check(500, values, |(framing, wire)| {
-        let mut progress = Progress::default();
+        let mut progress = ParseProgress::default();
         let mut need = 0;
         let mut answer = None;
         for len in 0..=wire.bytes.len() {
             let data = &wire.bytes[..len];
-            let fresh = parse(data, framing, &SMALL, &mut Progress::default());
+            let fresh = parse(data, framing, &SMALL, &mut ParseProgress::default());
             match (&answer, fresh) {
-                (None, Ok(Status::Need(more))) => {
+                (None, Ok(ParseStatus::Need(more))) => {
                     assert!(more > len && more >= need, "{more} of {len} bytes");
                     need = more;
                     let resumed = parse(data, framing, &SMALL, &mut progress);
-                    assert_eq!(resumed, Ok(Status::Need(more)));
+                    assert_eq!(resumed, Ok(ParseStatus::Need(more)));
                 }
                 (None, fresh) => {
-                    let skips = matches!(fresh, Ok(Status::Skip(_)));
+                    let skips = matches!(fresh, Ok(ParseStatus::Skip(_)));
                     assert!(
                         len >= need || skips,
-                        "{need} bytes were asked for: {fresh:?}"
+                        "{need} bytes were requested: {fresh:?}"
                     );
                     assert_eq!(parse(data, framing, &SMALL, &mut progress), fresh);
                     answer = Some(fresh);
                 }
-                // There may be more of nothing.
-                (Some(Ok(Status::Skip(before))), Ok(Status::Skip(now))) => assert!(now >= *before),
+                // More filler may follow.
+                (Some(Ok(ParseStatus::Skip(before))), Ok(ParseStatus::Skip(now))) => {
+                    assert!(now >= *before)
+                }
                 (Some(before), now) => assert_eq!(&now, before),
             }
         }
@@ -375,7 +387,7 @@ fn more_bytes_do_not_change_an_answer() {
 }
 
 #[test]
-fn large_frames_are_the_same_in_pieces() {
+fn deframer_large_frames_in_pieces_give_same_frames_and_errors() {
     let values = framings().prop_flat_map(|framing| {
         let wrong = (0..2_000_000_u64).prop_map(move |len| naive::length(framing.header(), len));
         (
@@ -408,7 +420,7 @@ fn large_frames_are_the_same_in_pieces() {
 // Damage
 
 #[test]
-fn up_to_the_first_fault_it_is_the_model() {
+fn deframer_up_to_first_error_equals_model() {
     let values = framings().prop_flat_map(|framing| (Just(framing), anything(framing)));
     // Sides are up to 5,000.
     let limits = FrameLimits {
@@ -416,14 +428,14 @@ fn up_to_the_first_fault_it_is_the_model() {
         ..SMALL
     };
     check(2000, values, |(framing, wire)| {
-        let received = until_fault(receive(framing.into(), limits, &wire.bytes, WHOLE));
+        let received = until_error(receive(framing.into(), limits, &wire.bytes, WHOLE));
         let model = naive::read(&wire.bytes, framing, &limits);
-        match received.1.as_ref().map(|fault| &fault.error) {
-            // The model does not know others by name.
+        match received.1.as_ref().map(|error| &error.error) {
+            // The model does not know other protocols.
             Some(WireError::Foreign(_)) => assert_eq!(model.1.unwrap().offset, 0),
-            // The model takes every length for right.
+            // The model trusts every length.
             Some(WireError::NoEnd) => {
-                let refused = model.1.is_some_and(|fault| fault.error.is_of_picture());
+                let refused = model.1.is_some_and(|error| error.error.is_picture_error());
                 assert!(model.0.starts_with(&received.0));
                 assert!(model.0.len() > received.0.len() || refused);
             }
@@ -433,7 +445,7 @@ fn up_to_the_first_fault_it_is_the_model() {
 }
 
 #[test]
-fn whole_frames_survive_the_damage_round_them() {
+fn deframer_damage_between_frames_loses_no_whole_frame() {
     let values = framings().prop_flat_map(|framing| (accepts(framing), damaged(framing), pieces()));
     check(2000, values, |(accept, wire, pieces)| {
         let received = receive(accept, FrameLimits::default(), &wire.bytes, &pieces);
@@ -442,7 +454,7 @@ fn whole_frames_survive_the_damage_round_them() {
 }
 
 #[test]
-fn whole_frames_survive_megabytes_of_garbage() {
+fn deframer_megabytes_of_garbage_lose_no_whole_frame() {
     let values = framings().prop_flat_map(|framing| {
         let some = || vec(jpegs(), 2..4).prop_map(move |jpegs| Wire::of(framing, &jpegs));
         (
@@ -464,11 +476,11 @@ fn whole_frames_survive_megabytes_of_garbage() {
 }
 
 #[test]
-fn a_stream_may_end_anywhere() {
+fn deframer_stream_end_inside_frame_is_reported() {
     for framing in Framing::all() {
         let (header, jpeg) = (framing.header(), jpeg_of_len(60));
         let frame = naive::encode(framing, &jpeg);
-        // The last line needs no line feed, and a header that is not there no payload.
+        // The last line needs no line feed.
         let whole = frame.len() - header.trailer_len();
         for end in 1..frame.len() {
             let bytes = [&frame, &frame[..end]].concat();
@@ -494,8 +506,8 @@ fn a_stream_may_end_anywhere() {
 }
 
 #[test]
-fn whoever_comes_late_gets_every_frame_from_there_on() {
-    let counted = framings().prop_filter("a thumbnail begins like a picture", |framing| {
+fn stream_jump_gives_every_frame_from_there_on() {
+    let counted = framings().prop_filter("a thumbnail begins like a JPEG", |framing| {
         framing.header() != Header::None
     });
     let values = counted.prop_flat_map(|framing| {
@@ -517,7 +529,7 @@ fn whoever_comes_late_gets_every_frame_from_there_on() {
         let mut stream = FrameStream::new(framing.into(), FrameLimits::default());
         stream.jump(late as u64);
         let (received, _) = follow(stream, &bytes[late..], &pieces);
-        // And perhaps the thumbnail of the one that was cut.
+        // The thumbnail of the first, incomplete one may be received, too.
         assert_delivered(&jpegs[missed..], &received);
     });
 }
@@ -525,7 +537,7 @@ fn whoever_comes_late_gets_every_frame_from_there_on() {
 // Limits
 
 #[test]
-fn a_frame_may_be_as_long_as_the_limit_and_no_longer() {
+fn deframer_frame_longer_than_limit_is_refused() {
     for framing in Framing::all() {
         let jpeg = jpeg_of_len(3000);
         let len = naive::payload(framing.payload(), &jpeg).len();
@@ -533,7 +545,7 @@ fn a_frame_may_be_as_long_as_the_limit_and_no_longer() {
         for pieces in [WHOLE, &[100], &[1]] {
             let limited = |max_frame| receive(framing.into(), limits(max_frame), &bytes, pieces);
             assert_eq!(limited(len), [Ok(jpeg.clone())], "{framing}");
-            let fault = FrameError {
+            let error = FrameError {
                 frame: 0,
                 offset: 0,
                 error: WireError::TooLong {
@@ -541,13 +553,13 @@ fn a_frame_may_be_as_long_as_the_limit_and_no_longer() {
                     max: len as u64 - 1,
                 },
             };
-            assert_eq!(limited(len - 1).first(), Some(&Err(fault)), "{framing}");
+            assert_eq!(limited(len - 1).first(), Some(&Err(error)), "{framing}");
         }
     }
 }
 
 #[test]
-fn a_length_alone_takes_no_memory() {
+fn deframer_length_alone_holds_no_memory() {
     for framing in Framing::all().filter(|framing| framing.header().has_length()) {
         let start = framing.payload().start();
         for len in [framing.header().max_payload(), (64 << 20) + 1] {
@@ -558,7 +570,7 @@ fn a_length_alone_takes_no_memory() {
             assert_eq!(deframer.next(), None);
             assert!(deframer.held() <= 24);
         }
-        // Within the limit it is believed, but only what came is held.
+        // Within the limit it is accepted, but only the bytes received are held.
         let mut deframer = Deframer::new(framing.into(), FrameLimits::default());
         let bytes = [
             &naive::length(framing.header(), 64 << 20),
@@ -572,9 +584,8 @@ fn a_length_alone_takes_no_memory() {
     }
 }
 
-/// A line of 3 bytes is no picture, nor is any other frame as short.
 #[test]
-fn start_without_a_whole_marker_is_refused_in_every_framing() {
+fn deframer_start_without_whole_marker_is_refused() {
     let jpegs = [jpeg_of_len(99), jpeg_of_len(100)];
     for framing in Framing::all().filter(|framing| framing.header() != Header::None) {
         for len in [3, 6] {
@@ -582,14 +593,14 @@ fn start_without_a_whole_marker_is_refused_in_every_framing() {
             start[1] = 0xd8;
             let [first, second] = jpegs.each_ref().map(|jpeg| naive::encode(framing, jpeg));
             let bytes = [&first, &naive::encode(framing, &start), &second[..]].concat();
-            let fault = FrameError {
+            let error = FrameError {
                 frame: 1,
                 offset: first.len() as u64,
                 error: WireError::NoMarker { len },
             };
             let expected = [
                 Ok(jpegs[0].clone()),
-                Err(fault.clone()),
+                Err(error.clone()),
                 Ok(jpegs[1].clone()),
             ];
             for pieces in [WHOLE, &[100], &[1]] {
@@ -597,13 +608,13 @@ fn start_without_a_whole_marker_is_refused_in_every_framing() {
                 assert_eq!(received, expected, "{framing}");
             }
             let model = naive::read(&bytes, framing, &FrameLimits::default());
-            assert_eq!(model, (jpegs[..1].to_vec(), Some(fault)));
+            assert_eq!(model, (jpegs[..1].to_vec(), Some(error)));
         }
     }
 }
 
 #[test]
-fn a_search_reports_how_far_it_came() {
+fn deframer_long_search_is_reported() {
     let bytes = [
         &[0xaa; 10_000][..],
         &naive::encode(Framing::default(), &jpeg_of_len(99)),
@@ -611,9 +622,9 @@ fn a_search_reports_how_far_it_came() {
     .concat();
     for pieces in [WHOLE, &[100], &[1]] {
         let received = receive(Framing::default().into(), SMALL, &bytes, pieces);
-        let faults = received.iter().filter_map(|item| item.as_ref().err());
-        let faults = faults
-            .map(|fault| (fault.offset, &fault.error))
+        let errors = received.iter().filter_map(|item| item.as_ref().err());
+        let errors = errors
+            .map(|error| (error.offset, &error.error))
             .collect::<Vec<_>>();
         let lost = WireError::Lost { scanned: 3001 };
         let long = WireError::TooLong {
@@ -621,7 +632,7 @@ fn a_search_reports_how_far_it_came() {
             max: 3000,
         };
         assert_eq!(
-            faults,
+            errors,
             [(0, &long), (3001, &lost), (6002, &lost), (9003, &lost)]
         );
         assert_delivered(&[jpeg_of_len(99)], &received);
@@ -629,8 +640,8 @@ fn a_search_reports_how_far_it_came() {
 }
 
 #[test]
-fn other_protocols_are_told_by_name() {
-    let behind = |header: Header, what: &[u8]| [&naive::length(header, 4096), what].concat();
+fn deframer_other_protocols_are_named() {
+    let after_length = |header: Header, what: &[u8]| [&naive::length(header, 4096), what].concat();
     let cases = [
         (
             b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg".to_vec(),
@@ -661,19 +672,19 @@ fn other_protocols_are_told_by_name() {
             ForeignProtocol::Pickle,
         ),
         (
-            behind(Header::Le64, b"\x80\x04\x95\x10\0\0\0\0\0\0\0\x8c\x05numpy"),
+            after_length(Header::Le64, b"\x80\x04\x95\x10\0\0\0\0\0\0\0\x8c\x05numpy"),
             ForeignProtocol::Pickle,
         ),
         (
-            behind(Header::Be32, b"data:image/jpeg;base64,/9j/4AAQ"),
+            after_length(Header::Be32, b"data:image/jpeg;base64,/9j/4AAQ"),
             ForeignProtocol::DataUrl,
         ),
         (
-            behind(Header::Be32, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR and more"),
+            after_length(Header::Be32, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR and more"),
             ForeignProtocol::Png,
         ),
         (
-            behind(Header::Ascii16, b"\x93NUMPY\x01\0v\0{'descr'"),
+            after_length(Header::Ascii16, b"\x93NUMPY\x01\0v\0{'descr'"),
             ForeignProtocol::Numpy,
         ),
     ];
@@ -681,23 +692,23 @@ fn other_protocols_are_told_by_name() {
         for accept in [AcceptedFramings::default(), Framing::default().into()] {
             for pieces in [WHOLE, &[5], &[1]] {
                 let received = receive(accept, FrameLimits::default(), &bytes, pieces);
-                let fault = received[0].as_ref().unwrap_err();
+                let error = received[0].as_ref().unwrap_err();
                 assert_eq!(
-                    fault.error,
+                    error.error,
                     WireError::Foreign(foreign),
                     "{}",
                     bytes.escape_ascii()
                 );
-                assert!(fault.error.is_fatal());
-                assert_eq!(fault.offset, 0);
+                assert!(error.error.is_fatal());
+                assert_eq!(error.offset, 0);
             }
         }
     }
 }
 
-// Effort
+// Cost
 
-/// Drives a [`FrameStream`] as its callers do, and counts the steps.
+/// Drives a [`FrameStream`] like its callers, and counts the steps.
 fn follow(mut stream: FrameStream, bytes: &[u8], pieces: &[usize]) -> (Received, usize) {
     let (mut from, mut to, mut need, mut steps) = (0, 0_usize, 0, 0);
     let mut received = vec![];
@@ -709,13 +720,13 @@ fn follow(mut stream: FrameStream, bytes: &[u8], pieces: &[usize]) -> (Received,
             steps += 1;
             need = 0;
             match stream.step(data, end) {
-                Step::Need(len) => {
+                StreamStep::Need(len) => {
                     need = len;
                     break;
                 }
-                Step::Skip(len) => from += len,
-                Step::Bad(fault) => received.push(Err(fault)),
-                Step::Frame(frame) => {
+                StreamStep::Skip(len) => from += len,
+                StreamStep::Bad(error) => received.push(Err(error)),
+                StreamStep::Frame(frame) => {
                     let payload = &data[frame.payload.clone()];
                     let decoded = match stream.framing().unwrap().payload() {
                         Payload::Base64 => naive::decode(payload),
@@ -739,20 +750,20 @@ fn follow(mut stream: FrameStream, bytes: &[u8], pieces: &[usize]) -> (Received,
     (received, steps)
 }
 
-/// Bytes made to be looked at again and again. What grows with the square of their
-/// number takes hours here; the clock is only there to say so.
+/// Bytes that tempt a parser to scan them again and again. Quadratic cost would take hours here;
+/// the timeout is only there to fail earlier.
 #[test]
-fn hostile_bytes_cost_no_more_than_their_number() {
+fn stream_hostile_bytes_cost_linear_time() {
     const LEN: usize = 4 << 20;
     let many = |part: &[u8]| part.repeat(LEN / part.len());
     let then = |start: &[u8], rest: Vec<u8>| [start, &rest].concat();
     let long = (LEN as u32).to_be_bytes();
-    // Segments that each hold the start of a picture, before a scan without an end.
+    // Segments that each contain the start of a JPEG, and a scan without an end.
     let nested = then(
         &many(b"\xff\xd8\xff\xe1\0\x06"),
         many(b"\xff\xda\0\x02...."),
     );
-    // Frames whose ends are all in one run of fill.
+    // Frames that all end in the same run of zeros.
     let filled: Vec<u8> = (0..LEN as u32 / 16)
         .flat_map(|i| [&(LEN as u32 - 8 * i).to_be_bytes()[..], b"\xff\xd8\xff\xe0"].concat())
         .chain(vec![0; LEN])
@@ -770,7 +781,7 @@ fn hostile_bytes_cost_no_more_than_their_number() {
         many(b"\0"),
         many(b"\r\n"),
         many(b"="),
-        // Both a length and a picture.
+        // Both a length and a JPEG.
         then(b"\xff\xd8\xff\x02\xff\xd8\xff", many(b"\xff\xda\0\x02....")),
         nested,
         filled,

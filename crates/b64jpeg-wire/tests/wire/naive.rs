@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The framing once more: slow, short, and with nothing from the crate but its names.
+//! A model of the framings: slow, short, and independent of the crate but for its type names.
 //!
-//! It reads a stream that lies whole in memory, frame after frame, as the scripts in
-//! the wild do, and stops at the first thing that is wrong. What happens after that
-//! is for the properties to say, not for a model.
+//! It reads a whole stream, frame by frame, as the scripts in the wild do, and stops at the first
+//! error. The properties say what happens after that.
 
 use b64jpeg_wire::{FirstBytes, FrameError, FrameLimits, Framing, Header, Payload, WireError};
 use base64::{
@@ -13,7 +12,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-/// Writes a frame as Python would.
+/// Encodes a frame like Python.
 pub fn encode(framing: Framing, jpeg: &[u8]) -> Vec<u8> {
     wrap(framing.header(), &payload(framing.payload(), jpeg))
 }
@@ -30,7 +29,7 @@ pub fn wrap(header: Header, payload: &[u8]) -> Vec<u8> {
     [&length(header, payload.len() as u64), payload, end].concat()
 }
 
-/// The header that says `len`.
+/// The header for a payload of `len` bytes.
 pub fn length(header: Header, len: u64) -> Vec<u8> {
     let big_endian = |size: u32| (0..size).rev().map(|i| (len >> (8 * i)) as u8);
     match header {
@@ -43,7 +42,7 @@ pub fn length(header: Header, len: u64) -> Vec<u8> {
     }
 }
 
-/// Decodes base64 as patiently as the crate promises to.
+/// Decodes base64 as leniently as the crate promises.
 pub fn decode(text: &[u8]) -> Result<Vec<u8>, WireError> {
     let mut digits = vec![];
     let mut padding = 0;
@@ -71,7 +70,7 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, WireError> {
         })
 }
 
-/// The JPEGs of a stream up to the first fault.
+/// The JPEGs of a stream up to the first error, and the error.
 pub fn read(
     stream: &[u8],
     framing: Framing,
@@ -87,10 +86,10 @@ pub fn read(
             _ => read_counted(&stream[offset..], framing, max_frame),
         };
         let item = item.and_then(|(len, jpeg)| {
-            let fault = jpeg
+            let error = jpeg
                 .as_ref()
-                .and_then(|jpeg| fault(jpeg, limits.max_pixels));
-            fault.map_or(Ok((len, jpeg)), Err)
+                .and_then(|jpeg| picture_error(jpeg, limits.max_pixels));
+            error.map_or(Ok((len, jpeg)), Err)
         });
         match item {
             Ok((len, jpeg)) => {
@@ -98,21 +97,21 @@ pub fn read(
                 jpegs.extend(jpeg);
             }
             Err(error) => {
-                let fault = FrameError {
+                let error = FrameError {
                     frame: jpegs.len() as u64,
                     offset: offset as u64,
                     error,
                 };
-                return (jpegs, Some(fault));
+                return (jpegs, Some(error));
             }
         }
     }
     (jpegs, None)
 }
 
-/// What is wrong with a JPEG, if anything is: no whole marker behind SOI, or a frame header
-/// before the first scan that says too many pixels.
-fn fault(jpeg: &[u8], max_pixels: u64) -> Option<WireError> {
+/// The error of a JPEG: no whole marker after SOI, or a frame header before the first scan with
+/// too many pixels.
+fn picture_error(jpeg: &[u8], max_pixels: u64) -> Option<WireError> {
     if jpeg[2..].iter().all(|byte| *byte == 0xff) {
         return Some(WireError::NoMarker { len: jpeg.len() });
     }
@@ -154,7 +153,7 @@ fn fault(jpeg: &[u8], max_pixels: u64) -> Option<WireError> {
     None
 }
 
-/// Bytes of a frame and its JPEG, or of something without meaning.
+/// The length of a frame and its JPEG, or of filler.
 type Item = (usize, Option<Vec<u8>>);
 
 fn read_counted(data: &[u8], framing: Framing, max_frame: usize) -> Result<Item, WireError> {
@@ -190,7 +189,7 @@ fn read_counted(data: &[u8], framing: Framing, max_frame: usize) -> Result<Item,
     Ok((size + len, Some(jpeg)))
 }
 
-/// The length of the frame that `data` looks like the beginning of, if of any.
+/// The length of the frame that `data` seems to begin with, if any.
 pub fn likely_len(data: &[u8], framing: Framing) -> Option<usize> {
     let (header, body) = data.split_at_checked(framing.header().size())?;
     if header.is_empty() || !body.starts_with(framing.payload().start()) {
@@ -200,7 +199,7 @@ pub fn likely_len(data: &[u8], framing: Framing) -> Option<usize> {
     header.len().checked_add(usize::try_from(len).ok()?)
 }
 
-/// The length that a header says.
+/// The length in a header.
 pub fn value(header: Header, bytes: &[u8]) -> Result<u128, WireError> {
     let fold = |value, byte: &u8| value * 256 + u128::from(*byte);
     match header {
@@ -226,7 +225,7 @@ fn decimal(bytes: &[u8]) -> Result<u128, WireError> {
     }
 }
 
-/// Refuses what is no JPEG, as soon as eight bytes or the `whole` of it say what it is.
+/// Refuses what does not begin like a JPEG, as soon as it has eight bytes or is `whole`.
 fn check_start(body: &[u8], whole: bool, payload: Payload) -> Result<(), WireError> {
     if body.starts_with(payload.start()) || body.len() < 8 && !whole {
         return Ok(());
@@ -245,7 +244,7 @@ fn read_line(data: &[u8], max_frame: usize) -> Result<Item, WireError> {
     let text = line.strip_suffix(b"\r").unwrap_or(line);
     check_start(text, end.is_some(), Payload::Base64)?;
     if text.len() > max_frame {
-        // It was not read any further.
+        // No more bytes are read than that.
         return Err(WireError::TooLong {
             len: max_frame as u64 + 1,
             max: max_frame as u64,
@@ -260,7 +259,7 @@ fn read_line(data: &[u8], max_frame: usize) -> Result<Item, WireError> {
     Ok((end.map_or(data.len(), |end| end + 1), Some(decode(text)?)))
 }
 
-/// Whether the last groups of `text` say so.
+/// Whether the last groups of `text` are EOI and perhaps fill bytes.
 fn ends_with_eoi(text: &[u8]) -> bool {
     let tail = text.chunks(4).rev().take(16).collect::<Vec<_>>();
     let tail = tail
@@ -272,7 +271,7 @@ fn ends_with_eoi(text: &[u8]) -> bool {
     decode(&tail).is_ok_and(|bytes| without_fill(&bytes).ends_with(b"\xff\xd9"))
 }
 
-/// A JPEG without what cameras put behind it.
+/// A JPEG without the fill bytes that cameras add at its end.
 pub fn without_fill(jpeg: &[u8]) -> &[u8] {
     let last = jpeg.iter().rposition(|byte| !b"\0\r\n".contains(byte));
     &jpeg[..last.map_or(0, |last| last + 1)]
@@ -283,14 +282,14 @@ fn read_bare(data: &[u8], max_frame: usize) -> Result<Item, WireError> {
         return Ok((1, None));
     }
     check_start(data, false, Payload::Jpeg)?;
-    // Too few bytes to name what stands in the place of a JPEG.
+    // Too few bytes to report them as something other than a JPEG.
     if data.len() < FirstBytes::MAX && !data.starts_with(b"\xff\xd8\xff") {
         return Err(WireError::Truncated {
             have: data.len(),
             want: None,
         });
     }
-    // No more than that is read in search of the end.
+    // The search for the end looks at no more bytes.
     let seen = &data[..data.len().min(max_frame + 1)];
     let len = bare_len(seen)?;
     match len {
@@ -306,7 +305,7 @@ fn read_bare(data: &[u8], max_frame: usize) -> Result<Item, WireError> {
     }
 }
 
-/// The length of the JPEG at the front, if its end is there.
+/// The length of the JPEG at the front, if it has an end.
 fn bare_len(data: &[u8]) -> Result<Option<usize>, WireError> {
     let mut at = 2;
     let mut scan = false;

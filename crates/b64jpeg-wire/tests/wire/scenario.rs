@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Streams to try: JPEGs with the structure of real ones, and what goes wrong with them.
+//! Streams for property tests: JPEGs with the structure of real ones, and damage.
 
 use std::{fmt, iter};
 
@@ -19,7 +19,7 @@ pub fn framings() -> impl Strategy<Value = Framing> {
     select(Framing::all().collect::<Vec<_>>())
 }
 
-/// The framing given to the receiver, or none.
+/// What the receiver may accept: any framing, or parts or all of this one.
 pub fn accepts(framing: Framing) -> impl Strategy<Value = AcceptedFramings> {
     select(vec![
         AcceptedFramings::default(),
@@ -42,8 +42,8 @@ fn segment(marker: u8, contents: &[u8]) -> Vec<u8> {
     [&[0xff, marker], &len.to_be_bytes()[..], contents].concat()
 }
 
-/// Some bytes of a scan: no marker but restarts and fill bytes.
-fn entropy() -> impl Strategy<Value = Vec<u8>> {
+/// Coded data of a scan: no markers but restarts and fill bytes.
+fn coded_data() -> impl Strategy<Value = Vec<u8>> {
     let coded = prop_oneof![
         8 => vec(0..=0xfe_u8, 1..40),
         2 => Just(vec![0xff, 0]),
@@ -54,7 +54,7 @@ fn entropy() -> impl Strategy<Value = Vec<u8>> {
     vec(coded, 1..12).prop_map(|parts| parts.concat())
 }
 
-/// A JPEG without its EOI. `nested` makes thumbnails.
+/// JPEGs without their EOI. `nested` generates thumbnails.
 fn body(nested: BoxedStrategy<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     // Exif ends with the length of the thumbnail and a zero, in either byte order.
     let exif = (nested, any::<bool>()).prop_map(|(thumbnail, le)| {
@@ -78,10 +78,10 @@ fn body(nested: BoxedStrategy<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let frame = (1..5000_u16, 1..5000_u16).prop_map(|(width, height)| {
         let [h, w] = [height.to_be_bytes(), width.to_be_bytes()];
         let frame = segment(0xc0, &[8, h[0], h[1], w[0], w[1], 1, 1, 0x11, 0]);
-        // Without Huffman tables they would be given some.
+        // Otherwise the encoder would add Huffman tables.
         [frame, segment(0xc4, b"tables")].concat()
     });
-    let scan = (vec(table.clone(), 0..2), entropy()).prop_map(|(tables, data)| {
+    let scan = (vec(table.clone(), 0..2), coded_data()).prop_map(|(tables, data)| {
         [tables.concat(), segment(0xda, &[1, 1, 0, 0, 63, 0]), data].concat()
     });
     (vec(table, 0..4), frame, vec(scan, 1..3)).prop_map(|(tables, frame, scans)| {
@@ -96,7 +96,7 @@ pub fn jpegs() -> BoxedStrategy<Vec<u8>> {
     body(thumbnail.boxed()).prop_map(eoi).boxed()
 }
 
-/// What cameras make of JPEGs: bytes behind EOI, or no EOI.
+/// JPEGs of odd cameras: with bytes after EOI, or without EOI.
 pub fn odd_jpegs() -> impl Strategy<Value = Vec<u8>> {
     let fill = prop_oneof![
         (0..40_usize).prop_map(|len| vec![0; len]),
@@ -109,7 +109,7 @@ pub fn odd_jpegs() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// JPEGs that a framing can carry unharmed: without a length, only EOI ends one.
+/// JPEGs that arrive unchanged in a framing. Without a length, each has to end with EOI.
 pub fn jpegs_for(framing: Framing) -> BoxedStrategy<Vec<u8>> {
     match framing.header() {
         Header::None => jpegs(),
@@ -119,12 +119,12 @@ pub fn jpegs_for(framing: Framing) -> BoxedStrategy<Vec<u8>> {
 
 // Streams
 
-/// Bytes on the wire, and the JPEGs that stand whole in them.
+/// Bytes of a stream, and the JPEGs of its whole frames.
 #[derive(Clone, Default)]
 pub struct Wire {
     pub bytes: Vec<u8>,
     pub whole: Vec<Vec<u8>>,
-    /// Where each frame, and each piece of something else, ends.
+    /// The offset at which each frame, or other part, ends.
     ends: Vec<usize>,
 }
 
@@ -150,7 +150,7 @@ impl Wire {
         frames.collect()
     }
 
-    /// Bytes that nobody has to make sense of.
+    /// Bytes without a whole frame.
     pub fn damage(bytes: Vec<u8>) -> Self {
         Self {
             ends: vec![bytes.len()],
@@ -159,9 +159,9 @@ impl Wire {
         }
     }
 
-    /// Whether something that is not a frame is, by chance, all that a frame is to a
-    /// receiver: a length and a start, and behind that length an EOI, another frame, or
-    /// the end of the stream.
+    /// Whether something that is not a frame looks, by chance, like one that is confirmed: it
+    /// has a length and the start of a payload, and at its end an EOI, another frame, or the end
+    /// of the stream.
     fn is_misleading(&self, framing: Framing) -> bool {
         let likely = |bytes: &[u8]| naive::likely_len(bytes, framing);
         let mut ends = self.ends.iter().peekable();
@@ -170,7 +170,7 @@ impl Wire {
             let Some(len) = likely(&self.bytes[at..]) else {
                 return false;
             };
-            let Some((before, behind)) = self.bytes.split_at_checked(at.saturating_add(len)) else {
+            let Some((before, after)) = self.bytes.split_at_checked(at.saturating_add(len)) else {
                 return false;
             };
             let inside = ends.peek().is_some_and(|end| at + len <= **end);
@@ -178,11 +178,10 @@ impl Wire {
                 Payload::Base64 => naive::decode(&before[at + framing.header().size()..]).is_ok(),
                 Payload::Jpeg => naive::without_fill(before).ends_with(b"\xff\xd9"),
             };
-            let zero = behind
+            let zero = after
                 .get(..framing.header().size())
                 .map(|b| naive::value(framing.header(), b));
-            !inside
-                && (ended || behind.is_empty() || zero == Some(Ok(0)) || likely(behind).is_some())
+            !inside && (ended || after.is_empty() || zero == Some(Ok(0)) || likely(after).is_some())
         })
     }
 }
@@ -199,13 +198,13 @@ impl FromIterator<Wire> for Wire {
     }
 }
 
-/// Several frames in a row.
+/// Streams of whole frames.
 pub fn frames(framing: Framing, count: impl Into<SizeRange>) -> impl Strategy<Value = Wire> {
     vec(jpegs_for(framing), count).prop_map(move |jpegs| Wire::of(framing, &jpegs))
 }
 
-/// Zero lengths, empty lines, or fill: nothing, said in the way of the header.
-pub fn nothing(framing: Framing) -> impl Strategy<Value = Wire> {
+/// Filler: zero lengths, empty lines, or fill bytes, depending on the header.
+pub fn filler(framing: Framing) -> impl Strategy<Value = Wire> {
     let once = match framing.header() {
         Header::Lines => b"\r\n".to_vec(),
         Header::None => vec![0],
@@ -214,7 +213,7 @@ pub fn nothing(framing: Framing) -> impl Strategy<Value = Wire> {
     (1..20_usize).prop_map(move |times| Wire::damage(once.repeat(times)))
 }
 
-/// Bytes that are no frame.
+/// Bytes that do not look like a frame.
 pub fn noise(framing: Framing) -> impl Strategy<Value = Wire> + Clone {
     let bytes = prop_oneof![
         3 => vec(any::<u8>(), 0..1000),
@@ -223,12 +222,12 @@ pub fn noise(framing: Framing) -> impl Strategy<Value = Wire> + Clone {
     ];
     bytes.prop_map(move |mut bytes| {
         match framing.header() {
-            // Without a length all that looks like a start is one.
+            // Without a length, whatever looks like a start is one.
             Header::Lines => {
                 bytes.retain(|byte| *byte != b'\n');
                 bytes.push(b'\n');
             }
-            // Nor must it make a marker of the end of a torn picture.
+            // Nor may the end of a torn JPEG and the noise make a marker.
             Header::None => {
                 bytes.retain(|byte| *byte != 0xff);
                 bytes.insert(0, 0);
@@ -239,7 +238,7 @@ pub fn noise(framing: Framing) -> impl Strategy<Value = Wire> + Clone {
     })
 }
 
-/// Noise with what looks like the start of a frame.
+/// Noise, perhaps with the start of a frame in it.
 pub fn garbage(framing: Framing) -> impl Strategy<Value = Wire> {
     let header = framing.header();
     let start = (1..6000_usize).prop_map(move |len| {
@@ -255,14 +254,14 @@ pub fn garbage(framing: Framing) -> impl Strategy<Value = Wire> {
     })
 }
 
-/// A frame that the sender stopped in the middle of.
+/// A frame that ends too early.
 pub fn torn(framing: Framing) -> impl Strategy<Value = Wire> {
     let header = framing.header();
     (jpegs(), any::<Index>()).prop_map(move |(jpeg, keep)| {
         let mut bytes = naive::encode(framing, &jpeg);
         let payload = header.size()..bytes.len() - header.trailer_len();
         let from = match header {
-            // Torn inside a segment it would take the next picture for the rest of it.
+            // Torn inside a segment, the next JPEG would be read as the rest of it.
             Header::None => {
                 jpeg.windows(2)
                     .rposition(|pair| pair == b"\xff\xda")
@@ -276,7 +275,7 @@ pub fn torn(framing: Framing) -> impl Strategy<Value = Wire> {
     })
 }
 
-/// A frame with another byte in its payload.
+/// A frame with a wrong byte in its payload.
 pub fn spoilt(framing: Framing) -> impl Strategy<Value = Wire> {
     (jpegs(), any::<Index>(), any::<u8>()).prop_map(move |(jpeg, at, byte)| {
         let mut bytes = naive::encode(framing, &jpeg);
@@ -287,8 +286,8 @@ pub fn spoilt(framing: Framing) -> impl Strategy<Value = Wire> {
     })
 }
 
-/// A frame with another length in its header: shorter, longer, or over any limit.
-pub fn misnamed(framing: Framing) -> impl Strategy<Value = Wire> {
+/// A frame with a wrong length in its header: shorter, longer, or over any limit.
+pub fn wrong_length(framing: Framing) -> impl Strategy<Value = Wire> {
     let header = framing.header();
     let len = prop_oneof![
         3 => 1..6000_u64,
@@ -302,20 +301,20 @@ pub fn misnamed(framing: Framing) -> impl Strategy<Value = Wire> {
     })
 }
 
-/// Anything that can go wrong with one frame, or between two.
+/// Any damage to one frame, or between two.
 pub fn damage(framing: Framing) -> Union<BoxedStrategy<Wire>> {
     let mut ways = vec![garbage(framing).boxed(), torn(framing).boxed()];
     if framing.header() != Header::None {
         ways.push(spoilt(framing).boxed());
     }
     if framing.header().has_length() {
-        ways.push(misnamed(framing).boxed());
+        ways.push(wrong_length(framing).boxed());
     }
     Union::new(ways)
 }
 
-/// Frames with damage between them. The first two are whole: they settle the framing.
-/// Where damage follows, a frame needs its EOI to be told from a torn one.
+/// Frames with damage between them. The first two are whole, so that the framing is detected.
+/// In front of damage, a frame needs its EOI to differ from a torn one.
 pub fn damaged(framing: Framing) -> impl Strategy<Value = Wire> {
     let some = (vec(jpegs_for(framing), 0..3), jpegs()).prop_map(move |(mut jpegs, last)| {
         jpegs.push(last);
@@ -324,7 +323,7 @@ pub fn damaged(framing: Framing) -> impl Strategy<Value = Wire> {
     let part = prop_oneof![
         2 => some,
         2 => damage(framing),
-        1 => nothing(framing),
+        1 => filler(framing),
     ];
     let first = vec(jpegs(), 2).prop_map(move |jpegs| Wire::of(framing, &jpegs));
     (first, vec(part, 1..8))
@@ -339,12 +338,12 @@ pub fn anything(framing: Framing) -> impl Strategy<Value = Wire> {
     let part = prop_oneof![
         4 => frames(framing, 1..3),
         2 => damage(framing),
-        1 => nothing(framing),
+        1 => filler(framing),
         1 => garbage(framing),
     ];
     (vec(part, 0..6), any::<Index>()).prop_map(|(parts, end)| {
         let mut bytes = Wire::from_iter(parts).bytes;
-        // Every third is cut.
+        // Every third stream is truncated.
         bytes.truncate(end.index(bytes.len() * 3 / 2 + 1));
         Wire::damage(bytes)
     })
@@ -352,7 +351,7 @@ pub fn anything(framing: Framing) -> impl Strategy<Value = Wire> {
 
 // Receivers
 
-/// How a stream is cut into pieces: these lengths, over and over.
+/// How a stream is cut into pieces: a list of lengths, to be repeated.
 pub fn pieces() -> impl Strategy<Value = Vec<usize>> {
     prop_oneof![
         1 => Just(vec![1]),
@@ -366,7 +365,7 @@ pub const WHOLE: &[usize] = &[usize::MAX];
 
 pub type Received = Vec<Result<Vec<u8>, FrameError>>;
 
-/// Feeds `bytes` piece by piece to a [`Deframer`], which has to hold no more than it says.
+/// Feeds `bytes` piece by piece to a [`Deframer`], and checks how much it holds.
 #[track_caller]
 pub fn receive(
     accept: AcceptedFramings,
@@ -391,55 +390,56 @@ pub fn receive(
             break;
         }
     }
-    assert_eq!(deframer.held(), 0, "at the end nothing is left");
+    assert_eq!(deframer.held(), 0, "nothing is held at the end");
     assert_eq!(deframer.stream().offset(), bytes.len() as u64);
-    check_places(&received, bytes.len() as u64);
+    check_offsets(&received, bytes.len() as u64);
     received
 }
 
-/// The longest header, and what all payloads of a kind begin with.
+/// Lengths of the longest header and of the longest start of a payload.
 const HEADER: usize = 16;
 const START: usize = 4;
 
-/// A fault counts the frames before it and never points backwards or past the end.
+/// Checks that each error has the number of frames before it, and offsets that do not decrease
+/// and are not after the end.
 #[track_caller]
-fn check_places(received: &Received, end: u64) {
+fn check_offsets(received: &Received, end: u64) {
     let (mut frames, mut offset) = (0, 0);
     for item in received {
         match item {
             Ok(_) => frames += 1,
-            Err(fault) => {
-                assert_eq!(fault.frame, frames);
-                assert!((offset..=end).contains(&fault.offset), "{fault}");
-                offset = fault.offset;
+            Err(error) => {
+                assert_eq!(error.frame, frames);
+                assert!((offset..=end).contains(&error.offset), "{error}");
+                offset = error.offset;
             }
         }
     }
 }
 
-/// The JPEGs and the first fault, as [`naive::read`] gives them.
-pub fn until_fault(received: Received) -> (Vec<Vec<u8>>, Option<FrameError>) {
+/// The JPEGs up to the first error, and the error, as [`naive::read`] returns them.
+pub fn until_error(received: Received) -> (Vec<Vec<u8>>, Option<FrameError>) {
     let mut jpegs = vec![];
     for item in received {
         match item {
             Ok(jpeg) => jpegs.push(jpeg),
-            Err(fault) => return (jpegs, Some(fault)),
+            Err(error) => return (jpegs, Some(error)),
         }
     }
     (jpegs, None)
 }
 
-/// Asserts that all of `whole` came, bit for bit and in order, whatever came between.
+/// Asserts that all of `whole` were received, unchanged and in order, among others.
 #[track_caller]
 pub fn assert_delivered(whole: &[Vec<u8>], received: &Received) {
     let mut jpegs = received.iter().flatten();
     for (i, jpeg) in whole.iter().enumerate() {
-        let faults = received.iter().filter_map(|item| item.as_ref().err());
+        let errors = received.iter().filter_map(|item| item.as_ref().err());
         assert!(
             jpegs.any(|received| received == jpeg),
-            "whole frame {i} of {} was lost; faults: {:#?}",
+            "whole frame {i} of {} was lost; errors: {:#?}",
             whole.len(),
-            faults.collect::<Vec<_>>(),
+            errors.collect::<Vec<_>>(),
         );
     }
 }

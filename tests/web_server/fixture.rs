@@ -1,0 +1,571 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A server with its source, and those who watch it: one by HTTP, one by Socket.IO.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream},
+    ops::Range,
+    sync::{Arc, Mutex},
+};
+
+use base64::prelude::*;
+use gst::prelude::*;
+use gst_app::AppSrc;
+use serde_json::Value;
+use socket2::{Domain, Socket, Type};
+use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
+
+use crate::common::{
+    film::{SMALL, buffer, number, picture},
+    guard::{Guard, wait_until},
+    pipeline::Pipeline,
+    process::PATIENCE,
+};
+
+/// A pipeline with one or two cameras that the test feeds; the first port is any free one.
+pub struct WebServerFixture {
+    pub pipeline: Pipeline,
+    pub sink: gst::Element,
+    messages: Arc<Mutex<Vec<gst::Structure>>>,
+    _guard: Guard,
+}
+
+impl WebServerFixture {
+    #[track_caller]
+    pub fn new(options: &str) -> Self {
+        let guard = Guard::new();
+        let pipeline = Pipeline::launch(&format!(
+            "appsrc name=feed format=time caps=image/jpeg is-live=true
+             ! socketioserversink name=server port=0 sync=false async=false {options}"
+        ));
+        let messages = Arc::<Mutex<Vec<_>>>::default();
+        let log = messages.clone();
+        let bus = pipeline.0.bus().expect("a bus");
+        bus.set_sync_handler(move |_, message| {
+            if let gst::MessageView::Element(said) = message.view() {
+                let said = said.structure().map(ToOwned::to_owned);
+                log.lock().unwrap().extend(said);
+            }
+            gst::BusSyncReply::Pass
+        });
+        Self {
+            sink: pipeline.element("server"),
+            pipeline,
+            messages,
+            _guard: guard,
+        }
+    }
+
+    /// Starts it; from then on it has its port.
+    #[track_caller]
+    pub fn play(self) -> Self {
+        self.pipeline.play();
+        self
+    }
+
+    /// One that plays.
+    #[track_caller]
+    pub fn start(options: &str) -> Self {
+        Self::new(options).play()
+    }
+
+    pub fn set_state(&self, state: gst::State) {
+        let change = self.pipeline.0.set_state(state);
+        change.expect("it changes its state");
+    }
+
+    #[track_caller]
+    pub fn port(&self) -> u16 {
+        let port = self.sink.property::<i32>("current-port");
+        let port = port.try_into().ok().filter(|port| *port > 0);
+        port.expect("it listens")
+    }
+
+    #[track_caller]
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port()).into()
+    }
+
+    /// Feeds the small pictures of these numbers.
+    pub fn push(&self, numbers: Range<usize>) {
+        for number in numbers {
+            self.push_sized(number, SMALL);
+        }
+    }
+
+    pub fn push_sized(&self, number: usize, len: usize) {
+        self.push_bytes(picture(number, len), number);
+    }
+
+    pub fn push_bytes(&self, bytes: Vec<u8>, number: usize) {
+        let feed: AppSrc = self.pipeline.element("feed");
+        feed.push_buffer(buffer(number, bytes)).expect("it plays");
+    }
+
+    pub fn end_feed(&self) {
+        let feed: AppSrc = self.pipeline.element("feed");
+        feed.end_of_stream().expect("it plays");
+    }
+
+    /// Feeds a picture, and waits until it is the newest one.
+    #[track_caller]
+    pub fn show(&self, number: usize) {
+        let before = self.count("frames");
+        self.push(number..number + 1);
+        wait_until("it is shown", || self.count("frames") > before);
+    }
+
+    /// Asks for a path by GET, and for no more.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> HttpResponse {
+        self.ask("GET", path, &[])
+    }
+
+    #[track_caller]
+    pub fn ask(&self, method: &str, path: &str, headers: &[&str]) -> HttpResponse {
+        let mut stream = connect(self.address());
+        let request = request(method, path, headers);
+        stream.write_all(request.as_bytes()).expect("it listens");
+        HttpResponse::read(stream, method == "HEAD")
+    }
+
+    #[track_caller]
+    pub fn post(&self, path: &str, body: &str) -> HttpResponse {
+        let mut stream = connect(self.address());
+        let request = request("POST", path, &[&format!("Content-Length: {}", body.len())]);
+        stream
+            .write_all((request + body).as_bytes())
+            .expect("it listens");
+        HttpResponse::read(stream, false)
+    }
+
+    /// Begins to watch the stream without an end.
+    #[track_caller]
+    pub fn watch(&self, path: &str) -> MultipartViewer {
+        MultipartViewer::ask(connect(self.address()), path)
+    }
+
+    /// Connects to a namespace; its events, or why it was refused.
+    #[track_caller]
+    pub fn join(&self, namespace: &'static str, auth: &str) -> Result<SocketIoViewer, String> {
+        SocketIoViewer::join(connect(self.address()), namespace, auth)
+    }
+
+    pub fn viewers(&self) -> u32 {
+        self.sink.property("viewers")
+    }
+
+    #[track_caller]
+    pub fn wait_for_viewers(&self, viewers: u32) {
+        wait_until(&format!("{viewers} viewers"), || self.viewers() == viewers);
+    }
+
+    pub fn stats(&self) -> gst::Structure {
+        self.sink.property("stats")
+    }
+
+    /// A count of the statistics.
+    #[track_caller]
+    pub fn count(&self, name: &str) -> u64 {
+        self.stats().get(name).expect("a count")
+    }
+
+    /// How many were refused because of this.
+    #[track_caller]
+    pub fn refused(&self, why: &str) -> u64 {
+        let refused = self.stats().get::<gst::Structure>("refused");
+        refused.expect("a structure").get(why).expect("a count")
+    }
+
+    /// The element messages of a name, from the start.
+    pub fn said(&self, name: &str) -> Vec<gst::Structure> {
+        let messages = self.messages.lock().unwrap();
+        let said = messages.iter().filter(|said| said.name() == name);
+        said.cloned().collect()
+    }
+
+    /// Expects that nothing went wrong so far.
+    #[track_caller]
+    pub fn expect_silence(&self) {
+        assert_eq!(self.pipeline.messages(), [""; 0]);
+    }
+}
+
+/// Has a request become a websocket.
+pub const UPGRADE: [&str; 4] = [
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+];
+
+/// The head of a request that is the only one.
+pub fn request(method: &str, path: &str, headers: &[&str]) -> String {
+    let first = format!("{method} {path} HTTP/1.1");
+    let lines = [&[&*first, "Host: localhost", "Connection: close"], headers].concat();
+    lines.join("\r\n") + "\r\n\r\n"
+}
+
+#[track_caller]
+pub fn connect(server: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(server).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+}
+
+/// A connection for which the kernel takes little that it has not read.
+#[track_caller]
+pub fn connect_small(server: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    socket.connect(&server.into()).expect("it listens");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+}
+
+/// What a server answers.
+#[derive(Debug)]
+pub struct HttpResponse {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl HttpResponse {
+    /// Reads it until its end.
+    #[track_caller]
+    pub fn read(stream: impl Read, is_head: bool) -> Self {
+        let mut reader = BufReader::new(stream);
+        let mut answer = Self::begin(&mut reader);
+        if let (Some(len), false) = (answer.header("content-length"), is_head) {
+            answer.body.resize(len.parse().expect("a number"), 0);
+            reader.read_exact(&mut answer.body).expect("the body");
+        }
+        answer
+    }
+
+    #[track_caller]
+    fn begin(reader: &mut impl BufRead) -> Self {
+        let mut lines = reader.lines().map(|line| line.expect("a line"));
+        let first = lines.next().expect("an answer");
+        let status = first
+            .strip_prefix("HTTP/1.1 ")
+            .and_then(|rest| rest.get(..3));
+        let headers = lines
+            .take_while(|line| !line.is_empty())
+            .map(|line| {
+                let (name, value) = line.split_once(": ").expect("a header");
+                (name.to_ascii_lowercase(), value.into())
+            })
+            .collect();
+        Self {
+            status: status
+                .and_then(|status| status.parse().ok())
+                .expect("a status"),
+            headers,
+            body: Vec::new(),
+        }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let (_, value) = headers.find(|(other, _)| other == name)?;
+        Some(value)
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("UTF-8")
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+}
+
+/// The parts of a stream without an end.
+#[derive(Debug)]
+pub struct MultipartViewer {
+    reader: BufReader<ChunkedBody>,
+    pub status: u16,
+    begun: bool,
+    last: Option<usize>,
+}
+
+impl MultipartViewer {
+    #[track_caller]
+    pub fn ask(mut stream: TcpStream, path: &str) -> Self {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it listens");
+        let mut reader = BufReader::new(stream);
+        let answer = HttpResponse::begin(&mut reader);
+        if answer.status == 200 {
+            let boundary = "multipart/x-mixed-replace; boundary=frame";
+            assert_eq!(answer.header("content-type"), Some(boundary));
+            assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
+        }
+        Self {
+            reader: BufReader::new(ChunkedBody { reader, left: 0 }),
+            status: answer.status,
+            begun: false,
+            last: None,
+        }
+    }
+
+    /// The number of the next picture that is another one: the newest may come twice.
+    #[track_caller]
+    pub fn next(&mut self) -> usize {
+        loop {
+            let number = Some(number(&self.next_bytes().expect("a picture")));
+            if let Some(number) = number.filter(|_| self.last != number) {
+                self.last = Some(number);
+                break number;
+            }
+        }
+    }
+
+    /// The next picture, unless it is over.
+    #[track_caller]
+    pub fn next_bytes(&mut self) -> Option<Vec<u8>> {
+        let mut line = String::new();
+        if !std::mem::replace(&mut self.begun, true) {
+            self.reader.read_line(&mut line).expect("a boundary");
+            assert_eq!(line, "--frame\r\n");
+        }
+        let mut len = None;
+        loop {
+            line.clear();
+            if self.reader.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            match line.trim_end().split_once(": ") {
+                Some(("Content-Type", kind)) => assert_eq!(kind, "image/jpeg"),
+                Some(("Content-Length", text)) => len = text.parse().ok(),
+                Some(("X-Timestamp", time)) => assert!(time.parse::<f64>().is_ok(), "{time}"),
+                _ => break assert_eq!(line, "\r\n"),
+            }
+        }
+        let mut jpeg = vec![0; len.expect("a length")];
+        self.reader.read_exact(&mut jpeg).ok()?;
+        let mut end = [0; 11];
+        self.reader.read_exact(&mut end).ok()?;
+        assert_eq!(&end, b"\r\n--frame\r\n");
+        Some(jpeg)
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        self.reader.get_ref().reader.get_ref()
+    }
+}
+
+/// Takes chunks apart.
+#[derive(Debug)]
+struct ChunkedBody {
+    reader: BufReader<TcpStream>,
+    left: usize,
+}
+
+impl Read for ChunkedBody {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.left == 0 {
+            let mut line = String::new();
+            self.reader.read_line(&mut line)?;
+            let len = line.trim_end();
+            if len.is_empty() {
+                return Ok(0);
+            }
+            // With the line end behind it.
+            self.left = usize::from_str_radix(len, 16).expect("a length") + 2;
+        }
+        let room = buffer.len().min(self.left.saturating_sub(2));
+        let len = self.reader.read(&mut buffer[..room])?;
+        self.left -= len;
+        if self.left == 2 {
+            self.reader.read_exact(&mut [0; 2])?;
+            self.left = 0;
+        }
+        Ok(len)
+    }
+}
+
+/// A Socket.IO session over a websocket, as little of it as is needed.
+#[derive(Debug)]
+pub struct SocketIoViewer {
+    socket: WebSocket<TcpStream>,
+    /// As it stands in packets.
+    namespace: &'static str,
+}
+
+/// An event, its arguments, and the number of the answer that is wanted.
+#[derive(Debug)]
+pub struct SocketIoEvent {
+    pub name: String,
+    pub args: Vec<Value>,
+    pub binary: Vec<Vec<u8>>,
+    pub ack: Option<u64>,
+}
+
+impl SocketIoViewer {
+    #[track_caller]
+    pub fn join(stream: TcpStream, namespace: &'static str, auth: &str) -> Result<Self, String> {
+        Self::join_by(
+            stream,
+            "/socket.io/?EIO=4&transport=websocket",
+            namespace,
+            auth,
+        )
+    }
+
+    #[track_caller]
+    pub fn join_by(
+        stream: TcpStream,
+        path: &str,
+        namespace: &'static str,
+        auth: &str,
+    ) -> Result<Self, String> {
+        let namespace = match namespace {
+            "/" => "",
+            "/view" => "/view,",
+            other => panic!("{other}"),
+        };
+        let url = format!("ws://localhost{path}");
+        let socket = match tungstenite::client(url, stream) {
+            Ok((socket, _)) => socket,
+            Err(tungstenite::HandshakeError::Failure(error)) => return Err(error.to_string()),
+            Err(error) => panic!("{error}"),
+        };
+        let mut session = Self { socket, namespace };
+        assert!(session.text().starts_with("0{"), "it opens");
+        session.say(&format!("40{namespace}{auth}"));
+        let answer = session.text();
+        let answer = answer.strip_prefix('4').expect("a message");
+        if let Some(error) = answer.strip_prefix(&format!("4{namespace}")) {
+            let error: Value = serde_json::from_str(error).expect("JSON");
+            return Err(error["message"].as_str().expect("a message").into());
+        }
+        assert!(answer.starts_with(&format!("0{namespace}")), "{answer}");
+        Ok(session)
+    }
+
+    #[track_caller]
+    pub fn say(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).expect("it listens");
+    }
+
+    /// The next text, but for pings, which are answered.
+    #[track_caller]
+    pub fn text(&mut self) -> String {
+        self.maybe_text().expect("a text")
+    }
+
+    fn maybe_text(&mut self) -> Option<String> {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Text(text)) if text == "2" => {
+                    // It may have gone meanwhile.
+                    let _ = self.socket.send(Message::text("3"));
+                }
+                Ok(Message::Text(text)) => return Some(text.to_string()),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(other) => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// The next event.
+    #[track_caller]
+    pub fn event(&mut self) -> SocketIoEvent {
+        self.maybe_event().expect("an event")
+    }
+
+    /// The next event, unless it is over.
+    #[track_caller]
+    pub fn maybe_event(&mut self) -> Option<SocketIoEvent> {
+        let text = self.maybe_text()?;
+        let (attachments, rest) = match text.strip_prefix("45") {
+            Some(rest) => {
+                let (count, rest) = rest.split_once('-').expect("a count");
+                (count.parse().expect("a count"), rest)
+            }
+            // The server takes its leave, of the namespace or altogether.
+            None => (0, text.strip_prefix("42")?),
+        };
+        let rest = rest.strip_prefix(self.namespace).expect("the namespace");
+        let (ack, json) = rest.split_at(rest.find('[').expect("JSON"));
+        let mut args: Vec<Value> = serde_json::from_str(json).expect("JSON");
+        let binary = (0..attachments).map(|_| match self.socket.read() {
+            Ok(Message::Binary(bytes)) => Some(bytes.to_vec()),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => None,
+        });
+        Some(SocketIoEvent {
+            binary: binary.collect::<Option<_>>()?,
+            name: args.remove(0).as_str().expect("a name").into(),
+            args,
+            ack: (!ack.is_empty()).then(|| ack.parse().expect("a number")),
+        })
+    }
+
+    /// The number of the next picture of an only camera.
+    #[track_caller]
+    pub fn next(&mut self) -> usize {
+        let event = self.event();
+        assert_eq!((&*event.name, event.ack), ("stream", None));
+        decoded(&event.args[0])
+    }
+
+    /// The next pictures for the page: camera, number, and the number in the picture.
+    #[track_caller]
+    pub fn frames(&mut self) -> (Vec<(String, u64, usize)>, u64) {
+        let event = self.event();
+        assert_eq!(event.name, "frames", "{event:?}");
+        let [Value::Array(entries)] = &event.args[..] else {
+            panic!("{event:?}");
+        };
+        assert_eq!(entries.len(), event.binary.len());
+        let pictures = entries.iter().zip(&event.binary).enumerate();
+        let pictures = pictures.map(|(index, (entry, jpeg))| {
+            assert_eq!(entry["jpeg"]["num"], index);
+            assert!(entry["captured"].as_f64().expect("a time") > 1e12);
+            let camera = entry["camera"].as_str().expect("a name");
+            let at = entry["number"].as_u64().expect("a number");
+            (camera.into(), at, number(jpeg))
+        });
+        (pictures.collect(), event.ack.expect("it wants an answer"))
+    }
+
+    /// Tells the server that a picture was painted.
+    #[track_caller]
+    pub fn ack(&mut self, ack: u64) {
+        let text = format!("43{}{ack}[]", self.namespace);
+        self.say(&text);
+    }
+
+    /// What the server calls its cameras now.
+    #[track_caller]
+    pub fn hello(&mut self) -> Vec<String> {
+        let event = self.event();
+        assert_eq!(event.name, "hello", "{event:?}");
+        assert_eq!(event.args[0]["name"], "gst-plugin-b64jpeg");
+        serde_json::from_value(event.args[0]["cameras"].clone()).expect("names")
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        self.socket.get_ref()
+    }
+
+    /// Goes away without a word.
+    pub fn vanish(self) {
+        let _ = self.stream().shutdown(Shutdown::Both);
+    }
+}
+
+/// The number of a picture in base64.
+#[track_caller]
+pub fn decoded(text: &Value) -> usize {
+    let text = text.as_str().expect("a text");
+    number(&BASE64_STANDARD.decode(text).expect("base64"))
+}
