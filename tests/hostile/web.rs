@@ -352,7 +352,7 @@ fn sessions_of_viewers_who_left_are_forgotten() {
     }
     server.wait_for_viewers(0);
     wait_until("they are forgotten", || server.count("sessions") == 0);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 #[test]
@@ -410,7 +410,7 @@ fn packets_of_one_request_are_limited() {
         200
     );
     server.wait_for_viewers(1);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 /// Each piece of a body used to keep the buffer that it was read into.
@@ -478,7 +478,7 @@ fn websocket_without_its_upgrade_header_is_refused() {
     ] {
         let mut headers = UPGRADE;
         headers[1] = upgrade;
-        let answer = server.ask("GET", WEBSOCKET, &headers);
+        let answer = server.request("GET", WEBSOCKET, &headers);
         assert_eq!(answer.status, 400, "{upgrade}");
     }
     assert!(server.join("/", "").is_ok());

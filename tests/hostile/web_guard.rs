@@ -65,7 +65,7 @@ fn guesses_of_foreign_pages_lock_out_nobody_else() {
     for number in 0..40 {
         let path = format!("/snapshot.jpg?token={number}");
         let status = server
-            .ask("GET", &path, &["Sec-Fetch-Site: cross-site"])
+            .request("GET", &path, &["Sec-Fetch-Site: cross-site"])
             .status;
         assert_eq!(status, if number < 20 { 401 } else { 429 }, "{number}");
     }
@@ -178,7 +178,7 @@ fn pages_of_other_sites_embed_nothing_unless_allowed() {
 fn foreign_site_reads_not_even_the_page() {
     let server = Server::start("allowed-origins=https://friend.example");
     let allowed = |origin: &str| {
-        let answer = server.ask("GET", "/", &[&format!("Origin: {origin}")]);
+        let answer = server.request("GET", "/", &[&format!("Origin: {origin}")]);
         assert_eq!(answer.status, 200);
         answer.header("access-control-allow-origin").is_some()
     };
@@ -193,7 +193,7 @@ fn cross_site_requests_open_no_session() {
     let path = "/socket.io/?EIO=4&transport=polling";
     let ask = |site: &str| {
         server
-            .ask("GET", path, &[&format!("Sec-Fetch-Site: {site}")])
+            .request("GET", path, &[&format!("Sec-Fetch-Site: {site}")])
             .status
     };
     assert_eq!(ask("cross-site"), 403);
