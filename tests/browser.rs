@@ -11,7 +11,7 @@ use common::{
     peer::peer,
     pipeline::{Pipeline, scratch},
     process::Program,
-    sender::Port,
+    raw_server::ReservedPort,
 };
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ const RED: [u8; 3] = [200, 16, 16];
 const BLUE: [u8; 3] = [16, 16, 200];
 
 /// A white ball that moves before a colour, and its server.
-fn camera([r, g, b]: [u8; 3], port: &Port, properties: &str) -> String {
+fn camera([r, g, b]: [u8; 3], port: &ReservedPort, properties: &str) -> String {
     let colour = u32::from_be_bytes([0xff, r, g, b]);
     let port = port.number();
     format!(
@@ -31,13 +31,13 @@ fn camera([r, g, b]: [u8; 3], port: &Port, properties: &str) -> String {
     )
 }
 
-fn one_camera(port: &Port, properties: &str) -> Pipeline {
+fn one_camera(port: &ReservedPort, properties: &str) -> Pipeline {
     let pipeline = Pipeline::launch(&camera(RED, port, &format!("name=red {properties}")));
     pipeline.play();
     pipeline
 }
 
-fn two_cameras(port: &Port) -> Pipeline {
+fn two_cameras(port: &ReservedPort) -> Pipeline {
     let front = camera(RED, port, "name=red camera=front");
     let back = camera(BLUE, port, "name=blue camera=back");
     let pipeline = Pipeline::launch(&(front + &back));
@@ -54,7 +54,7 @@ struct Viewer {
 }
 
 impl Viewer {
-    fn new(scene: &str, port: &Port) -> Self {
+    fn new(scene: &str, port: &ReservedPort) -> Self {
         let directory = scratch(&format!("browser-{scene}"));
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).expect("a directory");
@@ -98,7 +98,7 @@ fn assert_colour(found: &Value, expected: [u8; 3]) {
 
 #[test]
 fn watching() {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let pipeline = two_cameras(&port);
     let sent = ["red", "blue"].map(|sink| pipeline.collect(sink, "sink"));
     let mut viewer = Viewer::new("watch", &port);
@@ -139,7 +139,7 @@ fn watching() {
 
 #[test]
 fn a_phone() {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let _pipeline = two_cameras(&port);
     let mut viewer = Viewer::new("phone", &port);
     viewer.expect(r#"{"inside": true, "upright": true, "width": 378}"#);
@@ -150,7 +150,7 @@ fn a_phone() {
 
 #[test]
 fn a_token() {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let _pipeline = one_camera(&port, "token=secret");
     let mut viewer = Viewer::new("token", &port);
     let finding = viewer.finding();
@@ -166,7 +166,7 @@ fn a_token() {
 
 #[test]
 fn a_full_server() {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let _pipeline = one_camera(&port, "max-clients=1");
     let mut viewer = Viewer::new("full", &port);
     let finding = viewer.finding();
@@ -178,7 +178,7 @@ fn a_full_server() {
 
 #[test]
 fn a_source_that_stalls_and_a_server_that_restarts() {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let pipeline = one_camera(&port, "");
     let mut viewer = Viewer::new("restart", &port);
     viewer.expect(r#"{"stop": "source"}"#);
