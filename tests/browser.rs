@@ -11,7 +11,7 @@ use common::{
     peer::peer,
     pipeline::{Pipeline, scratch},
     process::Program,
-    sender::Port,
+    raw_server::ReservedPort,
 };
 use gst::prelude::*;
 use serde_json::Value;
@@ -21,8 +21,13 @@ const RATE: &str = "15";
 const RED: [u8; 3] = [200, 16, 16];
 const BLUE: [u8; 3] = [16, 16, 200];
 
+<<<<<<< HEAD
 /// A camera that shows a moving white ball on a coloured background, and its sink.
 fn camera([r, g, b]: [u8; 3], port: &Port, properties: &str) -> String {
+=======
+/// A white ball that moves before a colour, and its server.
+fn camera([r, g, b]: [u8; 3], port: &ReservedPort, properties: &str) -> String {
+>>>>>>> tests
     let colour = u32::from_be_bytes([0xff, r, g, b]);
     let port = port.number();
     format!(
@@ -32,13 +37,13 @@ fn camera([r, g, b]: [u8; 3], port: &Port, properties: &str) -> String {
     )
 }
 
-fn one_camera(port: &Port, properties: &str) -> Pipeline {
+fn one_camera(port: &ReservedPort, properties: &str) -> Pipeline {
     let pipeline = Pipeline::launch(&camera(RED, port, &format!("name=red {properties}")));
     pipeline.play();
     pipeline
 }
 
-fn two_cameras(port: &Port) -> Pipeline {
+fn two_cameras(port: &ReservedPort) -> Pipeline {
     let front = camera(RED, port, "name=red camera=front");
     let back = camera(BLUE, port, "name=blue camera=back");
     let pipeline = Pipeline::launch(&(front + &back));
@@ -54,8 +59,13 @@ struct BrowserViewer {
     host: String,
 }
 
+<<<<<<< HEAD
 impl BrowserViewer {
     fn new(scene: &str, port: &Port) -> Self {
+=======
+impl Viewer {
+    fn new(scene: &str, port: &ReservedPort) -> Self {
+>>>>>>> tests
         let directory = scratch(&format!("browser-{scene}"));
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).expect("a directory");
@@ -98,8 +108,13 @@ fn assert_colour(found: &Value, expected: [u8; 3]) {
 }
 
 #[test]
+<<<<<<< HEAD
 fn page_of_two_cameras_supports_all_actions() {
     let port = Port::new();
+=======
+fn watching() {
+    let port = ReservedPort::new();
+>>>>>>> tests
     let pipeline = two_cameras(&port);
     let sent = ["red", "blue"].map(|sink| pipeline.collect(sink, "sink"));
     let mut viewer = BrowserViewer::new("watch", &port);
@@ -142,8 +157,13 @@ fn page_of_two_cameras_supports_all_actions() {
 }
 
 #[test]
+<<<<<<< HEAD
 fn page_on_phone_fits_the_screen() {
     let port = Port::new();
+=======
+fn a_phone() {
+    let port = ReservedPort::new();
+>>>>>>> tests
     let _pipeline = two_cameras(&port);
     let mut viewer = BrowserViewer::new("phone", &port);
     viewer.expect(r#"{"inside": true, "upright": true, "width": 378}"#);
@@ -153,8 +173,13 @@ fn page_on_phone_fits_the_screen() {
 }
 
 #[test]
+<<<<<<< HEAD
 fn page_with_token_is_served_and_hides_it_from_url() {
     let port = Port::new();
+=======
+fn a_token() {
+    let port = ReservedPort::new();
+>>>>>>> tests
     let _pipeline = one_camera(&port, "token=secret");
     let mut viewer = BrowserViewer::new("token", &port);
     let finding = viewer.finding();
@@ -169,8 +194,13 @@ fn page_with_token_is_served_and_hides_it_from_url() {
 }
 
 #[test]
+<<<<<<< HEAD
 fn page_of_full_server_says_so() {
     let port = Port::new();
+=======
+fn a_full_server() {
+    let port = ReservedPort::new();
+>>>>>>> tests
     let _pipeline = one_camera(&port, "max-clients=1");
     let mut viewer = BrowserViewer::new("full", &port);
     let finding = viewer.finding();
@@ -181,8 +211,13 @@ fn page_of_full_server_says_so() {
 }
 
 #[test]
+<<<<<<< HEAD
 fn page_after_stall_or_restart_shows_new_frames() {
     let port = Port::new();
+=======
+fn a_source_that_stalls_and_a_server_that_restarts() {
+    let port = ReservedPort::new();
+>>>>>>> tests
     let pipeline = one_camera(&port, "");
     let mut viewer = BrowserViewer::new("restart", &port);
     viewer.expect(r#"{"stop": "source"}"#);

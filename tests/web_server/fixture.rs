@@ -4,64 +4,47 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream},
-    ops::Range,
-    sync::{Arc, Mutex},
+    net::{Shutdown, SocketAddr, TcpStream},
+    ops::Deref,
 };
 
 use base64::prelude::*;
 use gst::prelude::*;
-use gst_app::AppSrc;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
 use crate::common::{
-    film::{SMALL, buffer, number, picture},
-    guard::{Guard, wait_until},
-    pipeline::Pipeline,
+    numbered_pictures::{buffer, number},
     process::PATIENCE,
+    server_fixture::ServerFixture,
+    wait::wait_until,
 };
 
 /// A pipeline whose sink serves the frames that the test pushes, on any free port.
-pub struct WebServerFixture {
-    pub pipeline: Pipeline,
-    pub sink: gst::Element,
-    messages: Arc<Mutex<Vec<gst::Structure>>>,
-    _guard: Guard,
+pub struct WebServerFixture(ServerFixture);
+
+impl Deref for WebServerFixture {
+    type Target = ServerFixture;
+
+    fn deref(&self) -> &ServerFixture {
+        &self.0
+    }
 }
 
 impl WebServerFixture {
     #[track_caller]
     pub fn new(options: &str) -> Self {
-        let guard = Guard::new();
-        let pipeline = Pipeline::launch(&format!(
+        Self(ServerFixture::launch_line(&format!(
             "appsrc name=feed format=time caps=image/jpeg is-live=true
              ! socketioserversink name=server port=0 sync=false async=false {options}"
-        ));
-        let messages = Arc::<Mutex<Vec<_>>>::default();
-        let log = messages.clone();
-        let bus = pipeline.0.bus().expect("a bus");
-        bus.set_sync_handler(move |_, message| {
-            if let gst::MessageView::Element(message) = message.view() {
-                let structure = message.structure().map(ToOwned::to_owned);
-                log.lock().unwrap().extend(structure);
-            }
-            gst::BusSyncReply::Pass
-        });
-        Self {
-            sink: pipeline.element("server"),
-            pipeline,
-            messages,
-            _guard: guard,
-        }
+        )))
     }
 
     /// Starts the pipeline; from then on the server has a port.
     #[track_caller]
     pub fn play(self) -> Self {
-        self.pipeline.play();
-        self
+        Self(self.0.play())
     }
 
     /// Creates and starts a pipeline.
@@ -70,43 +53,8 @@ impl WebServerFixture {
         Self::new(options).play()
     }
 
-    pub fn set_state(&self, state: gst::State) {
-        let change = self.pipeline.0.set_state(state);
-        change.expect("a state change");
-    }
-
-    #[track_caller]
-    pub fn port(&self) -> u16 {
-        let port = self.sink.property::<i32>("current-port");
-        let port = port.try_into().ok().filter(|port| *port > 0);
-        port.expect("a listening server")
-    }
-
-    #[track_caller]
-    pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port()).into()
-    }
-
-    /// Pushes small frames with these numbers.
-    pub fn push(&self, numbers: Range<usize>) {
-        for number in numbers {
-            self.push_sized(number, SMALL);
-        }
-    }
-
-    pub fn push_sized(&self, number: usize, len: usize) {
-        self.push_bytes(picture(number, len), number);
-    }
-
     pub fn push_bytes(&self, bytes: Vec<u8>, number: usize) {
-        let feed: AppSrc = self.pipeline.element("feed");
-        feed.push_buffer(buffer(number, bytes))
-            .expect("a playing source");
-    }
-
-    pub fn push_eos(&self) {
-        let feed: AppSrc = self.pipeline.element("feed");
-        feed.end_of_stream().expect("a playing source");
+        self.push_buffer(buffer(number, bytes));
     }
 
     /// Pushes a frame, and waits until it is the newest one.
@@ -164,10 +112,6 @@ impl WebServerFixture {
         wait_until(&format!("{viewers} viewers"), || self.viewers() == viewers);
     }
 
-    pub fn stats(&self) -> gst::Structure {
-        self.sink.property("stats")
-    }
-
     /// A count in the statistics.
     #[track_caller]
     pub fn count(&self, name: &str) -> u64 {
@@ -179,19 +123,6 @@ impl WebServerFixture {
     pub fn refused(&self, reason: &str) -> u64 {
         let refused = self.stats().get::<gst::Structure>("refused");
         refused.expect("a structure").get(reason).expect("a count")
-    }
-
-    /// All element messages with this name so far.
-    pub fn element_messages(&self, name: &str) -> Vec<gst::Structure> {
-        let messages = self.messages.lock().unwrap();
-        let found = messages.iter().filter(|message| message.name() == name);
-        found.cloned().collect()
-    }
-
-    /// Expects that there was neither a warning nor an error so far.
-    #[track_caller]
-    pub fn expect_no_messages(&self) {
-        assert_eq!(self.pipeline.messages(), [""; 0]);
     }
 }
 

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::fixture::{HttpResponse, WebServerFixture, connect};
 use crate::common::{
-    film::{SMALL, number, picture},
-    guard::wait_until,
+    numbered_pictures::{SMALL, number, picture},
+    wait::wait_until,
 };
 
 #[test]

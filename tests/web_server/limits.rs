@@ -18,10 +18,10 @@ use super::fixture::{
     connect_small, request,
 };
 use crate::common::{
-    alone::{allow_files, alone, status},
-    film::number,
-    guard::wait_until,
+    isolation::{in_own_process, process_status, raise_file_limit},
+    numbered_pictures::number,
     process::{Program, with_plugin},
+    wait::wait_until,
 };
 
 fn open_files() -> usize {
@@ -134,7 +134,7 @@ fn stall(server: &WebServerFixture, way: usize) -> StalledViewer {
 #[test]
 fn stalled_viewers_are_disconnected_without_memory_growth() {
     const BIG: usize = 200_000;
-    alone(|| {
+    in_own_process(|| {
         let server = WebServerFixture::start("");
         let mut viewer = server.watch("/stream.mjpg");
         let mut number = 0;
@@ -144,13 +144,13 @@ fn stalled_viewers_are_disconnected_without_memory_growth() {
             number += 1;
         };
         (0..50).for_each(|_| next());
-        let (fds, before) = (open_files(), status("VmRSS"));
+        let (fds, before) = (open_files(), process_status("VmRSS"));
         let stalled: Vec<_> = (0..60).map(|way| stall(&server, way)).collect();
         server.wait_for_viewers(61);
         let mut most = 0;
         wait_until("disconnection", || {
             next();
-            most = most.max(status("VmRSS"));
+            most = most.max(process_status("VmRSS"));
             server.viewers() == 1
         });
         // For the frames in flight to each, in the buffers of the kernel and of the process.
@@ -165,7 +165,7 @@ fn stalled_viewers_are_disconnected_without_memory_growth() {
 
 #[test]
 fn ten_thousand_connections_leak_no_descriptors() {
-    alone(|| {
+    in_own_process(|| {
         let server = WebServerFixture::start("max-connections-per-address=0");
         let mut viewer = server.watch("/stream.mjpg");
         let mut before = 0;
@@ -210,8 +210,8 @@ fn ten_thousand_connections_leak_no_descriptors() {
 #[test]
 fn connection_beyond_a_thousand_is_refused() {
     const MAX: usize = 1000;
-    alone(|| {
-        allow_files(3 * MAX);
+    in_own_process(|| {
+        raise_file_limit(3 * MAX);
         let server = WebServerFixture::start("max-connections-per-address=0");
         server.show(0);
         let viewer = server.watch("/stream.mjpg");

@@ -8,9 +8,9 @@ use gst::prelude::*;
 
 use super::fixture::{WebServerFixture, decoded};
 use crate::common::{
-    alone::{alone, status},
-    film::{SMALL, number, picture},
-    guard::wait_until,
+    isolation::{in_own_process, process_status},
+    numbered_pictures::{SMALL, number, picture},
+    wait::wait_until,
 };
 
 /// Starts a camera on a fixed port, which other cameras can share.
@@ -135,7 +135,7 @@ fn camera_restarted_is_announced_and_shown_again() {
 #[test]
 fn camera_renamed_while_page_is_open_frees_its_frames() {
     const BIG: usize = 1_000_000;
-    alone(|| {
+    in_own_process(|| {
         let front = first_camera("camera=front");
         let mut page = front.join("/view", "").expect("an admitted viewer");
         assert_eq!(page.hello(), ["front"]);
@@ -143,7 +143,7 @@ fn camera_renamed_while_page_is_open_frees_its_frames() {
         let mut before = 0;
         for round in 0..60 {
             if round == 20 {
-                before = status("VmRSS");
+                before = process_status("VmRSS");
             }
             let name = format!("back-{round}");
             renamed.sink.set_property("camera", &name);
@@ -156,7 +156,7 @@ fn camera_renamed_while_page_is_open_frees_its_frames() {
             renamed.set_state(gst::State::Null);
             assert_eq!(page.hello(), ["front"]);
         }
-        let after = status("VmRSS");
+        let after = process_status("VmRSS");
         assert!(after < before + 20_000, "{before} kB, then {after} kB");
     });
 }

@@ -3,7 +3,7 @@
 //! Frames by Socket.IO: as events for any program, and for the page.
 
 use super::fixture::{SocketIoViewer, UPGRADE, WebServerFixture, connect};
-use crate::common::film::number;
+use crate::common::numbered_pictures::number;
 
 #[test]
 fn frame_is_sent_as_event() {

@@ -14,10 +14,10 @@ use super::fixture::{
     MultipartViewer, SocketIoViewer, UPGRADE, WebServerFixture, connect, connect_small, request,
 };
 use crate::common::{
-    alone::{alone, status},
-    film::number,
-    guard::wait_until,
+    isolation::{in_own_process, process_status},
+    numbered_pictures::number,
     pipeline::Pipeline,
+    wait::wait_until,
 };
 
 /// Some viewers read nothing at all, others only a part.
@@ -88,12 +88,12 @@ fn stop_from_server_thread_succeeds() {
 #[test]
 fn restarts_leak_no_threads_or_descriptors() {
     let files = || fs::read_dir("/proc/self/fd").expect("Linux").count();
-    alone(|| {
+    in_own_process(|| {
         let server = WebServerFixture::new("");
         let (mut fds, mut threads) = (0, 0);
         for round in 0..60 {
             if round == 10 {
-                (fds, threads) = (files(), status("Threads"));
+                (fds, threads) = (files(), process_status("Threads"));
             }
             server.pipeline.play();
             let viewer = (round % 2 == 0).then(|| server.watch("/stream.mjpg"));
@@ -112,7 +112,7 @@ fn restarts_leak_no_threads_or_descriptors() {
             server.set_state(gst::State::Null);
             drop((viewer, page));
         }
-        let (now, then) = (status("Threads"), threads);
+        let (now, then) = (process_status("Threads"), threads);
         assert!(now <= then + 5, "{then} threads, then {now}");
         let (now, then) = (files(), fds);
         assert!(now <= then + 5, "{then} descriptors, then {now}");

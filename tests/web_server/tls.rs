@@ -16,7 +16,7 @@ use super::{
     errors::{expect_recovery, expect_start_error},
     fixture::{HttpResponse, WebServerFixture, connect, request},
 };
-use crate::common::{film::number, guard::wait_until, pipeline::scratch};
+use crate::common::{numbered_pictures::number, pipeline::scratch, wait::wait_until};
 
 /// A certificate for localhost and its key, in files of this test.
 struct Certificate {
