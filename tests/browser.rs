@@ -21,13 +21,8 @@ const RATE: &str = "15";
 const RED: [u8; 3] = [200, 16, 16];
 const BLUE: [u8; 3] = [16, 16, 200];
 
-<<<<<<< HEAD
 /// A camera that shows a moving white ball on a coloured background, and its sink.
-fn camera([r, g, b]: [u8; 3], port: &Port, properties: &str) -> String {
-=======
-/// A white ball that moves before a colour, and its server.
 fn camera([r, g, b]: [u8; 3], port: &ReservedPort, properties: &str) -> String {
->>>>>>> tests
     let colour = u32::from_be_bytes([0xff, r, g, b]);
     let port = port.number();
     format!(
@@ -59,13 +54,8 @@ struct BrowserViewer {
     host: String,
 }
 
-<<<<<<< HEAD
 impl BrowserViewer {
-    fn new(scene: &str, port: &Port) -> Self {
-=======
-impl Viewer {
     fn new(scene: &str, port: &ReservedPort) -> Self {
->>>>>>> tests
         let directory = scratch(&format!("browser-{scene}"));
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).expect("a directory");
@@ -108,13 +98,8 @@ fn assert_colour(found: &Value, expected: [u8; 3]) {
 }
 
 #[test]
-<<<<<<< HEAD
 fn page_of_two_cameras_supports_all_actions() {
-    let port = Port::new();
-=======
-fn watching() {
     let port = ReservedPort::new();
->>>>>>> tests
     let pipeline = two_cameras(&port);
     let sent = ["red", "blue"].map(|sink| pipeline.collect(sink, "sink"));
     let mut viewer = BrowserViewer::new("watch", &port);
@@ -157,13 +142,8 @@ fn watching() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn page_on_phone_fits_the_screen() {
-    let port = Port::new();
-=======
-fn a_phone() {
     let port = ReservedPort::new();
->>>>>>> tests
     let _pipeline = two_cameras(&port);
     let mut viewer = BrowserViewer::new("phone", &port);
     viewer.expect(r#"{"inside": true, "upright": true, "width": 378}"#);
@@ -173,13 +153,8 @@ fn a_phone() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn page_with_token_is_served_and_hides_it_from_url() {
-    let port = Port::new();
-=======
-fn a_token() {
     let port = ReservedPort::new();
->>>>>>> tests
     let _pipeline = one_camera(&port, "token=secret");
     let mut viewer = BrowserViewer::new("token", &port);
     let finding = viewer.finding();
@@ -194,13 +169,8 @@ fn a_token() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn page_of_full_server_says_so() {
-    let port = Port::new();
-=======
-fn a_full_server() {
     let port = ReservedPort::new();
->>>>>>> tests
     let _pipeline = one_camera(&port, "max-clients=1");
     let mut viewer = BrowserViewer::new("full", &port);
     let finding = viewer.finding();
@@ -211,13 +181,8 @@ fn a_full_server() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn page_after_stall_or_restart_shows_new_frames() {
-    let port = Port::new();
-=======
-fn a_source_that_stalls_and_a_server_that_restarts() {
     let port = ReservedPort::new();
->>>>>>> tests
     let pipeline = one_camera(&port, "");
     let mut viewer = BrowserViewer::new("restart", &port);
     viewer.expect(r#"{"stop": "source"}"#);
@@ -245,7 +210,7 @@ fn a_source_that_stalls_and_a_server_that_restarts() {
 /// The page used to keep the picture of every name that a camera ever had.
 #[test]
 fn page_of_renamed_camera_keeps_a_limited_number_of_names() {
-    let port = Port::new();
+    let port = ReservedPort::new();
     let _front = one_camera(&port, "camera=front");
     let mut viewer = BrowserViewer::new("renamed", &port);
     viewer.expect(r#"{"watching": true}"#);
