@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The protocol core beside named peers, on the same bytes in the same run.
+//! The protocol core compared with named peers, on the same bytes in the same run.
 //!
-//! Throughput counts bytes of JPEG, so that the lines of a group compare. `memcpy`
-//! is the floor, `base64` is the rust-base64 crate.
+//! Throughput counts bytes of JPEG, so that the results of a group can be compared. `memcpy` is
+//! the lower bound; `base64` is the rust-base64 crate.
 //!
 //! `cargo bench --bench wire [-- GROUP]`
 
@@ -26,18 +26,18 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 const SIZES: [(&str, usize); 3] = [("6 KB", 6_000), ("80 KB", 80_000), ("2 MB", 2_000_000)];
 const TYPICAL: usize = SIZES[1].1;
 
-/// What one read brings: `tcpclientsrc` never gives more.
-const READ: usize = 4096;
+/// Length of one read: `tcpclientsrc` never reads more.
+const READ_LEN: usize = 4096;
 
 fn be32_base64() -> Framing {
     Framing::default()
 }
 
 fn bare_jpeg() -> Framing {
-    Framing::new(Header::None, Payload::Jpeg).expect("they go together")
+    Framing::new(Header::None, Payload::Jpeg).expect("a valid combination")
 }
 
-/// Noise that is the same in every run.
+/// Reproducible noise.
 fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut byte = || {
@@ -49,7 +49,7 @@ fn noise(len: usize) -> Vec<u8> {
     (0..len).map(|_| byte()).collect()
 }
 
-/// As many bytes as a JPEG has, with its markers, and noise for entropy-coded data.
+/// `len` bytes with the markers of a JPEG, and noise instead of coded data.
 fn jpeg(len: usize) -> Vec<u8> {
     let mut jpeg = b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0\
         \xff\xc0\0\x0b\x08\x01\xc2\x03\x20\x01\x01\x11\0\xff\xc4\0\x02\xff\xda\0\x08\x01\x01\0\0\x3f\0"
@@ -60,7 +60,7 @@ fn jpeg(len: usize) -> Vec<u8> {
             data[i] = 0;
         }
     }
-    // Nothing may turn EOI into data.
+    // An FF here would make data of EOI.
     *data.last_mut().expect("longer than its header") = 0;
     jpeg.append(&mut data);
     jpeg.extend_from_slice(b"\xff\xd9");
@@ -78,8 +78,8 @@ fn simd() -> Simd {
     Simd::standard(GeneralPurposeConfig::new())
 }
 
-/// Takes every frame at the front of `wire` through `stream`, decoded to `out`, and
-/// returns how many there were. What stands between them is passed over.
+/// Runs `wire` through `stream`, decodes each frame to `out`, and returns the number of frames.
+/// Bytes between the frames are skipped.
 fn follow(stream: &mut FrameStream, wire: &[u8], out: &mut [u8]) -> usize {
     let (mut at, mut frames) = (0, 0);
     loop {
@@ -100,7 +100,8 @@ fn follow(stream: &mut FrameStream, wire: &[u8], out: &mut [u8]) -> usize {
                 }
             }
             StreamStep::Skip(len) => at += len,
-            StreamStep::Bad(_) => {} // it searches on
+            // The stream searches for the next frame.
+            StreamStep::Bad(_) => {}
             StreamStep::Need(_) => return frames,
         }
     }
@@ -165,7 +166,7 @@ fn decode(c: &mut Criterion) {
             let mut stream = FrameStream::new(be32_base64().into(), FrameLimits::default());
             b.iter(|| assert_eq!(follow(&mut stream, black_box(&wire), &mut out), 1));
         });
-        for (how, read) in [("Deframer", wire.len()), ("Deframer, 4 KB reads", READ)] {
+        for (how, read) in [("Deframer", wire.len()), ("Deframer, 4 KB reads", READ_LEN)] {
             group.bench_function(BenchmarkId::new(how, name), |b| {
                 let mut deframer = Deframer::new(be32_base64().into(), FrameLimits::default());
                 b.iter(|| deframe(&mut deframer, black_box(&wire), read));
@@ -175,8 +176,8 @@ fn decode(c: &mut Criterion) {
     group.finish();
 }
 
-/// Gives `deframer` one frame in reads of `read` bytes. A long one without a length is
-/// seen at the end of the stream.
+/// Feeds one frame to `deframer`, in reads of `read` bytes. The end of a long one without a length
+/// is noticed at the end of the stream.
 fn deframe(deframer: &mut Deframer, wire: &[u8], read: usize) -> Vec<u8> {
     let mut jpeg = None;
     for piece in wire.chunks(read) {
@@ -190,7 +191,7 @@ fn deframe(deframer: &mut Deframer, wire: &[u8], read: usize) -> Vec<u8> {
     jpeg.expect("a frame").expect("a good one")
 }
 
-/// JPEGs back to back, told apart by their markers.
+/// JPEGs without a header, separated by their markers.
 fn bare(c: &mut Criterion) {
     let mut group = c.benchmark_group("bare");
     for (name, len) in SIZES {
@@ -207,14 +208,14 @@ fn bare(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("Deframer, 4 KB reads", name), |b| {
             b.iter(|| {
                 let mut deframer = Deframer::new(bare_jpeg().into(), FrameLimits::default());
-                deframe(&mut deframer, black_box(&jpeg), READ)
+                deframe(&mut deframer, black_box(&jpeg), READ_LEN)
             });
         });
     }
     group.finish();
 }
 
-/// The first two frames of a stream, with the framing given and found out.
+/// The first two frames of a stream, with the framing given and detected.
 fn detect(c: &mut Criterion) {
     let mut group = c.benchmark_group("detect");
     let jpeg = jpeg(TYPICAL);
@@ -223,7 +224,7 @@ fn detect(c: &mut Criterion) {
     for framing in Framing::all() {
         let frames = wire(&jpeg, framing).repeat(2);
         for (how, accept) in [
-            ("told", framing.into()),
+            ("given", framing.into()),
             ("auto", AcceptedFramings::default()),
         ] {
             group.bench_function(BenchmarkId::new(framing.to_string(), how), |b| {
@@ -249,7 +250,7 @@ fn resync(c: &mut Criterion) {
         ("noise", noise(GARBAGE)),
         ("zeros", vec![0; GARBAGE]),
         ("text", b"All work and no play. ".repeat(GARBAGE / 22)),
-        // Each of these headers promises a frame that only its end can refute.
+        // Each header makes a candidate that only the bytes after its end refute.
         ("false starts", b"\0\0\x10\0/9j/".repeat(GARBAGE / 8)),
     ];
     for (kind, garbage) in kinds {
@@ -261,7 +262,7 @@ fn resync(c: &mut Criterion) {
         let frames = frame.repeat(2);
         let stream = [&*frames, &*garbage, &*frames].concat();
         for (how, accept) in [
-            ("told", be32_base64().into()),
+            ("given", be32_base64().into()),
             ("auto", AcceptedFramings::default()),
         ] {
             group.bench_function(BenchmarkId::new(how, kind), |b| {
@@ -275,7 +276,7 @@ fn resync(c: &mut Criterion) {
     group.finish();
 }
 
-/// The picture of an event of Socket.IO.
+/// A Socket.IO event with a JPEG.
 #[cfg(feature = "web")]
 fn socketio(c: &mut Criterion) {
     use b64jpeg_wire::socketio::{PacketDecoder, PacketLimits, PictureEvent};
@@ -303,9 +304,7 @@ fn socketio(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("decode, PacketDecoder", name), |b| {
             let mut decoder = PacketDecoder::new(PacketLimits::default());
             b.iter(|| {
-                let packet = decoder
-                    .text(black_box(&text))
-                    .expect("it was written by us");
+                let packet = decoder.text(black_box(&text)).expect("our own text");
                 assert!(packet.is_some());
             });
         });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The viewer page, served by `socketioserversink` and watched in Chromium.
+//! The page of `socketioserversink` in Chromium.
 #![cfg(feature = "web")]
 
 mod common;
@@ -11,17 +11,18 @@ use common::{
     peer::peer,
     pipeline::{Pipeline, scratch},
     process::Program,
-    sender::Port,
+    raw_server::ReservedPort,
 };
+use gst::prelude::*;
 use serde_json::Value;
 
-/// Pictures a second.
+/// Frames per second.
 const RATE: &str = "15";
 const RED: [u8; 3] = [200, 16, 16];
 const BLUE: [u8; 3] = [16, 16, 200];
 
-/// A white ball that moves before a colour, and its server.
-fn camera([r, g, b]: [u8; 3], port: &Port, properties: &str) -> String {
+/// A camera that shows a moving white ball on a coloured background, and its sink.
+fn camera([r, g, b]: [u8; 3], port: &ReservedPort, properties: &str) -> String {
     let colour = u32::from_be_bytes([0xff, r, g, b]);
     let port = port.number();
     format!(
@@ -31,13 +32,13 @@ fn camera([r, g, b]: [u8; 3], port: &Port, properties: &str) -> String {
     )
 }
 
-fn one_camera(port: &Port, properties: &str) -> Pipeline {
+fn one_camera(port: &ReservedPort, properties: &str) -> Pipeline {
     let pipeline = Pipeline::launch(&camera(RED, port, &format!("name=red {properties}")));
     pipeline.play();
     pipeline
 }
 
-fn two_cameras(port: &Port) -> Pipeline {
+fn two_cameras(port: &ReservedPort) -> Pipeline {
     let front = camera(RED, port, "name=red camera=front");
     let back = camera(BLUE, port, "name=blue camera=back");
     let pipeline = Pipeline::launch(&(front + &back));
@@ -45,16 +46,16 @@ fn two_cameras(port: &Port) -> Pipeline {
     pipeline
 }
 
-/// Somebody at a browser.
-struct Viewer {
+/// A browser that plays a scene of `page.py`.
+struct BrowserViewer {
     program: Program,
-    /// Where downloads and screenshots are.
+    /// For downloads and screenshots.
     directory: PathBuf,
     host: String,
 }
 
-impl Viewer {
-    fn new(scene: &str, port: &Port) -> Self {
+impl BrowserViewer {
+    fn new(scene: &str, port: &ReservedPort) -> Self {
         let directory = scratch(&format!("browser-{scene}"));
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).expect("a directory");
@@ -97,11 +98,11 @@ fn assert_colour(found: &Value, expected: [u8; 3]) {
 }
 
 #[test]
-fn watching() {
-    let port = Port::new();
+fn page_of_two_cameras_supports_all_actions() {
+    let port = ReservedPort::new();
     let pipeline = two_cameras(&port);
     let sent = ["red", "blue"].map(|sink| pipeline.collect(sink, "sink"));
-    let mut viewer = Viewer::new("watch", &port);
+    let mut viewer = BrowserViewer::new("watch", &port);
     viewer.expect(r#"{"title": "2 cameras – HOST"}"#);
     let colours = &viewer.finding()["colours"];
     assert_colour(&colours["front"], RED);
@@ -110,7 +111,7 @@ fn watching() {
     let measured = viewer.finding();
     assert_eq!(measured["sizes"], Value::from(["320×240"; 2].to_vec()));
     for delay in measured["delays"].as_array().expect("delays") {
-        // By the clock of the captures: by any other it would be years, or nothing.
+        // Measured with the clock of the captures; with another one it would be years, or zero.
         assert!((1..60_000).contains(&delay.as_u64().expect("a number")));
     }
 
@@ -126,11 +127,14 @@ fn watching() {
         let camera = usize::from(name.starts_with("back "));
         assert!(name.starts_with(["front ", "back "][camera]), "{name}");
         let jpeg = fs::read(viewer.directory.join(name)).expect("a file");
-        assert!(sent[camera].contains(&jpeg), "{name}: not as it was sent");
+        assert!(
+            sent[camera].contains(&jpeg),
+            "{name}: not the bytes that were sent"
+        );
     }
 
     let finding = viewer.finding();
-    let quit = finding["quit"].as_str().expect("words");
+    let quit = finding["quit"].as_str().expect("a text");
     assert!(quit.contains("You have stopped watching"), "{quit}");
     viewer.expect(r#"{"console": []}"#);
     viewer.program.finish();
@@ -138,10 +142,10 @@ fn watching() {
 }
 
 #[test]
-fn a_phone() {
-    let port = Port::new();
+fn page_on_phone_fits_the_screen() {
+    let port = ReservedPort::new();
     let _pipeline = two_cameras(&port);
-    let mut viewer = Viewer::new("phone", &port);
+    let mut viewer = BrowserViewer::new("phone", &port);
     viewer.expect(r#"{"inside": true, "upright": true, "width": 378}"#);
     viewer.expect(r#"{"alone": ["back"]}"#);
     viewer.expect(r#"{"console": []}"#);
@@ -149,12 +153,12 @@ fn a_phone() {
 }
 
 #[test]
-fn a_token() {
-    let port = Port::new();
+fn page_with_token_is_served_and_hides_it_from_url() {
+    let port = ReservedPort::new();
     let _pipeline = one_camera(&port, "token=secret");
-    let mut viewer = Viewer::new("token", &port);
+    let mut viewer = BrowserViewer::new("token", &port);
     let finding = viewer.finding();
-    let wrong = finding["wrong"].as_str().expect("words");
+    let wrong = finding["wrong"].as_str().expect("a text");
     assert!(wrong.contains("does not accept this token"), "{wrong}");
     assert_eq!(finding["pictures"], 0);
     viewer.expect(r#"{"console": []}"#);
@@ -165,22 +169,22 @@ fn a_token() {
 }
 
 #[test]
-fn a_full_server() {
-    let port = Port::new();
+fn page_of_full_server_says_so() {
+    let port = ReservedPort::new();
     let _pipeline = one_camera(&port, "max-clients=1");
-    let mut viewer = Viewer::new("full", &port);
+    let mut viewer = BrowserViewer::new("full", &port);
     let finding = viewer.finding();
-    let full = finding["full"].as_str().expect("words");
+    let full = finding["full"].as_str().expect("a text");
     assert!(full.contains("no more viewers"), "{full}");
     viewer.expect(r#"{"console": []}"#);
     viewer.program.finish();
 }
 
 #[test]
-fn a_source_that_stalls_and_a_server_that_restarts() {
-    let port = Port::new();
+fn page_after_stall_or_restart_shows_new_frames() {
+    let port = ReservedPort::new();
     let pipeline = one_camera(&port, "");
-    let mut viewer = Viewer::new("restart", &port);
+    let mut viewer = BrowserViewer::new("restart", &port);
     viewer.expect(r#"{"stop": "source"}"#);
     pipeline.settle(gst::State::Paused);
     viewer.expect(r#"{"start": "source"}"#);
@@ -190,7 +194,7 @@ fn a_source_that_stalls_and_a_server_that_restarts() {
     viewer.expect(r#"{"stop": "server"}"#);
     pipeline.settle(gst::State::Null);
     let finding = viewer.finding();
-    let lost = finding["lost"].as_str().expect("words");
+    let lost = finding["lost"].as_str().expect("a text");
     assert!(
         lost.contains("The server has closed the connection"),
         "{lost}"
@@ -199,6 +203,33 @@ fn a_source_that_stalls_and_a_server_that_restarts() {
     assert_eq!(finding["cameras"], 1);
     viewer.expect(r#"{"start": "server"}"#);
     pipeline.play();
+    viewer.expect(r#"{"console": []}"#);
+    viewer.program.finish();
+}
+
+/// The page used to keep the picture of every name that a camera ever had.
+#[test]
+fn page_of_renamed_camera_keeps_a_limited_number_of_names() {
+    let port = ReservedPort::new();
+    let _front = one_camera(&port, "camera=front");
+    let mut viewer = BrowserViewer::new("renamed", &port);
+    viewer.expect(r#"{"watching": true}"#);
+    let renamed = Pipeline::launch(&camera(BLUE, &port, "name=blue"));
+    let sink: gst::Element = renamed.element("blue");
+    for number in 0..30 {
+        sink.set_property("camera", format!("back-{number:02}"));
+        renamed.play();
+        renamed.settle(gst::State::Null);
+    }
+    sink.set_property("camera", "last");
+    renamed.play();
+    let finding = viewer.finding();
+    let names = finding["cameras"].as_array().expect("names");
+    // The two cameras, and the last of the removed ones.
+    assert!(
+        (3..=18).contains(&names.len()) && names.contains(&"front".into()),
+        "{names:?}"
+    );
     viewer.expect(r#"{"console": []}"#);
     viewer.program.finish();
 }

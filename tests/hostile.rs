@@ -16,15 +16,6 @@ mod common;
 )]
 mod web_server_fixture;
 
-/// Former names, until the tests use the new ones.
-#[cfg(feature = "web")]
-mod scene {
-    pub use crate::web_server_fixture::{
-        HttpResponse as Answer, SocketIoViewer as Session, UPGRADE, WebServerFixture as Server,
-        request,
-    };
-}
-
 mod hostile {
     use crate::common::wire;
 

@@ -171,7 +171,7 @@ fn tee_line_with_three_sinks_delivers_to_each() {
     for (receiver, seen) in receivers.iter().zip(&seen) {
         receiver.play();
         let mut count = 0;
-        common::sender::eventually("pictures", || {
+        common::wait::wait_for("pictures", || {
             count += seen.take().len();
             (count >= 5).then_some(())
         });

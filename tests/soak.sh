@@ -10,36 +10,36 @@ usage() {
     cat <<'EOF'
 Usage: tests/soak.sh WHAT [OPTION...]
 
-Loads and faults for b64jpegserversink and b64jpegclientsrc that take minutes. Prints a
-line of figures; fails if what must hold does not. Not part of tests/run.sh. Wants a
-machine that has nothing else to do: a client that gets no CPU for a second loses frames.
+Long load and fault tests of b64jpegserversink and b64jpegclientsrc. Prints a line of
+figures, and fails if a requirement is not met. Not part of tests/run.sh. Needs an
+otherwise idle machine: a client that gets no CPU for a second loses frames.
 
   crowd      many clients for a minute: each gets every frame; CPU, memory
   hour       as many frames as an hour has, at full speed: all arrive; memory, open files
-  kill       the server is killed (-9) ten times under a client that watches
-  half-open  the cable is pulled: both ends notice, and meet again
+  kill       the server is killed (-9) ten times: the client reconnects each time
+  half-open  the cable is unplugged: both ends notice, and the client reconnects
   link       a slow, long and lossy line: whole frames, and a delay that does not grow
-  fits       the same line, and a stream that fits it: every frame
-  stalled    one client stalls and one is slow: the others do not notice; memory
-  connects   many clients connect at once: when each has its first frame
-  all        all of these, and the peers
+  fits       the same line with a stream that fits it: every frame
+  stalled    one client stalls and one is slow: the others get every frame; memory
+  connects   many clients connect at once: the time to the first frame of each
+  all        all of these, also with --stock and --sendall
 
   --stock          the same with b64jpegpay ! tcpserversink and tcpclientsrc ! b64jpegdepay,
-                   for comparison: nothing must hold
+                   for comparison; nothing is required
   --sendall        the same with a Python server that calls sendall (link and fits)
   --clients N      crowd, connects, stalled
   --seconds N      how long the stream is: crowd, link, fits, stalled
-  --frames N       how many frames an hour has
-  --size BYTES     of a picture; on the wire it is a third more
-  --fps N          frames per second, but for hour
-  --queue-frames N how many frames may wait for a client (25)
-  --congestion CC  TCP's congestion control on the line (the machine's own)
+  --frames N       number of frames of hour
+  --size BYTES     size of a JPEG; base64 makes it a third larger
+  --fps N          frames per second, except for hour
+  --queue-frames N longest queue of a client, in frames (25)
+  --congestion CC  TCP congestion control on the line (default of the machine)
   --delay MS, --loss PERCENT, --rate MBIT, --line-queue KB, --seed N
-                   the line, in each direction (50, 1, 5, 64; seed 1 of the losses)
+                   the line, in each direction (50, 1, 5, 64; seed 1 for the losses)
   --help           this text
 
-half-open, link and fits need two network namespaces: root, or a kernel that lets users
-make them. The line is netem where the kernel has it, otherwise tests/soak/link.py.
+half-open, link and fits need two network namespaces: run them as root, or on a kernel
+that allows user namespaces. The line is netem where the kernel has it, otherwise tests/soak/link.py.
 EOF
 }
 
@@ -52,10 +52,10 @@ usage_error() {
 
 work=$(mktemp -d)
 declare -A pids=() got=()
-python=(/usr/bin/python3 -u) # the one that has gi
-far=()                       # runs a command on the other host
+python=(/usr/bin/python3 -u) # the system Python, which has gi
+far=()                       # prefix of a command that runs on the other host
 
-# start NAME COMMAND...: its output goes to $work/NAME.
+# start NAME COMMAND...: starts a process; its output goes to $work/NAME.
 start() {
     local name=$1
     shift
@@ -64,7 +64,7 @@ start() {
     pids[$name]=$!
 }
 
-# stop NAME [SIGNAL]: the exit status is that of the process.
+# stop NAME [SIGNAL]: stops a process; returns its exit status.
 stop() {
     local pid=${pids[$1]}
     unset "pids[$1]"
@@ -72,7 +72,7 @@ stop() {
     wait "$pid" 2>/dev/null
 }
 
-# finish NAME: waits for its end.
+# finish NAME: waits for a process, which must succeed.
 finish() {
     local pid=${pids[$1]}
     wait "$pid" || broken "$1" "exit status $?"
@@ -85,7 +85,7 @@ broken() {
     exit 1
 }
 
-# await NAME PATTERN [COUNT [SECONDS]]: until so many lines of its output match.
+# await NAME PATTERN [COUNT [SECONDS]]: waits until COUNT lines of the output match.
 await() {
     local deadline=$((SECONDS + ${4:-30}))
     until (($(grep -cE -- "$2" "$work/$1") >= ${3:-1})); do
@@ -106,7 +106,7 @@ figures() {
 clean_up() {
     local status=$? pid
     trap - EXIT
-    # Another run of this script cleans up by itself.
+    # A nested run of this script cleans up by itself.
     if [[ -n ${pids[run]:-} ]]; then
         kill "${pids[run]}" 2>/dev/null || true
         wait "${pids[run]}" || true
@@ -127,12 +127,12 @@ trap 'exit 143' TERM HUP
 
 failures=()
 
-# must WHAT COMMAND...: notes WHAT if the command fails.
+# must WHAT COMMAND...: records WHAT as a failure if the command fails.
 must() {
     "${@:2}" || failures+=("$1")
 }
 
-# calculate EXPRESSION [FORMAT]: with fractions, and with the figures as variables.
+# calculate EXPRESSION [FORMAT]: evaluates with awk, with the figures as variables.
 calculate() {
     local name variables=()
     for name in "${!got[@]}"; do
@@ -141,7 +141,7 @@ calculate() {
     awk "${variables[@]}" "BEGIN { printf \"${2:-%.0f}\", $1 }"
 }
 
-# holds CONDITION
+# holds CONDITION: succeeds if the condition on the figures is true.
 holds() {
     (($(calculate "($1) ? 1 : 0")))
 }
@@ -150,7 +150,7 @@ row() {
     printf '%-10s %-8s %-7s %s\n' "$@"
 }
 
-# result FIGURES: the line, and the end of the script if something did not hold.
+# result FIGURES: prints the result; fails if a requirement of our elements is not met.
 result() {
     local verdict=ok reasons=
     if ((${#failures[@]})); then
@@ -161,19 +161,19 @@ result() {
     [[ $verdict != FAILED ]]
 }
 
-# ---- what is measured -------------------------------------------------------
+# ---- measurements -----------------------------------------------------------
 
-# sink HOST [PROPERTY...]: sets `sink` to what serves, as the peer does it.
+# sink HOST [PROPERTY...]: sets `sink` to the serving elements of the peer.
 sink() {
     case $peer in
-        # The strictest that the stock sink can be told.
+        # The strictest limits that the stock sink has.
         stock) sink="b64jpegpay capture-time=$stamps ! tcpserversink name=sink host=$1 port=0 sync=false unit-format=buffers units-soft-max=$queue_frames recover-policy=keyframe" ;;
         *) sink="b64jpegserversink name=sink host=$1 port=0 sync=false queue-frames=$queue_frames capture-time=$stamps ${*:2}" ;;
     esac
 }
 stamps=false
 
-# source_of HOST [PROPERTY...]: sets `source` to what watches it.
+# source_of HOST [PROPERTY...]: sets `source` to the receiving elements of the peer.
 source_of() {
     case $peer in
         stock) source="tcpclientsrc host=$1 port=${got[port]} ! b64jpegdepay" ;;
@@ -181,7 +181,7 @@ source_of() {
     esac
 }
 
-# serve [OPTION...]: starts the server with what `sink` says and waits until it listens.
+# serve [OPTION...]: starts the server with the elements in `sink` and waits until it listens.
 serve() {
     [[ $peer != stock ]] || set -- "$@" --linger 1
     start server "${python[@]}" "$here/server.py" --size "$size" --sink "$sink" "$@"
@@ -189,7 +189,7 @@ serve() {
     figures server
 }
 
-# Memory is taken in pieces; one that grows with the stream grows by more.
+# Allowed growth in KB: memory is allocated in blocks; a leak would grow by more.
 flat='1024 * 4'
 
 crowd() {
@@ -209,7 +209,7 @@ $(calculate "1e6 * (cpu_end - cpu_start) / (0.9 * $fps * $seconds * $clients)" %
 rss $(megabytes start) -> $(megabytes end) MB; clients $(calculate "100 * cpu_clients / seconds" %.0f) % of a core"
 }
 
-# megabytes WHEN [WHOSE]
+# megabytes WHEN [PREFIX]: resident memory in MB.
 megabytes() {
     [[ ${got[${2:-}rss_$1]} ]] || { echo '?' && return; }
     calculate "${2:-}rss_$1 / 1024" %.1f
@@ -247,7 +247,7 @@ kill_server() {
     source_of 127.0.0.1
     start watch "${python[@]}" "$here/watch.py" --source "$source" --size "$size"
     for ((round = 1; round <= rounds; ++round)); do
-        # The stock client ends with its first server.
+        # The stock client ends when its first server ends.
         await watch '^begins' "$round"
         sleep 1
         stop server KILL || true
@@ -261,7 +261,7 @@ kill_server() {
     fi
     must 'no error' stop watch
     figures watch
-    must 'back each time' holds "begun == $rounds + 1"
+    must 'reconnects each time' holds "begun == $rounds + 1"
     must 'every frame while it is connected' holds 'missing == 0'
     must 'one warning each time' holds "$(grep -c '^warning' "$work/watch" || true) <= $rounds"
     result "$((got[begun] - 1)) of $rounds times back, ${got[frames]} frames, ${got[missing]} missing between them"
@@ -279,7 +279,7 @@ half_open() {
     start watch "${far[@]}" "${python[@]}" "$here/watch.py" --source "$source" --size "$size"
     await watch '^begins'
     sleep 2
-    # Long enough for the client, too short for the server: the old connection is reset.
+    # Long enough for the client to notice, too short for the server: it resets the old connection.
     cable down
     local cut=$SECONDS
     await watch 'b64jpeg-connection.*lost'
@@ -291,34 +291,34 @@ half_open() {
     local back=$((SECONDS - up))
     await server 'b64jpeg-client-removed' 1 90
     must 'the forgotten connection is reset' grep -q 'b64jpeg-client-removed.*\(reset\|timeout\)' "$work/server"
-    # Long enough for the server.
+    # Long enough for the server to notice.
     cable down
     cut=$SECONDS
     await server 'b64jpeg-client-removed' 2 120
     local noticed=$((SECONDS - cut))
-    must 'the server says why' grep -q 'b64jpeg-client-removed.*timeout' "$work/server"
+    must 'the server reports the reason' grep -q 'b64jpeg-client-removed.*timeout' "$work/server"
     cable up
     await watch '^begins' 3
     must 'no error' stop watch
-    must 'the server goes on' stop server
+    must 'the server keeps running' stop server
     figures watch
     must 'whole' holds 'missing == 0'
     result "client notices after $client s and is back $back s after the cable; server removes it after $noticed s: \
 $(sed -n 's/\\//g; s/^b64jpeg-client-removed.*reason=(string)\(.*\), frames=.*/\1/p' "$work/server" | head -n 2 | paste -sd, -)"
 }
 
-# cable up|down: the one to the other host.
+# cable up|down: plugs or unplugs the cable to the other host.
 cable() {
     "${far[@]}" ip link set far "$1"
 }
 
-# hosts: this script has a host of its own; another is where "${far[@]}" runs things.
+# hosts: creates a second network namespace, in which "${far[@]}" runs commands.
 hosts() {
     local here_net
     here_net=$(readlink /proc/self/ns/net)
     start far unshare --net sleep infinity
     far=(nsenter --net --target "${pids[far]}")
-    # Until then it is the same as this.
+    # Wait until the process has entered its namespace.
     while [[ $("${far[@]}" readlink /proc/self/ns/net || echo "$here_net") == "$here_net" ]]; do
         sleep 0.05
     done
@@ -326,7 +326,7 @@ hosts() {
     "${far[@]}" ip link set lo up
 }
 
-# address NEAR FAR: two devices that are the ends of one line.
+# address NEAR FAR: configures the two devices at the ends of the line.
 address() {
     ip link set "$2" netns "${pids[far]}"
     ip address add 10.99.0.1/24 dev "$1"
@@ -335,7 +335,7 @@ address() {
     "${far[@]}" ip link set "$2" up
 }
 
-# Two hosts, joined by the line.
+# line: creates two hosts and the line between them.
 line() {
     : "${delay:=50}" "${loss:=1}" "${rate:=5}" "${line_queue:=64}" "${seed:=1}"
     hosts
@@ -345,7 +345,7 @@ line() {
         echo "$congestion" | "${far[@]}" tee $setting >/dev/null
     fi
     congestion=$(<$setting)
-    # What is on its way counts as queued there.
+    # netem counts packets in flight as queued.
     netem=(netem delay "${delay}ms" loss "$loss%" rate "${rate}mbit"
         limit "$(calculate "($line_queue + $rate * $delay / 8) / 1.5")")
     ip link add near gso_max_segs 1 type veth peer name far gso_max_segs 1
@@ -361,7 +361,7 @@ line() {
     fi
 }
 
-# over_line [OPTION...]: starts both ends.
+# over_line [OPTION...]: starts a sender and a receiver at the ends of the line.
 over_line() {
     stamps=true
     line
@@ -381,7 +381,7 @@ delays() {
     echo "early ${got[early_median]}/${got[early_p99]}/${got[early_max]} ms, late ${got[late_median]}/${got[late_p99]}/${got[late_max]} ms (median/p99/max)"
 }
 
-# of_line: what went into it.
+# of_line: describes the stream on the line.
 of_line() {
     echo "$congestion, $(calculate "$fps * $size * 4 / 3 * 8 / 1e6" %.1f) Mbit/s into $rate: ${got[frames]} of $((fps * seconds)) frames, whole and in order"
 }
@@ -390,7 +390,7 @@ link() {
     : "${seconds:=60}" "${size:=60000}" "${fps:=25}"
     over_line
     await watch '^begins'
-    # Not to the end of a stream: then there is no newer frame than those that wait.
+    # Stop before the end of the stream, because at the end queued frames are the newest ones.
     start time sleep "$seconds"
     finish time
     stop watch || broken watch 'an error'
@@ -424,8 +424,8 @@ stalled() {
     figures clients
     must 'every frame for the healthy' holds "fewest == $((fps * seconds)) && missing == 0"
     must 'memory flat' holds "rss_end < rss_start + $flat"
-    # A socket's buffers are not the server's to empty.
-    must 'nothing old but what the sockets hold' holds "stale_kb < 512"
+    # The server cannot remove old frames from the buffers of a socket.
+    must 'no old frames except in socket buffers' holds "stale_kb < 512"
     must 'the slow one gets frames' holds "slow_frames > $seconds"
     result "${got[clients]} healthy x ${got[fewest]}..${got[most]} of $((fps * seconds)) frames; \
 slow: ${got[slow_frames]}; stalled for $((seconds / 2)) s: ${got[stale_frames]} old frames (${got[stale_kb]} KB), then fresh ones; \
@@ -440,14 +440,14 @@ connects() {
     start clients "${python[@]}" "$here/clients.py" --port "${got[port]}" --clients "$clients" --size "$size" --greet 15
     finish clients
     figures clients
-    stop server || broken server 'it does not end'
-    must 'everybody within a second' holds "greeted == $clients && first_max < 1000"
+    stop server || broken server 'an error'
+    must 'every client within a second' holds "greeted == $clients && first_max < 1000"
     result "first frame for ${got[greeted]} of $clients, after $(calculate first_median) ms (median), $(calculate first_max) ms (last)"
 }
 
-# ---- which ------------------------------------------------------------------
+# ---- main -------------------------------------------------------------------
 
-# in_namespace: runs the script again on a host of its own, if that is possible.
+# in_namespace: runs the script again in a network namespace of its own, if possible.
 in_namespace() {
     local way
     [[ -z ${SOAK_HOST:-} ]] || return 0
@@ -457,7 +457,7 @@ in_namespace() {
             SOAK_HOST=yes exec $way "$soak" "$@"
         fi
     done
-    row "$what" "$peer" - 'skipped: neither root nor a kernel that lets users make network namespaces'
+    row "$what" "$peer" - 'skipped: cannot create network namespaces'
     exit 0
 }
 
@@ -477,7 +477,7 @@ everything() {
         echo "$failed failed"
         return 1
     fi
-    echo 'All that must hold holds.'
+    echo 'All requirements are met.'
 }
 
 arguments=("$@")
@@ -507,13 +507,13 @@ case $what in
         [[ $peer != sendall ]] || usage_error '--sendall is for link and fits'
         ;;
     --help) usage && exit ;;
-    *) usage_error "${what:-it}: that is none of the things to do" ;;
+    *) usage_error "there is no test '$what'" ;;
 esac
 
 if [[ -z ${SOAK_READY:-} ]]; then
     environment=$("$root/pipelines/setup.sh" --also gir1.2-gst-plugins-base-1.0 python3-gi)
     eval "$environment"
-    # Every warning is a failure; hundreds of clients are hundreds of files.
+    # Every warning is a failure. Hundreds of clients need hundreds of file descriptors.
     export SOAK_READY=yes G_DEBUG=fatal-warnings
     ulimit -n "$(ulimit -Hn)"
 fi

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `socketioserversink` and those who watch, over real sockets.
+//! `socketioserversink` and its viewers, over real sockets.
 //!
-//! Whatever comes when, the tests assert order, contents and counts. Nothing is
-//! expected within some time; what does not come at all is a hang, and ends the run.
+//! The tests assert order, contents and counts, never times. What does not arrive at all is a
+//! hang, which ends the run.
 #![cfg(feature = "web")]
 
 mod common;

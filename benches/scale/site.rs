@@ -21,7 +21,7 @@ use crate::{
         process::{Process, wait_for_listener},
         spread,
     },
-    viewer::{self, Viewer, Watching, ages},
+    viewer::{RunningViewer, Viewer, ViewerKind, ages},
 };
 
 /// How frames get from the origin to the edges.
@@ -110,14 +110,14 @@ pub const PROTOCOLS: [Protocol; 3] = [
         key: "web",
         // All viewers have the address of this machine.
         options: &["--web=9999", "--per-address=0"],
-        connect: |address| Viewer::connect(address, viewer::Door::View),
+        connect: |address| Viewer::connect(address, ViewerKind::Page),
     },
     Protocol {
         name: "MJPEG",
         key: "mjpeg",
         // All viewers have the address of this machine.
         options: &["--web=9999", "--per-address=0"],
-        connect: |address| Viewer::connect(address, viewer::Door::Multipart),
+        connect: |address| Viewer::connect(address, ViewerKind::Multipart),
     },
 ];
 
@@ -189,7 +189,7 @@ impl Case {
         let arrived = site.arrived()?;
         let mut seen = Vec::new();
         let mut fewest = usize::MAX;
-        viewers.iter().for_each(Watching::stop);
+        viewers.iter().for_each(RunningViewer::stop);
         for viewer in viewers {
             let mut frames_seen = viewer.end()?;
             frames_seen.retain(|frame| frame.at >= begin);
@@ -324,7 +324,7 @@ impl Site {
     }
 
     /// Connects all viewers and waits until each has got a frame.
-    fn watch(&self, case: &Case) -> Result<Vec<Watching>> {
+    fn watch(&self, case: &Case) -> Result<Vec<RunningViewer>> {
         /// `tcpserversink` has a backlog of 5.
         const AT_ONCE: usize = 4;
         let mut watching = Vec::new();

@@ -1,67 +1,78 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! How old pictures are that a slow viewer sees, and what it costs the others.
+//! The age of the frames that a slow viewer gets, and its effect on other viewers.
 
 use std::time::{Duration, Instant};
 
 use crate::{
     common::{Options, Result},
-    servers::{Push, Server},
-    viewer::{Door, Viewer, ages},
+    servers::{Push, ServerKind},
+    viewer::{Viewer, ViewerKind, ages},
 };
 
 pub const TABLE: &str = "age";
 
 const RATE: f64 = 30.0;
 const SLOW: Duration = Duration::from_millis(200);
-/// What is looked at, and what goes before it.
+/// The measured time, and the time before it.
 const WINDOW: Duration = Duration::from_secs(20);
 const SETTLE: Duration = Duration::from_secs(3);
 const SMOKE: Duration = Duration::from_millis(300);
 
-const ROWS: [(&str, Server, Door); 5] = [
-    ("/view, answered when shown", Server::Ours, Door::View),
-    ("/, base64", Server::Ours, Door::Event),
-    ("/stream.mjpg", Server::Ours, Door::Multipart),
-    ("Node relay, base64", Server::Node, Door::Event),
-    ("Flask-SocketIO relay, base64", Server::Flask, Door::Event),
+const ROWS: [(&str, ServerKind, ViewerKind); 5] = [
+    (
+        "/view, acknowledged when shown",
+        ServerKind::Ours,
+        ViewerKind::Page,
+    ),
+    ("/, base64", ServerKind::Ours, ViewerKind::Event),
+    ("/stream.mjpg", ServerKind::Ours, ViewerKind::Multipart),
+    ("Node relay, base64", ServerKind::Node, ViewerKind::Event),
+    (
+        "Flask-SocketIO relay, base64",
+        ServerKind::Flask,
+        ViewerKind::Event,
+    ),
 ];
 
-/// What the slow one saw, and the others.
-struct Figures {
+/// Ages in ms (median, 99th percentile) and counts.
+struct AgeFigures {
     slow: [f64; 2],
     pictures: usize,
     others: [f64; 2],
-    /// By the one who saw fewest, of how many.
+    /// Frames of the viewer that got the fewest, and of the camera.
     fewest: usize,
     sent: usize,
 }
 
-fn run(server: Server, door: Door, settle: Duration, window: Duration) -> Result<Figures> {
-    let mut server_runs = server.start()?;
-    let watch = |door, pause| {
-        Ok::<_, Box<dyn std::error::Error>>(
-            Viewer::connect(&server_runs.address, door)?.watch(pause),
-        )
+fn run(
+    server: ServerKind,
+    kind: ViewerKind,
+    settle: Duration,
+    window: Duration,
+) -> Result<AgeFigures> {
+    let mut running = server.start()?;
+    let watch = |kind, pause| {
+        Ok::<_, Box<dyn std::error::Error>>(Viewer::connect(&running.address, kind)?.watch(pause))
     };
-    let slow = watch(door, SLOW)?;
+    let slow = watch(kind, SLOW)?;
     let others = match server {
-        Server::Ours => Door::ALL,
-        _ => [door; 3],
+        ServerKind::Ours => ViewerKind::ALL,
+        _ => [kind; 3],
     };
-    let others = others.map(|door| watch(door, Duration::ZERO));
-    server_runs.wait(1 + others.len())?;
+    let others = others.map(|kind| watch(kind, Duration::ZERO));
+    running.wait(1 + others.len())?;
     let begin = Instant::now() + settle;
     let count = ((settle + window).as_secs_f64() * RATE) as usize;
-    server_runs.push(Push {
+    running.push(Push {
         count,
         rate: RATE,
         stamp: true,
     })?;
-    // What is on its way has a moment.
+    // Time for the frames in flight.
     std::thread::sleep(SLOW);
     slow.stop();
-    server_runs.finish()?;
+    running.finish()?;
 
     let mut seen = slow.end()?;
     seen.retain(|seen| seen.at >= begin);
@@ -72,7 +83,7 @@ fn run(server: Server, door: Door, settle: Duration, window: Duration) -> Result
         fewest = fewest.min(other.len());
         beside.extend(other.into_iter().filter(|seen| seen.at >= begin));
     }
-    Ok(Figures {
+    Ok(AgeFigures {
         slow: ages(&seen)?,
         pictures: seen.len(),
         others: ages(&beside)?,
@@ -84,26 +95,26 @@ fn run(server: Server, door: Door, settle: Duration, window: Duration) -> Result
 pub fn bench(options: &Options) -> Result<()> {
     if !options.smoke {
         println!(
-            "\n{TABLE} of what a viewer sees who takes {} ms for each picture, of {RATE} in a \
-             second; ms since capture when it gets it. Reach of /view: 300.\n{:<38}{:>9}{:>9}\
+            "\n{TABLE} of the frames of a viewer that takes {} ms for each, at {RATE} frames/s; \
+             ms from capture to arrival. Target for /view: 300.\n{:<38}{:>9}{:>9}\
              {:>10}{:>18}{:>9}{:>8}",
             SLOW.as_millis(),
             "",
             "median",
             "p99",
-            "pictures",
+            "frames",
             "others' median",
             "p99",
             "seen"
         );
     }
-    for (name, server, door) in ROWS {
+    for (name, server, kind) in ROWS {
         let (settle, window) = match options.smoke {
-            true if !server.is_there() => continue,
+            true if !server.is_installed() => continue,
             true => (Duration::ZERO, SMOKE),
             false => (SETTLE, WINDOW),
         };
-        let figures = run(server, door, settle, window);
+        let figures = run(server, kind, settle, window);
         let figures = figures.map_err(|error| format!("{name}, {TABLE}: {error}"))?;
         if options.smoke {
             println!("{name}, {TABLE}: ok");
@@ -118,8 +129,8 @@ pub fn bench(options: &Options) -> Result<()> {
     }
     if !options.smoke {
         println!(
-            "\nothers: one at each door of ours, three at a relay. seen: of all pictures, by the \
-             one who saw fewest."
+            "\nothers: one viewer of each kind at socketioserversink, three at a relay. seen: share \
+             of all frames, of the viewer with the fewest."
         );
     }
     Ok(())

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Pictures for browsers and through relays, beside what people have.
+//! Frames for browsers and through relays, compared with existing programs.
 //!
 //! ```text
 //!  serving   [ JPEGs ─► server ] ─► loopback ─► this program: 1, 10, 50 viewers
 //!  age         JPEGs ─► server   ─► loopback ─► a slow viewer, and three others
-//!  stalled     JPEGs ─► server   ─► loopback ─► 50 who never read, and three others
+//!  stalled     JPEGs ─► server   ─► loopback ─► 50 that never read, and three others
 //!  sending   [ 720p ─► JPEG ─► client ] ─► relay ─► this program
 //! ```
 //!
-//! What stands in brackets is a process of its own. It alone is charged, for all its
-//! threads, user and system, as the scheduler counts them, from when it rests after a few
-//! pictures until it rests again. Relays get their pictures from this program, as from a
-//! camera. Viewers are plain sockets here: they decode nothing. Rounds are interleaved and
-//! medians printed: on a busy machine believe the ratios.
+//! The part in brackets is a process of its own. Only its CPU time counts: user and system time
+//! of all its threads, as the scheduler measures it, from idle after a few frames until idle
+//! again. Relays get their frames from this program, as from a camera. Viewers are plain sockets
+//! that decode nothing. Rounds are interleaved and medians printed; on a busy machine only the
+//! ratios are reliable.
 //!
 //! `cargo bench --bench web [-- TABLE]`; the peers are those of the tests. With `--test`, and
-//! under `cargo test --benches`: a few pictures through everything, and no figures; peers
-//! that are not installed are left out.
+//! under `cargo test --benches`, a few frames pass through everything and no figures are
+//! printed; peers that are not installed are left out.
 
 mod age;
 #[path = "../common/mod.rs"]
@@ -36,7 +36,7 @@ use std::process::ExitCode;
 
 use common::{Options, Result};
 
-/// A table, and what fills it.
+/// The name of a table, and the function that measures it.
 type Table = (&'static str, fn(&Options) -> Result<()>);
 
 const TABLES: [Table; 4] = [
@@ -58,7 +58,7 @@ fn bench(options: &Options) -> Result<()> {
     let size = common::encode()?;
     if !options.smoke {
         println!(
-            "Pictures of {} KB, {} KB as base64. {}.",
+            "Frames of {} KB, {} KB as base64. {}.",
             size / 1000,
             size * 4 / 3000,
             common::simd()

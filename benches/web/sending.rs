@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What a camera takes for each picture that it sends to a relay.
+//! CPU time of a camera for each frame that it sends to a relay.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -9,8 +9,8 @@ use gst::prelude::*;
 use crate::{
     common::{self, FRAMES, Line, Options, Result, jpegs, process::Process, spread},
     peer::peer,
-    servers::{Server, obey},
-    viewer::{Door, Viewer},
+    servers::{ServerKind, run_commands},
+    viewer::{Viewer, ViewerKind},
 };
 
 pub const TABLE: &str = "sending";
@@ -20,16 +20,16 @@ const RATE: f64 = 30.0;
 const COUNT: usize = 90;
 const WARM_UP: usize = 30;
 
-/// 720p of full range, as JPEG has it, that makes 92 KB of quality 80.
-const FILM: &str = "videotestsrc num-buffers=FRAMES pattern=zone-plate kx2=8 ky2=8 kt=30 ! \
+/// Full-range 720p, as in JPEG, which makes frames of 92 KB at quality 80.
+const RECORDING: &str = "videotestsrc num-buffers=FRAMES pattern=zone-plate kx2=8 ky2=8 kt=30 ! \
     video/x-raw,format=I420,width=1280,height=720,framerate=30/1,colorimetry=1:4:0:0 ! \
     videoconvert ! video/x-raw,format=FORMAT ! filesink location=\"FILE\"";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
-    /// As cameras and decoders have it.
+    /// As from cameras and decoders.
     I420,
-    /// As OpenCV has it.
+    /// As in OpenCV.
     Bgr,
     Jpeg,
 }
@@ -53,14 +53,14 @@ impl Source {
         }
     }
 
-    fn film(self) -> Result<()> {
+    fn record(self) -> Result<()> {
         let format = match self {
             Self::I420 => "I420",
             Self::Bgr => "BGR",
             Self::Jpeg => return Ok(()),
         };
         let file = self.file();
-        let film = FILM
+        let film = RECORDING
             .replace("FRAMES", &FRAMES.to_string())
             .replace("FORMAT", format)
             .replace("FILE", file.to_str().ok_or("a path is not UTF-8")?);
@@ -91,7 +91,7 @@ struct Row {
 }
 
 enum Program {
-    /// What stands before the sink, and options of that.
+    /// The elements before the sink, and options of the sink.
     Ours(&'static str, &'static str),
     /// Options of `streamer.py`.
     Python(&'static [&'static str]),
@@ -153,8 +153,8 @@ const ROWS: [Row; 8] = [
     },
 ];
 
-/// What one took for a picture, how large that was, and how many of them came.
-struct Figures {
+/// CPU time per frame, its size in bytes, and the number of frames that arrived.
+struct SendingFigures {
     cpu: Duration,
     size: usize,
     seen: usize,
@@ -181,9 +181,9 @@ impl Row {
         Process::start(command)
     }
 
-    fn run(&self, index: usize, warm_up: usize, count: usize) -> Result<Figures> {
-        let relay = Server::Node.start_alone()?;
-        let viewer = Viewer::connect(&relay.address, Door::Event)?.watch(Duration::ZERO);
+    fn run(&self, index: usize, warm_up: usize, count: usize) -> Result<SendingFigures> {
+        let relay = ServerKind::Node.start_without_feed()?;
+        let viewer = Viewer::connect(&relay.address, ViewerKind::Event)?.watch(Duration::ZERO);
         let mut camera = self.start(index, &relay.address)?;
         camera.command("wait 1")?;
         let push = |count| format!("push {count} {RATE} false");
@@ -195,7 +195,7 @@ impl Row {
         drop(relay);
         let seen = viewer.end()?;
         let sizes: usize = seen.iter().map(|seen| seen.len).sum();
-        Ok(Figures {
+        Ok(SendingFigures {
             cpu: cpu.div_f64(count as f64),
             size: sizes.checked_div(seen.len()).ok_or("nothing arrived")?,
             seen: seen.len().saturating_sub(warm_up),
@@ -203,33 +203,33 @@ impl Row {
     }
 }
 
-/// The child of a row of ours.
+/// The child process of a row with `socketioclientsink`.
 pub fn send(index: &str, address: &str) -> Result<()> {
     let row = &ROWS[index.parse::<usize>()?];
     let Program::Ours(before, options) = row.program else {
-        return Err("that is not ours".into());
+        return Err("this row has no child process".into());
     };
     let sink = format!(
         "{before} socketioclientsink name=sink url=http://{address} sync=false async=false {options}"
     );
     let line = Line::start(&sink, Some(&row.source.caps()))?;
-    obey(line, &row.source.frames()?, "connected")
+    run_commands(line, &row.source.frames()?, "connected")
 }
 
 pub fn bench(options: &Options) -> Result<()> {
-    if options.smoke && !Server::Node.is_there() {
-        println!("{TABLE}: not without the peers of the tests");
+    if options.smoke && !ServerKind::Node.is_installed() {
+        println!("{TABLE}: skipped, because the peers of the tests are not installed");
         return Ok(());
     }
     for source in [Source::I420, Source::Bgr] {
-        source.film()?;
+        source.record()?;
     }
     let rows = || {
         ROWS.iter()
             .enumerate()
             .filter(|(_, row)| options.wants(row.table))
     };
-    let mut samples: Vec<Vec<Figures>> = ROWS.iter().map(|_| Vec::new()).collect();
+    let mut samples: Vec<Vec<SendingFigures>> = ROWS.iter().map(|_| Vec::new()).collect();
     let (rounds, warm_up, count) = match options.smoke {
         true => (1, 1, FRAMES),
         false => (ROUNDS, WARM_UP, COUNT),
@@ -275,8 +275,8 @@ pub fn bench(options: &Options) -> Result<()> {
         );
     }
     println!(
-        "\nCPU per picture of a camera's program; the relay is Node's. / Python: {PYTHON}, or \
-         {PYTHON_JPEG}. Reach: 0.25."
+        "\nCPU time per frame of the program at the camera, with the Node relay. / Python: {PYTHON}, \
+         or {PYTHON_JPEG}. Target: 0.25."
     );
     Ok(())
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What serves pictures, each in a process of its own.
+//! The servers, each in a process of its own.
 
 use std::{
     borrow::Cow,
@@ -18,25 +18,25 @@ use gst::prelude::*;
 use crate::{
     common::{self, FRAMES, Line, Result, jpegs, pace, process::Process, wait_for},
     peer::{node_peer, peer},
-    viewer::Session,
+    viewer::SocketIoClient,
 };
 
-/// What the event of the pictures is called.
+/// Name of the Socket.IO event with the frames.
 const EVENT: &str = "stream";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Server {
+pub enum ServerKind {
     Ours,
-    /// Relays: this program feeds them, as a camera does.
+    /// Relays, which get their frames from this program.
     Node,
     Flask,
-    /// A camera with a page.
+    /// A camera with Motion JPEG.
     FlaskMultipart,
 }
 
-impl Server {
-    /// Whether what it needs was installed before, by the tests or for figures.
-    pub fn is_there(self) -> bool {
+impl ServerKind {
+    /// Whether its dependencies are installed, by the tests or an earlier run.
+    pub fn is_installed(self) -> bool {
         let what = match self {
             Self::Ours => return true,
             Self::Node => "target/node",
@@ -46,13 +46,13 @@ impl Server {
         directory.join("installed").exists()
     }
 
-    pub fn start(self) -> Result<Running> {
-        let mut running = self.start_alone()?;
+    pub fn start(self) -> Result<RunningServer> {
+        let mut running = self.start_without_feed()?;
         if matches!(self, Self::Ours | Self::FlaskMultipart) {
             return Ok(running);
         }
-        running.feed = Some(Feed {
-            session: Session::connect(&running.address, "/")?,
+        running.feed = Some(RelayFeed {
+            session: SocketIoClient::connect(&running.address, "/")?,
             event: PictureEvent::new("/", EVENT, None),
             jpegs: jpegs()?
                 .iter()
@@ -62,39 +62,39 @@ impl Server {
         Ok(running)
     }
 
-    /// As [`start`](Self::start); but nobody feeds a relay.
-    pub fn start_alone(self) -> Result<Running> {
+    /// As [`start`](Self::start), but a relay gets no frames.
+    pub fn start_without_feed(self) -> Result<RunningServer> {
         match self {
             Self::Ours => {
                 let mut process = Process::again(&["serve"])?;
                 let port = process.read_line()?;
-                Ok(Running::new(process, format!("127.0.0.1:{port}")))
+                Ok(RunningServer::new(process, format!("127.0.0.1:{port}")))
             }
-            Self::Node => Running::peer(node_peer("relay.js")),
-            Self::Flask => Running::peer(peer("flask_relay.py")),
+            Self::Node => RunningServer::peer(node_peer("relay.js")),
+            Self::Flask => RunningServer::peer(peer("flask_relay.py")),
             Self::FlaskMultipart => {
                 let mut command = peer("flask_camera.py");
                 command.arg(common::clip());
-                Running::peer(command)
+                RunningServer::peer(command)
             }
         }
     }
 }
 
-/// A camera at a relay.
-struct Feed {
-    session: Session,
+/// A connection that sends frames to a relay.
+struct RelayFeed {
+    session: SocketIoClient,
     event: PictureEvent,
     jpegs: Vec<Vec<u8>>,
 }
 
-/// How pictures are pushed.
+/// How frames are pushed.
 #[derive(Clone, Copy)]
 pub struct Push {
     pub count: usize,
-    /// In a second.
+    /// Frames per second.
     pub rate: f64,
-    /// Whether they are stamped with the time.
+    /// Whether they carry their capture time.
     pub stamp: bool,
 }
 
@@ -107,14 +107,14 @@ impl Push {
     }
 }
 
-/// A server that runs.
-pub struct Running {
+/// A running server.
+pub struct RunningServer {
     pub process: Process,
     pub address: String,
-    feed: Option<Feed>,
+    feed: Option<RelayFeed>,
 }
 
-impl Running {
+impl RunningServer {
     fn new(process: Process, address: String) -> Self {
         Self {
             process,
@@ -123,11 +123,11 @@ impl Running {
         }
     }
 
-    /// A program that listens where it is told.
+    /// Starts a program on a free port.
     fn peer(mut command: Command) -> Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         command.args(["--port", &address.port().to_string()]);
-        // They tell of every connection.
+        // They log every connection.
         command.stderr(Stdio::null());
         let process = Process::start(command)?;
         for _ in 0..2000 {
@@ -136,19 +136,19 @@ impl Running {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        Err("it does not listen".into())
+        Err("the server does not listen".into())
     }
 
-    /// Waits until so many watch.
+    /// Waits until it has this number of viewers.
     pub fn wait(&mut self, viewers: usize) -> Result<()> {
         match self.feed {
-            // They were told that they are in.
+            // Viewers of a relay are connected once their namespace is open.
             Some(_) => Ok(()),
             None => self.process.command(&format!("wait {viewers}")),
         }
     }
 
-    /// Has it serve pictures.
+    /// Makes it serve frames.
     pub fn push(&mut self, push: Push) -> Result<()> {
         let Some(feed) = &mut self.feed else {
             let Push { count, rate, stamp } = push;
@@ -165,7 +165,7 @@ impl Running {
 
     pub fn finish(self) -> Result<()> {
         match self.feed {
-            // It would serve for ever.
+            // A relay does not end by itself.
             Some(_) => Ok(()),
             None => self.process.finish(),
         }
@@ -182,16 +182,16 @@ fn stamped(jpeg: &[u8], stamp: Option<u64>) -> Result<Cow<'_, [u8]>> {
     Ok(jpeg.into())
 }
 
-/// The child of [`Server::Ours`].
+/// The child process of [`ServerKind::Ours`].
 pub fn serve() -> Result<()> {
     let sink = "socketioserversink name=sink port=0 sync=false async=false";
     let line = Line::start(sink, Some(&common::caps()))?;
     println!("{}", line.sink.property::<i32>("current-port"));
-    obey(line, &jpegs()?, "viewers")
+    run_commands(line, &jpegs()?, "viewers")
 }
 
-/// Waits and pushes as it is told.
-pub fn obey(mut line: Line, frames: &[gst::Buffer], counts: &str) -> Result<()> {
+/// Executes the commands on the standard input: `wait` and `push`.
+pub fn run_commands(mut line: Line, frames: &[gst::Buffer], counts: &str) -> Result<()> {
     for command in io::stdin().lines() {
         let command = command?;
         match command.split(' ').collect::<Vec<_>>()[..] {
@@ -211,7 +211,7 @@ pub fn obey(mut line: Line, frames: &[gst::Buffer], counts: &str) -> Result<()> 
                     line.push_all(&[gst::Buffer::from_slice(jpeg)])
                 })?;
             }
-            _ => return Err(format!("it is told {command:?}").into()),
+            _ => return Err(format!("unknown command {command:?}").into()),
         }
         println!("done");
     }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What a server takes for each picture, with so many viewers.
+//! CPU time of a server for each frame, by the number of viewers.
 
 use std::time::Duration;
 
 use crate::{
     common::{FRAMES, Options, Result, spread},
-    servers::{Push, Server},
-    viewer::{Door, Viewer},
+    servers::{Push, ServerKind},
+    viewer::{Viewer, ViewerKind},
 };
 
 pub const TABLE: &str = "serving";
@@ -15,69 +15,69 @@ pub const TABLE: &str = "serving";
 const ROUNDS: usize = 3;
 const RATE: f64 = 25.0;
 const COUNT: usize = 50;
-/// Pictures before the measured ones.
+/// Frames before the measured ones.
 const WARM_UP: usize = 2 * FRAMES;
 
 const CROWDS: [usize; 3] = [1, 10, 50];
-/// What is served with threads of Python has no larger one.
-const CROWD_OF_THREADS: usize = 10;
+/// Servers with a Python thread for each viewer get no more viewers.
+const MAX_THREADED: usize = 10;
 
 const FLASK: &str = "Flask-SocketIO relay, base64";
 const FLASK_CAMERA: &str = "Flask, MJPEG";
 
 struct Row {
     name: &'static str,
-    server: Server,
-    door: Door,
-    /// The one that people have for the same.
+    server: ServerKind,
+    kind: ViewerKind,
+    /// The row to compare with.
     peer: &'static str,
 }
 
 const ROWS: [Row; 6] = [
     Row {
         name: "socketioserversink, base64",
-        server: Server::Ours,
-        door: Door::Event,
+        server: ServerKind::Ours,
+        kind: ViewerKind::Event,
         peer: FLASK,
     },
     Row {
         name: "  binary, acknowledged",
-        server: Server::Ours,
-        door: Door::View,
+        server: ServerKind::Ours,
+        kind: ViewerKind::Page,
         peer: FLASK,
     },
     Row {
         name: "  MJPEG",
-        server: Server::Ours,
-        door: Door::Multipart,
+        server: ServerKind::Ours,
+        kind: ViewerKind::Multipart,
         peer: FLASK_CAMERA,
     },
     Row {
         name: FLASK,
-        server: Server::Flask,
-        door: Door::Event,
+        server: ServerKind::Flask,
+        kind: ViewerKind::Event,
         peer: "",
     },
     Row {
         name: "Node relay, base64",
-        server: Server::Node,
-        door: Door::Event,
+        server: ServerKind::Node,
+        kind: ViewerKind::Event,
         peer: FLASK,
     },
     Row {
         name: FLASK_CAMERA,
-        server: Server::FlaskMultipart,
-        door: Door::Multipart,
+        server: ServerKind::FlaskMultipart,
+        kind: ViewerKind::Multipart,
         peer: "",
     },
 ];
 
-/// CPU per picture, and how many the one saw who saw fewest.
+/// CPU time per frame, and the number of frames of the viewer that got the fewest.
 fn serve(row: &Row, viewers: usize, count: usize) -> Result<(Duration, usize)> {
     let mut server = row.server.start()?;
     let mut watching = Vec::new();
     for _ in 0..viewers {
-        watching.push(Viewer::connect(&server.address, row.door)?.watch(Duration::ZERO));
+        watching.push(Viewer::connect(&server.address, row.kind)?.watch(Duration::ZERO));
     }
     server.wait(viewers)?;
     let push = |count| Push {
@@ -103,10 +103,10 @@ fn serve(row: &Row, viewers: usize, count: usize) -> Result<(Duration, usize)> {
 pub fn bench(options: &Options) -> Result<()> {
     let mut cases = Vec::new();
     for crowd in CROWDS {
-        let of_threads = [Server::Flask, Server::FlaskMultipart];
-        let fits = |row: &&Row| crowd <= CROWD_OF_THREADS || !of_threads.contains(&row.server);
+        let threaded = [ServerKind::Flask, ServerKind::FlaskMultipart];
+        let fits = |row: &&Row| crowd <= MAX_THREADED || !threaded.contains(&row.server);
         let rows = ROWS.iter().filter(fits);
-        let rows = rows.filter(|row| !options.smoke || row.server.is_there());
+        let rows = rows.filter(|row| !options.smoke || row.server.is_installed());
         cases.extend(rows.map(|row| (crowd, row)));
     }
     let mut samples: Vec<Vec<_>> = cases.iter().map(|_| Vec::new()).collect();
@@ -133,7 +133,7 @@ pub fn bench(options: &Options) -> Result<()> {
         .map(|samples| spread(samples.iter().map(|(cpu, _)| *cpu).collect()))
         .collect();
     for crowd in CROWDS {
-        let heading = format!("{TABLE} {crowd}, {RATE} pictures/s");
+        let heading = format!("{TABLE} {crowd}, {RATE} frames/s");
         println!(
             "\n{heading:<38}{:>9}{:>20}{:>8}{:>8}",
             "us", "(min - max)", "/ peer", "seen"
@@ -158,8 +158,8 @@ pub fn bench(options: &Options) -> Result<()> {
         }
     }
     println!(
-        "\nCPU per picture in us, median of {ROUNDS} rounds. / peer: {FLASK}, and {FLASK_CAMERA}. seen: of all pictures, by the viewer who saw \
-         fewest."
+        "\nCPU time per frame in us, median of {ROUNDS} rounds. / peer: {FLASK}, or {FLASK_CAMERA}. \
+         seen: share of all frames, of the viewer with the fewest."
     );
     Ok(())
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Viewers who come and never read.
+//! Viewers that connect and never read.
 
 use std::{
     fs,
@@ -11,8 +11,8 @@ use std::{
 
 use crate::{
     common::{Options, Result, memory},
-    servers::{Push, Running, Server},
-    viewer::{Door, Viewer, ages},
+    servers::{Push, RunningServer, ServerKind},
+    viewer::{Viewer, ViewerKind, ages},
 };
 
 pub const TABLE: &str = "stalled";
@@ -20,19 +20,19 @@ pub const TABLE: &str = "stalled";
 const RATE: f64 = 30.0;
 const CROWD: usize = 50;
 const ROUNDS: usize = 2;
-/// Between two crowds, for what is settled late.
+/// Pause between two groups of viewers, for delayed cleanup.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Whoever is there for longer stays.
+/// Maximum time to wait for the last disconnection.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a process has: memory in MB, and open descriptors.
+/// Resources of a process: memory in MB, and open descriptors.
 #[derive(Clone, Copy)]
-struct Size {
+struct ProcessSize {
     memory: f64,
     descriptors: usize,
 }
 
-impl Size {
+impl ProcessSize {
     fn of(process: u32) -> Result<Self> {
         Ok(Self {
             memory: memory(process)? as f64 * 1024.0 / 1e6,
@@ -48,32 +48,32 @@ impl Size {
     }
 }
 
-/// A crowd that stalled.
-struct Figures {
-    before: Size,
-    most: Size,
-    after: Size,
-    /// When the last one was cut off, since it came.
+/// Effect of a group of stalled viewers.
+struct StalledFigures {
+    before: ProcessSize,
+    most: ProcessSize,
+    after: ProcessSize,
+    /// Time from the last connection to the last disconnection.
     cut: Option<Duration>,
 }
 
 fn stall(
     process: u32,
     address: &str,
-    door: Door,
+    kind: ViewerKind,
     crowd: usize,
     patience: Duration,
-) -> Result<Figures> {
-    let before = Size::of(process)?;
+) -> Result<StalledFigures> {
+    let before = ProcessSize::of(process)?;
     let mut most = before;
     let mut viewers = Vec::new();
     for _ in 0..crowd {
-        viewers.push(Viewer::connect(address, door)?);
-        most = most.max(Size::of(process)?);
+        viewers.push(Viewer::connect(address, kind)?);
+        most = most.max(ProcessSize::of(process)?);
     }
     let start = Instant::now();
     let cut = loop {
-        let now = Size::of(process)?;
+        let now = ProcessSize::of(process)?;
         most = most.max(now);
         if now.descriptors <= before.descriptors {
             break Some(start.elapsed());
@@ -83,16 +83,16 @@ fn stall(
         }
         thread::sleep(Duration::from_millis(20));
     };
-    Ok(Figures {
+    Ok(StalledFigures {
         before,
         most,
-        after: Size::of(process)?,
+        after: ProcessSize::of(process)?,
         cut,
     })
 }
 
-/// Has a server serve until it is told to end; how many pictures there were.
-fn film(server: &mut Running, end: &AtomicBool) -> Result<usize> {
+/// Makes a server serve until `end` is set; returns the number of frames.
+fn push_frames(server: &mut RunningServer, end: &AtomicBool) -> Result<usize> {
     let push = Push {
         count: RATE as usize / 3,
         rate: RATE,
@@ -107,17 +107,17 @@ fn film(server: &mut Running, end: &AtomicBool) -> Result<usize> {
     Ok(sent)
 }
 
-/// The crowds, one after the other, at a server that films.
-fn crowds(process: u32, address: &str, smoke: bool) -> Result<()> {
+/// Connects groups of viewers to a running server, one group after the other.
+fn stall_groups(process: u32, address: &str, smoke: bool) -> Result<()> {
     let (rounds, crowd, patience, settle) = match smoke {
         true => (1, 2, Duration::ZERO, Duration::ZERO),
         false => (ROUNDS, CROWD, PATIENCE, SETTLE),
     };
     for _ in 0..rounds {
-        for door in Door::ALL {
+        for kind in ViewerKind::ALL {
             thread::sleep(settle);
-            let name = door.path();
-            let figures = stall(process, address, door, crowd, patience)
+            let name = kind.path();
+            let figures = stall(process, address, kind, crowd, patience)
                 .map_err(|error| format!("{name}, {TABLE}: {error}"))?;
             if smoke {
                 println!("{name}, {TABLE}: ok");
@@ -140,10 +140,10 @@ fn crowds(process: u32, address: &str, smoke: bool) -> Result<()> {
 pub fn bench(options: &Options) -> Result<()> {
     if !options.smoke {
         println!(
-            "\n{TABLE}: {CROWD} viewers who never read, {RATE} pictures/s. Reach: cut off within \
-             10 s.\n{:<38}{:>9}{:>28}{:>26}\n{:<38}{:>9}{:>12}{:>8}{:>8}{:>14}{:>6}{:>6}",
+            "\n{TABLE}: {CROWD} viewers that never read, {RATE} frames/s. Target: disconnected \
+             within 10 s.\n{:<38}{:>9}{:>28}{:>26}\n{:<38}{:>9}{:>12}{:>8}{:>8}{:>14}{:>6}{:>6}",
             "",
-            "last cut",
+            "last gone",
             "memory, MB",
             "descriptors",
             "",
@@ -156,30 +156,31 @@ pub fn bench(options: &Options) -> Result<()> {
             "after"
         );
     }
-    let mut server = Server::Ours.start()?;
+    let mut server = ServerKind::Ours.start()?;
     let (process, address) = (server.process.id(), server.address.clone());
     let mut good = Vec::new();
-    for door in Door::ALL {
-        good.push(Viewer::connect(&address, door)?.watch(Duration::ZERO));
+    for kind in ViewerKind::ALL {
+        good.push(Viewer::connect(&address, kind)?.watch(Duration::ZERO));
     }
     server.wait(good.len())?;
     let end = AtomicBool::new(false);
     let sent = thread::scope(|scope| {
-        let filming = scope.spawn(|| film(&mut server, &end).map_err(|error| error.to_string()));
-        let crowds = crowds(process, &address, options.smoke);
+        let pushing =
+            scope.spawn(|| push_frames(&mut server, &end).map_err(|error| error.to_string()));
+        let stalled = stall_groups(process, &address, options.smoke);
         end.store(true, Ordering::Relaxed);
-        let sent = filming.join().map_err(|_| "the camera panicked")??;
-        crowds.map(|()| sent)
+        let sent = pushing.join().map_err(|_| "the camera panicked")??;
+        stalled.map(|()| sent)
     })?;
     server.finish()?;
-    for (door, viewer) in Door::ALL.into_iter().zip(good) {
+    for (kind, viewer) in ViewerKind::ALL.into_iter().zip(good) {
         let seen = viewer.end()?;
         let [median, p99] = ages(&seen)?;
         if !options.smoke {
             println!(
-                "Meanwhile who reads {} saw {:.1} % of {sent} pictures, {median:.2} ms old (p99 \
+                "Meanwhile a viewer of {} got {:.1} % of {sent} frames, {median:.2} ms old (p99 \
                  {p99:.2}).",
-                door.path(),
+                kind.path(),
                 seen.len() as f64 * 100.0 / sent as f64
             );
         }

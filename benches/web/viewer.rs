@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Whoever watches, and what they have seen.
+//! Viewers, and the frames that they get.
 
 use std::{
     io::{BufReader, Write},
@@ -20,7 +20,7 @@ use b64jpeg_wire::{
 use base64::prelude::*;
 use socket2::{Domain, Socket, Type};
 use tokio_tungstenite::tungstenite::{
-    Message as Frame, WebSocket, client::client_with_config, protocol::WebSocketConfig,
+    Message as WebSocketMessage, WebSocket, client::client_with_config, protocol::WebSocketConfig,
 };
 
 use crate::common::{
@@ -28,44 +28,45 @@ use crate::common::{
     parts::{next_of_be32, next_part},
 };
 
-/// Nobody waits longer for anything.
+/// Maximum time of a read.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// As in Ethernet. With the 64 KB of loopback the system of a slow reader keeps a megabyte
-/// more for it.
+/// Maximum segment size, as in Ethernet. With the 64 KB of loopback, the kernel would buffer a
+/// megabyte more for a slow reader.
 const SEGMENT: u32 = 1448;
-/// Bytes that are read at once.
+/// Bytes of one read.
 const READ: usize = 1 << 16;
 
-/// How somebody watches.
+/// How a viewer gets its frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
-    /// The event that Socket.IO programs know, with base64.
+pub enum ViewerKind {
+    /// Socket.IO events with base64.
     Event,
-    /// The binary pictures of our page, which says when it has shown one.
-    View,
+    /// As the page: binary frames, acknowledged when painted.
+    Page,
+    /// Motion JPEG.
     Multipart,
 }
 
-impl Door {
-    pub const ALL: [Self; 3] = [Self::Event, Self::View, Self::Multipart];
+impl ViewerKind {
+    pub const ALL: [Self; 3] = [Self::Event, Self::Page, Self::Multipart];
 
     pub fn path(self) -> &'static str {
         match self {
             Self::Event => "/",
-            Self::View => "/view",
+            Self::Page => "/view",
             Self::Multipart => "/stream.mjpg",
         }
     }
 }
 
-/// A websocket in a namespace of Socket.IO.
-pub struct Session {
+/// A Socket.IO client over a WebSocket, in one namespace.
+pub struct SocketIoClient {
     socket: WebSocket<TcpStream>,
     decoder: PacketDecoder,
 }
 
-impl Session {
+impl SocketIoClient {
     pub fn connect(address: &str, namespace: &str) -> Result<Self> {
         let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
         let config = WebSocketConfig::default().read_buffer_size(READ);
@@ -75,10 +76,10 @@ impl Session {
             decoder: PacketDecoder::new(PacketLimits::default()),
         };
         let join = SocketIoPacket::new(namespace, Body::Connect(None));
-        session.say(&Packet::Message(join))?;
+        session.send_packet(&Packet::Message(join))?;
         let mut joined = false;
         while !joined {
-            session.hear(|packet| {
+            session.receive(|packet| {
                 if let Packet::Message(message) = packet {
                     joined = matches!(message.body, Body::Connect(_));
                 }
@@ -87,20 +88,20 @@ impl Session {
         Ok(session)
     }
 
-    fn say(&mut self, packet: &Packet) -> Result<()> {
+    fn send_packet(&mut self, packet: &Packet) -> Result<()> {
         self.send(packet.encode())
     }
 
     pub fn send(&mut self, text: String) -> Result<()> {
-        Ok(self.socket.send(Frame::text(text))?)
+        Ok(self.socket.send(WebSocketMessage::text(text))?)
     }
 
-    /// Reads a message, and looks at the packet that it is or completes.
-    fn hear(&mut self, look: impl FnOnce(&Packet)) -> Result<()> {
+    /// Reads a message, and calls `look` with the packet that it completes.
+    fn receive(&mut self, look: impl FnOnce(&Packet)) -> Result<()> {
         let frame = self.socket.read()?;
         let packet = match &frame {
-            Frame::Text(text) => self.decoder.text(text)?,
-            Frame::Binary(data) => self.decoder.binary(data.clone())?,
+            WebSocketMessage::Text(text) => self.decoder.text(text)?,
+            WebSocketMessage::Binary(data) => self.decoder.binary(data.clone())?,
             _ => None,
         };
         match &packet {
@@ -126,36 +127,36 @@ fn connect(address: &str) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Somebody who is let in, and has read no picture.
+/// An admitted viewer.
 pub enum Viewer {
-    SocketIo(Box<Session>),
+    SocketIo(Box<SocketIoClient>),
     Multipart(BufReader<TcpStream>),
     Tcp(BufReader<TcpStream>),
 }
 
 impl Viewer {
-    /// As TCP programs do, with base64.
+    /// Connects to a TCP server with base64 frames.
     pub fn connect_tcp(address: &str) -> Result<Self> {
         let stream = BufReader::with_capacity(READ, connect(address)?);
         Ok(Self::Tcp(stream))
     }
 
-    pub fn connect(address: &str, door: Door) -> Result<Self> {
-        if door != Door::Multipart {
-            let session = Session::connect(address, door.path())?;
+    pub fn connect(address: &str, kind: ViewerKind) -> Result<Self> {
+        if kind != ViewerKind::Multipart {
+            let session = SocketIoClient::connect(address, kind.path())?;
             return Ok(Self::SocketIo(Box::new(session)));
         }
         let mut stream = connect(address)?;
-        // Later versions would put it in pieces.
+        // HTTP 1.1 would use chunked transfer encoding.
         write!(
             stream,
             "GET {} HTTP/1.0\r\nHost: {address}\r\n\r\n",
-            door.path()
+            kind.path()
         )?;
         Ok(Self::Multipart(BufReader::with_capacity(READ, stream)))
     }
 
-    /// The next picture, and the answer that is wanted when it was looked at.
+    /// The next frame, and the acknowledgement to send once it is shown.
     fn next(&mut self) -> Result<(Vec<u8>, Option<String>)> {
         let session = match self {
             Self::SocketIo(session) => session,
@@ -164,7 +165,7 @@ impl Viewer {
         };
         let mut seen = None;
         while seen.is_none() {
-            session.hear(|packet| {
+            session.receive(|packet| {
                 let Packet::Message(message) = packet else {
                     return;
                 };
@@ -181,7 +182,7 @@ impl Viewer {
                 seen = Some((picture, answer)).filter(|(picture, _)| !picture.is_empty());
             })?;
         }
-        Ok(seen.expect("it was waited for"))
+        Ok(seen.expect("a frame"))
     }
 
     fn answer(&mut self, answer: Option<String>) -> Result<()> {
@@ -191,20 +192,20 @@ impl Viewer {
         }
     }
 
-    /// Waits for a picture.
+    /// Waits for a frame.
     pub fn wait(&mut self) -> Result<()> {
         let (_, answer) = self.next()?;
         self.answer(answer)
     }
 
-    /// Watches until it is stopped or cut off, and needs so long for each picture.
-    pub fn watch(mut self, pause: Duration) -> Watching {
+    /// Reads frames in a thread until it is stopped or disconnected, with a pause after each.
+    pub fn watch(mut self, pause: Duration) -> RunningViewer {
         let stop = Arc::<AtomicBool>::default();
         let stopped = stop.clone();
         let seen = thread::spawn(move || {
             let mut seen = Vec::new();
             while let Ok((picture, answer)) = self.next() {
-                seen.push(Seen::now(&picture));
+                seen.push(ReceivedFrame::now(&picture));
                 thread::sleep(pause);
                 if stopped.load(Ordering::Relaxed) {
                     break;
@@ -215,45 +216,46 @@ impl Viewer {
             }
             seen
         });
-        Watching { stop, seen }
+        RunningViewer { stop, seen }
     }
 }
 
-/// Somebody who watches.
-pub struct Watching {
+/// A viewer that reads frames in a thread.
+pub struct RunningViewer {
     stop: Arc<AtomicBool>,
-    seen: JoinHandle<Vec<Seen>>,
+    seen: JoinHandle<Vec<ReceivedFrame>>,
 }
 
-impl Watching {
-    /// Has it stop at the next picture.
+impl RunningViewer {
+    /// Makes it stop at the next frame.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// What it has seen until it was stopped, or the server gone.
-    pub fn end(self) -> Result<Vec<Seen>> {
+    /// Waits until it is stopped or disconnected, and returns its frames.
+    pub fn end(self) -> Result<Vec<ReceivedFrame>> {
         let seen = self.seen.join().map_err(|_| "a viewer panicked")?;
         match seen.iter().all(|seen| seen.whole) {
             true => Ok(seen),
-            false => Err("a picture was torn".into()),
+            false => Err("a frame was incomplete".into()),
         }
     }
 }
 
-/// A picture that somebody has seen.
-pub struct Seen {
+/// A frame that a viewer got.
+pub struct ReceivedFrame {
+    /// When it arrived.
     pub at: Instant,
-    /// Since it was captured, if it is stamped.
+    /// Time since its capture, if it carries its capture time.
     pub age: Option<Duration>,
-    /// Of the JPEG, or a little more.
+    /// Length of the JPEG; from base64, rounded up.
     pub len: usize,
     whole: bool,
 }
 
-impl Seen {
+impl ReceivedFrame {
     fn now(picture: &[u8]) -> Self {
-        /// Where the stamp is, and whole words of base64.
+        /// Contains the capture time, and is a multiple of four.
         const HEAD: usize = 200;
         let head = &picture[..picture.len().min(HEAD)];
         let mut jpeg = [0; HEAD];
@@ -279,8 +281,8 @@ impl Seen {
     }
 }
 
-/// The middle and the 99th percentile, in milliseconds.
-pub fn ages<'a>(seen: impl IntoIterator<Item = &'a Seen>) -> Result<[f64; 2]> {
+/// Median and 99th percentile of the ages, in milliseconds.
+pub fn ages<'a>(seen: impl IntoIterator<Item = &'a ReceivedFrame>) -> Result<[f64; 2]> {
     let ages = seen.into_iter().filter_map(|seen| seen.age);
     let mut ages: Vec<_> = ages.map(|age| age.as_secs_f64() * 1e3).collect();
     ages.sort_by(f64::total_cmp);

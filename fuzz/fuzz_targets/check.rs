@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `jpegcheck`: buffers of any bytes and with any times, with events between them. What comes
-//! out are pictures within the limits, and their capture times are plausible.
+//! `jpegcheck`: any buffers with any times, and events between them. The outputs have to be JPEGs
+//! within the limits, with plausible capture times.
 
 #![no_main]
 
@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
     player.segment(false);
     let unix = gst::Caps::new_empty_simple("timestamp/x-unix");
     for (piece, step) in pieces(stream, script) {
-        // A picture, perhaps with bytes behind that are the times of its buffer and its meta.
+        // A JPEG and, perhaps, the times of its buffer and of its meta.
         let (jpeg, times) =
             piece.split_at(piece.len() - piece.len().min(16 * usize::from(step % 2)));
         let mut buffer = gst::Buffer::from_slice(jpeg.to_vec());
@@ -41,11 +41,11 @@ fuzz_target!(|data: &[u8]| {
             output.set_pts(time(pts));
             gst::ReferenceTimestampMeta::add(output, &unix, time(meta), None);
         }
-        // It passes what other elements wrote; here only our own times are looked at.
-        let told = !times.is_empty();
+        // The element passes on the times that others wrote. Only its own are checked.
+        let has_times = !times.is_empty();
         let flow = player.push(buffer);
         player.check_messages();
-        if told {
+        if has_times {
             player.outputs();
         } else {
             player.check_pictures(&LIMITS);
@@ -53,7 +53,7 @@ fuzz_target!(|data: &[u8]| {
         if flow.is_err() {
             break;
         }
-        player.something(step);
+        player.push_event_number(step);
     }
     player.check_messages();
 });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The same bytes, whole, byte by byte, and in pieces of some length, are the same frames.
+//! A stream has the same frames and errors whole, byte by byte, and in pieces of some length.
 
 #![no_main]
 

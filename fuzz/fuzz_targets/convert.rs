@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `jfifconvert`: caps of every format, with odd sizes, colours and layouts, and buffers that
-//! may be shorter than their caps say. What comes out is as long as its caps say.
+//! `jfifconvert`: caps of every format, with odd sizes, colours and layouts, and buffers that may
+//! be shorter than their caps require. The outputs have to be as long as their caps require.
 
 #![no_main]
 
@@ -91,7 +91,7 @@ fuzz_target!(|data: &[u8]| {
     else {
         return;
     };
-    // As long as it ought to be, or with rows that are longer.
+    // Long enough for the format, even with longer rows.
     let mut memory = vec![0; info.size() + 4 * 256 * 64];
     for (to, from) in memory.iter_mut().zip(pixels.iter().cycle()) {
         *to = *from;
@@ -134,7 +134,7 @@ fuzz_target!(|data: &[u8]| {
     player.check_messages();
     for output in player.outputs() {
         if output.as_ptr() == input {
-            // What has the right colours passes as it is.
+            // A buffer with the right colours is passed on unchanged.
             continue;
         }
         let map = output.map_readable().expect("readable memory");

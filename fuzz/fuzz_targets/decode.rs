@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Any bytes, as a stream and as a frame, in a framing that is given or found out.
+//! Any bytes as a stream, as a frame and as a JPEG, in a given or detected framing.
 
 #![no_main]
 
-use b64jpeg_wire::{Framing, ParseProgress, Status, foreign, jpeg, parse};
+use b64jpeg_wire::{Framing, OutgoingFrame, ParseProgress, ParseStatus, foreign, jpeg, parse};
 use gst_plugin_b64jpeg_fuzz::{LIMITS, receive, split};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     foreign(data);
-    jpeg::JpegInfo::of(data);
     jpeg::Origin::of(data);
-    jpeg::with_tables(data);
+    let info = jpeg::JpegInfo::of(data);
+    let complete = jpeg::with_tables(data);
+    if let Ok(frame) = OutgoingFrame::new(data) {
+        assert_eq!((*frame.info(), frame.jpeg()), (info, &*complete));
+    }
     let Some((accept, stream)) = split(data) else {
         return;
     };
@@ -22,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
                 let info = jpeg::JpegInfo::received(&jpeg, &LIMITS);
                 assert_eq!(info, Ok(jpeg::JpegInfo::of(&jpeg)));
             }
-            Err(fault) => assert!(!fault.to_string().is_empty()),
+            Err(error) => assert!(!error.to_string().is_empty()),
         }
     }
     for framing in Framing::all() {

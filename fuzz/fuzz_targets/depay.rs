@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `b64jpegdepay`: any bytes in any pieces, with events between them. What comes out are
-//! pictures within the limits.
+//! `b64jpegdepay`: any bytes in any pieces, and events between them. The outputs have to be JPEGs
+//! within the limits.
 
 #![no_main]
 
@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
         if flow.is_err() {
             break;
         }
-        player.something(step);
+        player.push_event_number(step);
     }
     player.event(gst::event::Eos::new());
     player.check_pictures(&LIMITS);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What is sent in a framing is received, by those who know the framing and by those
-//! who find it out.
+//! JPEGs sent in a framing are received, whether the receiver knows the framing or detects it.
 
 #![no_main]
 
@@ -9,7 +8,7 @@ use b64jpeg_wire::{AcceptedFramings, Framing, Header, OutgoingFrame, jpeg};
 use gst_plugin_b64jpeg_fuzz::{LIMITS, receive};
 use libfuzzer_sys::fuzz_target;
 
-/// What is in a picture, and when it was taken.
+/// The contents of a JPEG, and its capture time.
 type Contents = (Vec<u8>, Option<u64>);
 
 fuzz_target!(|input: (u8, Vec<Contents>)| {
@@ -22,10 +21,10 @@ fuzz_target!(|input: (u8, Vec<Contents>)| {
     for (contents, time) in pictures {
         let jpeg = picture(&contents, framing);
         if jpeg::JpegInfo::received(&jpeg, &LIMITS).is_err() {
-            // It has a frame header with too many pixels.
+            // It contains a frame header with too many pixels.
             return;
         }
-        let mut picture = OutgoingFrame::new(&jpeg).expect("it is one");
+        let mut picture = OutgoingFrame::new(&jpeg).expect("it begins like a JPEG");
         if let Some(time) = time {
             picture = picture.captured_at(time);
         }
@@ -43,7 +42,7 @@ fuzz_target!(|input: (u8, Vec<Contents>)| {
         let received = receive(accept, &stream, &[usize::MAX]);
         assert_eq!(received.len(), sent.len());
         for (received, (jpeg, time)) in received.iter().zip(&sent) {
-            let received = received.as_ref().expect("nothing is wrong");
+            let received = received.as_ref().expect("a good frame");
             let complete = jpeg::with_tables(jpeg);
             assert!(received.ends_with(&complete[2..]));
             match time {
@@ -54,8 +53,8 @@ fuzz_target!(|input: (u8, Vec<Contents>)| {
     }
 });
 
-/// A picture with some contents. Without a length it has to be one by structure: the
-/// contents are a comment then.
+/// A JPEG with these contents. Without a length it needs the structure of a JPEG, so the contents
+/// become a comment.
 fn picture(contents: &[u8], framing: Framing) -> Vec<u8> {
     let mut jpeg = b"\xff\xd8\xff".to_vec();
     if framing.header() == Header::None {

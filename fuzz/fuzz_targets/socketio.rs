@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Any messages of a connection, of text and, behind a "b", of bytes. What is read is
-//! within the limits, and the same when it is written and read again.
+//! Any messages of a connection, of text and, after a "b", of bytes. The packets have to be within
+//! the limits, and the same after they are encoded and decoded again.
 
 #![no_main]
 
 use b64jpeg_wire::socketio::{Args, Body, Json, Packet, PacketDecoder, PacketLimits};
 use libfuzzer_sys::fuzz_target;
 
-/// Small, so that inputs of some kilobytes meet them.
+/// Limits that inputs of some kilobytes reach.
 const LIMITS: PacketLimits = PacketLimits {
     max_packet: 2000,
     max_attachments: 4,
@@ -17,7 +17,7 @@ const LIMITS: PacketLimits = PacketLimits {
 
 fuzz_target!(|data: &[u8]| {
     let mut decoder = PacketDecoder::new(LIMITS);
-    // As golden packets are kept.
+    // Separated as in the files of golden packets.
     for message in data.split(|byte| matches!(byte, 0x1e | b'\n')) {
         let packet = match (message.strip_prefix(b"b"), str::from_utf8(message)) {
             (Some(bytes), _) => decoder.binary(bytes.to_vec()),
@@ -45,7 +45,7 @@ fn check(packet: &Packet) {
             assert!(seen.into_iter().eq(0..attachments.len()));
         }
     }
-    // Escapes and placeholders may make it longer.
+    // Escapes and placeholders may make the packet longer than the limits.
     let mut decoder = PacketDecoder::new(PacketLimits::default());
     let text = packet.encode();
     let mut again = decoder.text(&text).expect("it was good");
@@ -57,12 +57,12 @@ fn check(packet: &Packet) {
     assert_eq!(without_numbers(&again.encode()), without_numbers(&text));
 }
 
-/// The last bit of a number may be another one when it is read again.
+/// Removes the numbers, whose last bit may change.
 fn without_numbers(text: &str) -> String {
     text.replace(|c: char| c.is_ascii_digit() || ".e+-".contains(c), "")
 }
 
-/// The attachments that `json` names.
+/// Collects the numbers of the attachments in `json`.
 fn numbers(json: &Json, seen: &mut Vec<usize>) {
     match json {
         Json::Array(values) => values.iter().for_each(|value| numbers(value, seen)),

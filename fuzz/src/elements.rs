@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! One element between a source and a sink that the fuzzer plays.
+//! One element in a test harness, to which the fuzzer pushes buffers and events.
 //!
-//! A panic ends the process, also one that is caught on its way to C: libFuzzer's hook for
-//! panics aborts.
+//! Any panic ends the process, even one that the element catches, because libFuzzer's panic hook
+//! aborts.
 
 use std::sync::Once;
 
@@ -11,7 +11,7 @@ use b64jpeg_wire::{FrameLimits, jpeg};
 use gst::prelude::*;
 use gst_check::Harness;
 
-/// An element that plays, and what came out of it.
+/// A playing element and its outputs.
 pub struct Player {
     pub element: gst::Element,
     bus: gst::Bus,
@@ -40,12 +40,12 @@ impl Player {
         }
     }
 
-    /// Caps, before the segment.
+    /// Pushes caps, which have to precede the segment.
     pub fn caps(&mut self, caps: &gst::Caps) {
         self.event(gst::event::Caps::new(caps));
     }
 
-    /// A segment of bytes, or else of time.
+    /// Pushes a segment in bytes or in time.
     pub fn segment(&mut self, bytes: bool) {
         let segment = match bytes {
             true => gst::FormattedSegment::<gst::format::Bytes>::new().upcast(),
@@ -62,8 +62,8 @@ impl Player {
         self.harness.push(buffer)
     }
 
-    /// One of the things that may come between two buffers.
-    pub fn something(&mut self, what: u8) {
+    /// Pushes events that may come between two buffers, or reads `stats`.
+    pub fn push_event_number(&mut self, what: u8) {
         match what % 16 {
             8 => {
                 self.event(gst::event::FlushStart::new());
@@ -86,12 +86,12 @@ impl Player {
         }
     }
 
-    /// The buffers that have come out.
+    /// Takes the buffers that the element has output.
     pub fn outputs(&mut self) -> Vec<gst::Buffer> {
         std::iter::from_fn(|| self.harness.try_pull()).collect()
     }
 
-    /// Checks that what has come out are pictures within the limits.
+    /// Checks that the outputs are JPEGs within the limits, and their capture times plausible.
     pub fn check_pictures(&mut self, limits: &FrameLimits) {
         for buffer in self.outputs() {
             let bytes = buffer.map_readable().expect("readable memory");
@@ -106,7 +106,7 @@ impl Player {
         }
     }
 
-    /// Checks that no error tells of a panic.
+    /// Checks that no error or warning reports a panic.
     pub fn check_messages(&self) {
         while let Some(message) = self.bus.pop() {
             let (text, debug) = match message.view() {
@@ -128,13 +128,13 @@ impl Drop for Player {
     }
 }
 
-/// Takes the bytes of a script from the end of `data`: 8 at most, so that golden files stay
-/// nearly whole.
+/// Splits the input into a stream and a script of up to 8 bytes. As these are the last ones, the
+/// golden files are usable as inputs.
 pub fn script(data: &[u8]) -> (&[u8], &[u8]) {
     data.split_at(data.len() - data.len().min(8))
 }
 
-/// Cuts `stream` into as many pieces as the script has steps, and the rest.
+/// Cuts `stream` into one piece for each step of the script, and the rest.
 pub fn pieces<'a>(stream: &'a [u8], script: &'a [u8]) -> impl Iterator<Item = (&'a [u8], u8)> {
     let mut rest = stream;
     let mut steps = script.iter();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the fuzz targets have in common.
+//! Shared parts of the fuzz targets.
 
 #[cfg(feature = "elements")]
 pub mod elements;
@@ -9,14 +9,16 @@ use b64jpeg_wire::{AcceptedFramings, Deframer, FrameError, FrameLimits, Framing}
 
 pub type Received = Vec<Result<Vec<u8>, FrameError>>;
 
-/// Small, so that inputs of some kilobytes meet it.
+/// Limits that inputs of some kilobytes reach.
 pub const LIMITS: FrameLimits = FrameLimits {
     max_frame: 2000,
     max_pixels: 1_000_000,
 };
 
-/// The last byte says what the receiver knows about the framing: all of it or, most
-/// often, nothing. That leaves the golden files nearly whole as streams.
+/// Splits the input into what the receiver accepts and the stream.
+///
+/// The last byte chooses a framing or, for most values, detection. As it is the last one, the
+/// golden files are usable as inputs.
 pub fn split(data: &[u8]) -> Option<(AcceptedFramings, &[u8])> {
     let (last, stream) = data.split_last()?;
     let framing = Framing::all().nth(usize::from(*last));
@@ -26,9 +28,9 @@ pub fn split(data: &[u8]) -> Option<(AcceptedFramings, &[u8])> {
     ))
 }
 
-/// All that comes of a stream in pieces of these lengths, over and over.
+/// Receives a stream in pieces of these lengths, which are repeated.
 pub fn receive(accept: AcceptedFramings, stream: &[u8], pieces: &[usize]) -> Received {
-    // The longest frame, its header, the start of the next one, and what was cut off.
+    // The longest frame, its header, the start of the next frame, and bytes kept for detection.
     const BOUND: usize = LIMITS.max_frame + 16 + 20 + 24;
     let mut deframer = Deframer::new(accept, LIMITS);
     let mut received = vec![];

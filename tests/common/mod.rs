@@ -18,25 +18,6 @@ pub mod viewer;
 pub mod wait;
 pub mod wire;
 
-/// Former names, until every test uses the new ones.
-#[allow(unused_imports, reason = "each test binary uses its own part")]
-mod former_names {
-    pub mod alone {
-        pub use super::super::isolation::{
-            in_own_process as alone, process_status as status, raise_file_limit as allow_files,
-        };
-    }
-    pub mod sender {
-        pub use super::super::{raw_server::ReservedPort as Port, wait::wait_for as eventually};
-    }
-    pub mod guard {
-        pub use super::super::wait::{HangGuard as Guard, wait_until};
-    }
-    pub use super::numbered_pictures as film;
-}
-#[allow(unused_imports, reason = "each test binary uses its own part")]
-pub use former_names::*;
-
 use std::{env, fs, path::PathBuf, sync::Once};
 
 /// Initialises GStreamer and registers our elements in this process.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A `b64jpegserversink` with its source, and the clients that read from it.
+//! A serving sink with its source, and the clients that read from it.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -22,8 +22,9 @@ use crate::common::{pipeline::Pipeline, process::PATIENCE, viewer::Viewer, wait:
 pub use super::numbered_pictures::{FRAME_TIME, buffer};
 pub use crate::common::wait::wait_until;
 
-/// A pipeline that ends with a `b64jpegserversink` on any free port. It sends each frame as soon
-/// as it arrives, unless the options say otherwise.
+/// A pipeline that ends with a server on any free port: a `b64jpegserversink`, unless the pipeline
+/// is launched by [`ServerFixture::launch_line`]. The server sends each frame as soon as it arrives,
+/// unless the options say otherwise.
 pub struct ServerFixture {
     pub pipeline: Pipeline,
     pub sink: gst::Element,
@@ -36,10 +37,17 @@ impl ServerFixture {
     /// Serves what a source produces.
     #[track_caller]
     pub fn launch(source: &str, options: &str) -> Self {
-        let guard = HangGuard::new();
-        let pipeline = Pipeline::launch(&format!(
+        Self::launch_line(&format!(
             "{source} ! b64jpegserversink name=server port=0 sync=false {options}"
-        ));
+        ))
+    }
+
+    /// Builds a pipeline whose sink is named `server`. A source named `feed` serves what the test
+    /// pushes.
+    #[track_caller]
+    pub fn launch_line(line: &str) -> Self {
+        let guard = HangGuard::new();
+        let pipeline = Pipeline::launch(line);
         let messages = Arc::<Mutex<Vec<_>>>::default();
         let log = messages.clone();
         let bus = pipeline.0.bus().expect("a bus");
@@ -97,6 +105,7 @@ impl ServerFixture {
         change.expect("it changes its state");
     }
 
+    #[track_caller]
     pub fn port(&self) -> u16 {
         let port = self.sink.property::<i32>("current-port");
         port.try_into()
@@ -105,6 +114,7 @@ impl ServerFixture {
             .expect("it listens")
     }
 
+    #[track_caller]
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port()).into()
     }

@@ -22,7 +22,7 @@ use crate::{
         process::PATIENCE,
         wait::wait_until,
     },
-    scene::{Answer, Server, Session, UPGRADE, request},
+    web_server_fixture::{HttpResponse, SocketIoViewer, UPGRADE, WebServerFixture, request},
 };
 
 /// A flood ends after this time, however little the server accepts.
@@ -152,7 +152,12 @@ struct Outcome<T> {
 /// Runs an attack while 50 frames per second are sent to a viewer, which must keep receiving new
 /// ones. Prints what the attack cost.
 #[track_caller]
-fn attack<T>(name: &str, server: &Server, token: &str, attack: impl FnOnce() -> T) -> Outcome<T> {
+fn attack<T>(
+    name: &str,
+    server: &WebServerFixture,
+    token: &str,
+    attack: impl FnOnce() -> T,
+) -> Outcome<T> {
     let mut viewer = server.watch(&format!("/stream.mjpg?token={token}"));
     let (over, seen) = (AtomicBool::new(false), AtomicBool::new(false));
     let before = process_status("VmRSS");
@@ -201,7 +206,7 @@ fn attack<T>(name: &str, server: &Server, token: &str, attack: impl FnOnce() -> 
 fn attachments_without_token_cost_no_memory() {
     in_own_process(|| {
         raise_file_limit(2000);
-        let server = Server::start("token=geheim");
+        let server = WebServerFixture::start("token=geheim");
         let outcome = attack("attachments", &server, "geheim", || {
             let mut streams = websockets(300, 4, server.address());
             assert_eq!(streams.len(), 300);
@@ -219,7 +224,7 @@ fn attachments_without_token_cost_no_memory() {
 #[test]
 fn connects_without_token_cost_no_memory() {
     in_own_process(|| {
-        let server = Server::start("token=geheim");
+        let server = WebServerFixture::start("token=geheim");
         let outcome = attack("connects", &server, "geheim", || {
             let mut streams = websockets(8, 2, server.address());
             let connect = frame(TEXT, br#"40/view,{"token":"falsch"}"#);
@@ -238,7 +243,7 @@ fn connects_without_token_cost_no_memory() {
 #[test]
 fn connects_with_token_make_one_viewer() {
     in_own_process(|| {
-        let server = Server::start("token=geheim");
+        let server = WebServerFixture::start("token=geheim");
         let outcome = attack("connects with the token", &server, "geheim", || {
             let mut streams = websockets(8, 2, server.address());
             let again = br#"40/view,{"token":"geheim"}"#;
@@ -257,10 +262,10 @@ fn connects_with_token_make_one_viewer() {
 #[test]
 fn events_of_one_viewer_leave_the_others_alone() {
     in_own_process(|| {
-        let server = Server::start("token=geheim");
+        let server = WebServerFixture::start("token=geheim");
         let outcome = attack("events", &server, "geheim", || {
             let stream = connect_from(attacker(0), server.address());
-            let session = Session::join(stream, "/view", r#"{"token":"geheim"}"#);
+            let session = SocketIoViewer::join(stream, "/view", r#"{"token":"geheim"}"#);
             let session = session.expect("it has the token");
             let stream = session.stream().try_clone().expect("a descriptor");
             flood(
@@ -277,7 +282,7 @@ fn events_of_one_viewer_leave_the_others_alone() {
 #[test]
 fn pings_whose_pongs_nobody_reads_cost_no_memory() {
     in_own_process(|| {
-        let server = Server::start("token=geheim");
+        let server = WebServerFixture::start("token=geheim");
         let outcome = attack("pings", &server, "geheim", || {
             let mut streams = websockets(16, 2, server.address());
             flood(&mut streams, &frame(PING, &[7; 125]), 32_000_000)
@@ -290,7 +295,7 @@ fn pings_whose_pongs_nobody_reads_cost_no_memory() {
 #[test]
 fn requests_without_token_leave_the_others_alone() {
     in_own_process(|| {
-        let server = Server::start("token=geheim");
+        let server = WebServerFixture::start("token=geheim");
         let outcome = attack("requests", &server, "geheim", || {
             let connect = |number: usize| connect_from(attacker(number % 2), server.address());
             let mut streams: Vec<_> = (0..20).map(connect).collect();
@@ -306,11 +311,11 @@ fn requests_without_token_leave_the_others_alone() {
 
 /// Opens an Engine.IO session by polling; returns the response.
 #[track_caller]
-fn open_session(address: Ipv4Addr, server: &Server) -> Answer {
+fn open_session(address: Ipv4Addr, server: &WebServerFixture) -> HttpResponse {
     let mut stream = connect_from(address, server.address());
     let request = request("GET", POLLING, &[]);
     stream.write_all(request.as_bytes()).expect("it listens");
-    Answer::read(stream, false)
+    HttpResponse::read(stream, false)
 }
 
 /// Number of sessions that one address can have opened: 250, which are freed after 10 s. An attack
@@ -325,7 +330,7 @@ fn shares_since(start: Instant) -> RangeInclusive<usize> {
 #[test]
 fn polling_sessions_of_one_address_keep_no_other_out() {
     in_own_process(|| {
-        let server = Server::start("");
+        let server = WebServerFixture::start("");
         let start = Instant::now();
         let outcome = attack("sessions", &server, "", || {
             let open = |_| open_session(attacker(0), &server).status == 200;
@@ -344,7 +349,7 @@ fn polling_sessions_of_one_address_keep_no_other_out() {
 
 #[test]
 fn sessions_of_viewers_who_left_are_forgotten() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     for namespace in ["/", "/view"].repeat(50) {
         let session = server.join(namespace, "").expect("it is let in");
         assert!(server.count("sessions") > 0);
@@ -352,14 +357,14 @@ fn sessions_of_viewers_who_left_are_forgotten() {
     }
     server.wait_for_viewers(0);
     wait_until("they are forgotten", || server.count("sessions") == 0);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 #[test]
 fn connections_of_one_address_are_a_share_of_all() {
     in_own_process(|| {
         raise_file_limit(3000);
-        let server = Server::start("");
+        let server = WebServerFixture::start("");
         server.show(0);
         let connections: Vec<_> = (0..1100)
             .map(|_| connect_from(attacker(0), server.address()))
@@ -380,7 +385,7 @@ fn connections_of_one_address_are_a_share_of_all() {
 fn share_of_an_address_can_be_lifted() {
     in_own_process(|| {
         raise_file_limit(3000);
-        let server = Server::start("max-connections-per-address=0");
+        let server = WebServerFixture::start("max-connections-per-address=0");
         let connections: Vec<_> = (0..600)
             .map(|_| connect_from(attacker(0), server.address()))
             .collect();
@@ -393,7 +398,7 @@ fn share_of_an_address_can_be_lifted() {
 /// The body of one request can hold thousands of packets.
 #[test]
 fn packets_of_one_request_are_limited() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let open = open_session(Ipv4Addr::LOCALHOST, &server);
     let open: serde_json::Value = serde_json::from_str(&open.text()[1..]).expect("JSON");
     let path = format!("{POLLING}&sid={}", open["sid"].as_str().expect("a session"));
@@ -410,16 +415,16 @@ fn packets_of_one_request_are_limited() {
         200
     );
     server.wait_for_viewers(1);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 /// Each piece of a body used to keep the buffer that it was read into.
 #[test]
 fn body_in_single_bytes_costs_no_memory() {
     in_own_process(|| {
-        let server = Server::start("token=geheim");
+        let server = WebServerFixture::start("token=geheim");
         let open = |number| open_session(attacker(number), &server);
-        let session = |open: Answer| {
+        let session = |open: HttpResponse| {
             let open: serde_json::Value = serde_json::from_str(&open.text()[1..]).expect("JSON");
             open["sid"].as_str().expect("a session").to_owned()
         };
@@ -447,7 +452,7 @@ fn body_in_single_bytes_costs_no_memory() {
 #[test]
 fn websockets_that_come_and_go_have_a_share() {
     in_own_process(|| {
-        let server = Server::start("");
+        let server = WebServerFixture::start("");
         let start = Instant::now();
         let outcome = attack("websockets that come and go", &server, "", || {
             let visit = |_: &usize| {
@@ -470,7 +475,7 @@ fn websockets_that_come_and_go_have_a_share() {
 /// If Engine.IO accepted such a request, the frames would not be counted.
 #[test]
 fn websocket_without_its_upgrade_header_is_refused() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     for upgrade in [
         "Upgrade: x",
         "Upgrade: websocket, x",
@@ -478,7 +483,7 @@ fn websocket_without_its_upgrade_header_is_refused() {
     ] {
         let mut headers = UPGRADE;
         headers[1] = upgrade;
-        let answer = server.ask("GET", WEBSOCKET, &headers);
+        let answer = server.request("GET", WEBSOCKET, &headers);
         assert_eq!(answer.status, 400, "{upgrade}");
     }
     assert!(server.join("/", "").is_ok());
@@ -487,7 +492,7 @@ fn websocket_without_its_upgrade_header_is_refused() {
 /// Frames might hide behind the body of the request.
 #[test]
 fn websocket_request_with_body_is_refused() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let headers = [&UPGRADE[..], &["Content-Length: 5"]].concat();
     let mut stream = connect_from(attacker(0), server.address());
     let head = request("GET", WEBSOCKET, &headers);
@@ -495,5 +500,5 @@ fn websocket_request_with_body_is_refused() {
     stream
         .write_all((head + "12345").as_bytes())
         .expect("it listens");
-    assert_eq!(Answer::read(stream, false).status, 400);
+    assert_eq!(HttpResponse::read(stream, false).status, 400);
 }

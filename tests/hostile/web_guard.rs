@@ -9,30 +9,35 @@ use gst::prelude::*;
 use super::web::{attacker, connect_from};
 use crate::{
     common::wait::wait_until,
-    scene::{Answer, Server, Session, request},
+    web_server_fixture::{HttpResponse, SocketIoViewer, WebServerFixture, request},
 };
 
 /// Sends a GET request from an address; returns the response.
 #[track_caller]
-fn ask_from(address: Ipv4Addr, server: &Server, path: &str, headers: &[&str]) -> Answer {
+fn ask_from(
+    address: Ipv4Addr,
+    server: &WebServerFixture,
+    path: &str,
+    headers: &[&str],
+) -> HttpResponse {
     let mut stream = connect_from(address, server.address());
     let request = request("GET", path, headers);
     stream.write_all(request.as_bytes()).expect("it listens");
-    Answer::read(stream, false)
+    HttpResponse::read(stream, false)
 }
 
 /// Sends a GET request with this `Host` header; returns the response.
 #[track_caller]
-fn ask_as(host: &str, server: &Server, path: &str) -> Answer {
+fn ask_as(host: &str, server: &WebServerFixture, path: &str) -> HttpResponse {
     let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     let mut stream = connect_from(Ipv4Addr::LOCALHOST, server.address());
     stream.write_all(head.as_bytes()).expect("it listens");
-    Answer::read(stream, false)
+    HttpResponse::read(stream, false)
 }
 
 #[test]
 fn guessed_tokens_hold_up_the_address_that_guesses() {
-    let server = Server::start("token=geheim");
+    let server = WebServerFixture::start("token=geheim");
     server.show(0);
     let guess = |number: u32| {
         let path = format!("/snapshot.jpg?token={number}");
@@ -48,7 +53,7 @@ fn guessed_tokens_hold_up_the_address_that_guesses() {
     assert_eq!(held.header("retry-after"), Some("3"));
     assert!(held.text().contains("Too many wrong tokens"));
     let auth = r#"{"token":"geheim"}"#;
-    let join = || Session::join(connect_from(attacker(0), server.address()), "/", auth);
+    let join = || SocketIoViewer::join(connect_from(attacker(0), server.address()), "/", auth);
     assert_eq!(join().expect_err("it is held up as well"), "token");
     // Other addresses are not affected, nor is the page that asks for the token.
     assert_eq!(server.get(right).status, 200);
@@ -60,12 +65,12 @@ fn guessed_tokens_hold_up_the_address_that_guesses() {
 /// Otherwise an image in a page of another site could lock out the person who views that page.
 #[test]
 fn guesses_of_foreign_pages_lock_out_nobody_else() {
-    let server = Server::start("token=geheim");
+    let server = WebServerFixture::start("token=geheim");
     server.show(0);
     for number in 0..40 {
         let path = format!("/snapshot.jpg?token={number}");
         let status = server
-            .ask("GET", &path, &["Sec-Fetch-Site: cross-site"])
+            .request("GET", &path, &["Sec-Fetch-Site: cross-site"])
             .status;
         assert_eq!(status, if number < 20 { 401 } else { 429 }, "{number}");
     }
@@ -75,7 +80,7 @@ fn guesses_of_foreign_pages_lock_out_nobody_else() {
 /// An unattended program may retry an old token for ever.
 #[test]
 fn old_token_tried_again_and_again_locks_out_nobody() {
-    let server = Server::start("token=geheim");
+    let server = WebServerFixture::start("token=geheim");
     server.show(0);
     for _ in 0..100 {
         assert_eq!(server.get("/snapshot.jpg?token=alt").status, 401);
@@ -86,7 +91,7 @@ fn old_token_tried_again_and_again_locks_out_nobody() {
 /// An old page asks without a token or stops asking.
 #[test]
 fn requests_without_token_are_no_guesses() {
-    let server = Server::start("token=geheim");
+    let server = WebServerFixture::start("token=geheim");
     server.show(0);
     for _ in 0..100 {
         assert_eq!(server.get("/snapshot.jpg").status, 401);
@@ -98,7 +103,7 @@ fn requests_without_token_are_no_guesses() {
 #[test]
 fn foreign_host_names_are_refused_wherever_no_token_guards() {
     for host in ["127.0.0.1", "0.0.0.0"] {
-        let server = Server::start(&format!("host={host}"));
+        let server = WebServerFixture::start(&format!("host={host}"));
         server.show(0);
         for path in [
             "/",
@@ -127,7 +132,7 @@ fn foreign_host_names_are_refused_wherever_no_token_guards() {
             let by_name = ask("raspberrypi.local:8080").status == 200;
             assert_eq!(by_name, reachable, "{path} on {host}");
         }
-        let guarded = Server::start(&format!("host={host} token=geheim"));
+        let guarded = WebServerFixture::start(&format!("host={host} token=geheim"));
         guarded.show(0);
         let path = "/snapshot.jpg?token=geheim";
         assert_eq!(ask_as("evil.example", &guarded, path).status, 200);
@@ -136,7 +141,7 @@ fn foreign_host_names_are_refused_wherever_no_token_guards() {
 
 #[test]
 fn pages_of_other_sites_embed_nothing_unless_allowed() {
-    let policy = |server: &Server, path| {
+    let policy = |server: &WebServerFixture, path| {
         let answer = server.get(path);
         let header = |name| answer.header(name).unwrap_or_default().to_owned();
         (
@@ -144,7 +149,7 @@ fn pages_of_other_sites_embed_nothing_unless_allowed() {
             header("content-security-policy"),
         )
     };
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     server.show(0);
     for path in ["/", "/snapshot.jpg", "/stats", "/nothing"] {
         let (resources, frames) = policy(&server, path);
@@ -158,13 +163,13 @@ fn pages_of_other_sites_embed_nothing_unless_allowed() {
     assert!(policy(&server, "/").1.starts_with("default-src 'none'; "));
 
     // A viewer who knows the token may embed the frames anywhere.
-    let guarded = Server::start("token=geheim");
+    let guarded = WebServerFixture::start("token=geheim");
     guarded.show(0);
     let (resources, frames) = policy(&guarded, "/snapshot.jpg?token=geheim");
     assert_eq!(resources, "cross-origin");
     assert!(frames.ends_with("frame-ancestors 'none'"), "{frames}");
 
-    let open = Server::start("allowed-origins=https://friend.example");
+    let open = WebServerFixture::start("allowed-origins=https://friend.example");
     open.show(0);
     let (resources, frames) = policy(&open, "/");
     assert_eq!(resources, "cross-origin");
@@ -176,9 +181,9 @@ fn pages_of_other_sites_embed_nothing_unless_allowed() {
 
 #[test]
 fn foreign_site_reads_not_even_the_page() {
-    let server = Server::start("allowed-origins=https://friend.example");
+    let server = WebServerFixture::start("allowed-origins=https://friend.example");
     let allowed = |origin: &str| {
-        let answer = server.ask("GET", "/", &[&format!("Origin: {origin}")]);
+        let answer = server.request("GET", "/", &[&format!("Origin: {origin}")]);
         assert_eq!(answer.status, 200);
         answer.header("access-control-allow-origin").is_some()
     };
@@ -189,11 +194,11 @@ fn foreign_site_reads_not_even_the_page() {
 /// For embedded resources a browser sends no `Origin`, but it says that the site is another one.
 #[test]
 fn cross_site_requests_open_no_session() {
-    let server = Server::start("");
+    let server = WebServerFixture::start("");
     let path = "/socket.io/?EIO=4&transport=polling";
     let ask = |site: &str| {
         server
-            .ask("GET", path, &[&format!("Sec-Fetch-Site: {site}")])
+            .request("GET", path, &[&format!("Sec-Fetch-Site: {site}")])
             .status
     };
     assert_eq!(ask("cross-site"), 403);

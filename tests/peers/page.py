@@ -246,9 +246,19 @@ def restart(browser, args):
     report(console=[text for text in viewer.console if not text.startswith("WebSocket connection to ")])
 
 
+def renamed(browser, args):
+    """A camera that changes its name many times while the page is open."""
+    viewer = Viewer(browser.new_context(), args.url)
+    viewer.status("Live")
+    tell(watching=True)
+    wait(lambda: "last" in viewer.names())
+    tell(cameras=viewer.names())
+    tell(console=viewer.console)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scene", choices=["watch", "phone", "token", "full", "restart"])
+    parser.add_argument("scene", choices=["watch", "phone", "token", "full", "restart", "renamed"])
     parser.add_argument("url")
     parser.add_argument("--directory", help="for snapshots")
     parser.add_argument("--rate", type=float, help="of the cameras, in frames a second")

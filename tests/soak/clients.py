@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Many clients in one process, each of which compares every byte that it gets.
+"""Many clients in one process, each of which compares every byte it receives.
 
-Prints how many frames came whole and in order, how many are missing between them, and
-what the client that stalls saw when it woke. A torn frame is a failure.
+Prints the number of frames that arrived in order, the number missing between them, and the
+age of the frames that the stalled client received when it resumed. A damaged frame is a
+failure.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import select
 import socket
 import time
 
-from common import Pictures, asked_to_stop, percentile, tell
+from common import NumberedJpegs, stop_on_sigterm, percentile, report_figures
 
 
 class Client:
@@ -30,8 +31,8 @@ class Client:
             raise SystemExit(f"cannot connect: {os.strerror(code)}")
 
     def read(self):
-        """Reads what is there, one frame at the most; returns whether it has become whole,
-        or nothing when the server has closed the connection between two frames."""
+        """Reads at most to the end of a frame; returns whether the frame is complete, or None
+        if the server has closed the connection between two frames."""
         try:
             got = self.socket.recv_into(self.frame[self.filled :])
         except OSError as error:
@@ -46,7 +47,7 @@ class Client:
         self.filled = 0
         number = self.pictures.number_in_frame(self.frame)
         if number is None or number <= self.number:
-            raise SystemExit(f"frame {self.number} is followed by a torn one, or by {number}")
+            raise SystemExit(f"frame {self.number} is followed by a damaged one, or by {number}")
         self.missing += number - self.number - 1 if self.frames else 0
         self.number = number
         self.frames += 1
@@ -56,13 +57,13 @@ class Client:
 class Crowd:
     def __init__(self, args):
         self.args = args
-        self.pictures = Pictures(args.size)
+        self.pictures = NumberedJpegs(args.size)
         self.epoll = select.epoll()
         self.clients = {}
-        self.asleep = []  # (when it wakes, file number)
+        self.asleep = []  # (time to resume, file descriptor)
         self.newest = 0
         self.first_frames = []  # seconds after connecting
-        self.ages = []  # seconds, of what the stalled one saw after it woke
+        self.ages = []  # in seconds, of the frames that the stalled client received when it resumed
         for _ in range(args.clients):
             time.sleep(args.apart)
             client = Client(args.port, self.pictures)
@@ -87,7 +88,7 @@ class Crowd:
         if client is self.slow:
             self.sleep(fd, 1 / self.args.slow)
         elif client is self.stalled:
-            # Not at the first one: the windows have grown to what they are in a stream.
+            # Stall after 50 frames, when the TCP windows have grown to their usual size.
             if client.frames == 50:
                 self.sleep(fd, self.args.stall)
             elif client.frames > 50:
@@ -99,7 +100,7 @@ class Crowd:
         client.socket.close()
 
     def run(self, stop):
-        # A server with a short backlog may never know of a client that is connected.
+        # With a short backlog, the server may never accept a connected client.
         patience = time.monotonic() + self.args.greet if self.args.greet else float("inf")
         while self.clients and not stop.is_set():
             now = time.monotonic()
@@ -119,7 +120,7 @@ class Crowd:
     def report(self):
         special = [client for client in (self.stalled, self.slow) if client]
         healthy = [client for client in self.order if client not in special]
-        tell(
+        report_figures(
             clients=len(healthy),
             fewest=min(client.frames for client in healthy),
             most=max(client.frames for client in healthy),
@@ -127,34 +128,34 @@ class Crowd:
         )
         if self.first_frames:
             first = [1000 * seconds for seconds in self.first_frames]
-            tell(greeted=len(first), first_median=percentile(first, 0.5), first_max=max(first))
+            report_figures(greeted=len(first), first_median=percentile(first, 0.5), first_max=max(first))
         if self.slow:
-            tell(slow_frames=self.slow.frames, slow_missing=self.slow.missing)
+            report_figures(slow_frames=self.slow.frames, slow_missing=self.slow.missing)
         if self.stalled:
-            # What lay in the buffers of the sockets is as old as the stall.
+            # Frames in the buffers of the sockets are as old as the stall.
             stale = sum(age > self.args.fresh for age in self.ages)
-            tell(
+            report_figures(
                 woken_frames=len(self.ages),
                 stale_frames=stale,
                 stale_kb=stale * self.pictures.wire_len // 1000,
             )
         used = os.times()
-        tell(cpu_clients=used.user + used.system)
+        report_figures(cpu_clients=used.user + used.system)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--clients", type=int, default=1)
-    parser.add_argument("--size", type=int, default=20000, help="bytes of a picture")
-    parser.add_argument("--fps", type=float, default=25, help="what the server sends")
-    parser.add_argument("--apart", type=float, default=0, help="seconds between two that connect")
-    parser.add_argument("--greet", type=float, default=0, help="leave after the first frame, or so many seconds")
+    parser.add_argument("--size", type=int, default=20000, help="bytes of a JPEG")
+    parser.add_argument("--fps", type=float, default=25, help="frame rate of the server")
+    parser.add_argument("--apart", type=float, default=0, help="seconds between two connections")
+    parser.add_argument("--greet", type=float, default=0, help="disconnect after one frame or this many seconds")
     parser.add_argument("--stall", type=float, default=0, help="seconds that the first client stops reading")
     parser.add_argument("--fresh", type=float, default=2, help="seconds that a frame may wait in a queue")
     parser.add_argument("--slow", type=float, default=0, help="frames per second that the last client reads")
     crowd = Crowd(parser.parse_args())
-    crowd.run(asked_to_stop())
+    crowd.run(stop_on_sigterm())
     crowd.report()
 
 

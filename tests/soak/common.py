@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""What the programs of tests/soak.sh share: numbered pictures, and lines that the script reads."""
+"""Shared by the programs of tests/soak.sh: numbered JPEGs, and output for the script."""
 
 import base64
 import os
@@ -16,11 +16,11 @@ STAMP_LEN = len(STAMP) + 19
 DIGITS = 12
 
 
-class Pictures:
-    """JPEGs of `size` bytes that differ in nothing but their number.
+class NumberedJpegs:
+    """JPEGs of `size` bytes that differ only in their number.
 
-    The number and a filler stand in a comment behind SOI, aligned for base64: all bytes
-    but those of the number can be compared with what they must be.
+    The number and a filler are in a comment segment after SOI, aligned for base64, so that all
+    other bytes can be compared.
     """
 
     def __init__(self, size):
@@ -28,10 +28,10 @@ class Pictures:
         head = SOI + COM
         filler = size - len(head) - 2 - DIGITS - len(grey) + len(SOI)
         if not 0 <= filler <= 65000:
-            raise SystemExit("a picture has 400 to 65000 bytes")
+            raise SystemExit("a JPEG must have 400 to 65000 bytes")
         self.head = head + struct.pack(">H", 2 + DIGITS + filler)
         self.tail = random.Random(size).randbytes(filler) + grey[len(SOI) :]
-        # The same in a frame.
+        # The same parts within a frame.
         text = base64.b64encode(self.jpeg(0))
         self.wire_len = LENGTH.size + len(text)
         at = LENGTH.size + len(self.head) // 3 * 4
@@ -43,7 +43,7 @@ class Pictures:
         return self.head + b"%0*d" % (DIGITS, number) + self.tail
 
     def number_in_jpeg(self, jpeg):
-        """The number of a picture, stamped or not; nothing if a byte of it is wrong."""
+        """The number of a JPEG with or without a capture time; None if a byte is wrong."""
         skip = STAMP_LEN if jpeg[2 : 2 + len(STAMP)] == STAMP else 0
         head, at = jpeg[2 + skip : skip + len(self.head)], skip + len(self.head)
         if jpeg[:2] + head != self.head or jpeg[at + DIGITS :] != self.tail:
@@ -51,7 +51,7 @@ class Pictures:
         return int(jpeg[at : at + DIGITS])
 
     def number_in_frame(self, frame):
-        """The number in a whole frame without a stamp; nothing if a byte of it is wrong."""
+        """The number in a complete frame without a capture time; None if a byte is wrong."""
         number = self.wire_number
         if frame[: number.start] != self.wire_head or frame[number.stop :] != self.wire_tail:
             return None
@@ -62,21 +62,21 @@ def stamped(jpeg, unix_ns):
     return SOI + STAMP + b"%019d" % unix_ns + jpeg[2:]
 
 
-def tell(**figures):
-    """Prints a line `name=value` for each."""
+def report_figures(**figures):
+    """Prints a line `name=value` for each figure."""
     for name, value in figures.items():
         print(f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}", flush=True)
 
 
 def measure(when):
-    """Tells what this process has used: CPU seconds, resident kilobytes, open files."""
+    """Reports CPU seconds, resident kilobytes and open files of this process."""
     times = os.times()
     pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
-    tell(
+    report_figures(
         **{
             f"cpu_{when}": times.user + times.system,
             f"rss_{when}": pages * os.sysconf("SC_PAGESIZE") // 1024,
-            # The listing is open while it is made.
+            # Without the descriptor of the listing itself.
             f"fds_{when}": len(os.listdir("/proc/self/fd")) - 1,
         }
     )
@@ -87,8 +87,8 @@ def percentile(values, share):
     return values[min(len(values) - 1, int(share * len(values)))]
 
 
-def asked_to_stop():
-    """An event that SIGTERM sets."""
+def stop_on_sigterm():
+    """Returns an event that is set by SIGTERM."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     return stop

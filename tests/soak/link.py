@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
-"""A long line between two TUN (or TAP) devices: delay, loss, a rate and a queue, in both directions.
+"""Emulates a line between two TUN or TAP devices: delay, loss, rate and queue in each direction.
 
-For kernels without netem. The devices are made in this network namespace; either may be
-moved to another. Prints "ready" when they are there, and what it carried when it ends.
+For kernels without netem. The devices are created in this network namespace; either may be
+moved to another. Prints "ready" when they exist, and counts of packets at the end.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import select
 import struct
 import time
 
-from common import asked_to_stop, tell
+from common import stop_on_sigterm, report_figures
 
 TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_TAP, IFF_NO_PI = 0x0001, 0x0002, 0x1000
@@ -28,7 +28,7 @@ def open_tun(name, kind):
 
 
 class Direction:
-    """Packets leave the queue at the line's rate, may get lost, and arrive after the delay."""
+    """Packets leave the queue at the rate of the line, may be lost, and arrive after the delay."""
 
     def __init__(self, source, target, args, seed):
         self.source, self.target = source, target
@@ -38,7 +38,7 @@ class Direction:
         self.queue_seconds = args.queue * 1000 / self.bytes_per_second
         self.random = random.Random(seed)
         self.free_at = 0.0
-        self.under_way = collections.deque()  # (when it arrives, packet)
+        self.under_way = collections.deque()  # (time of arrival, packet)
         self.carried = self.lost = self.overflowed = 0
 
     def take(self):
@@ -55,7 +55,7 @@ class Direction:
         self.under_way.append((self.free_at + self.delay, packet))
 
     def deliver(self):
-        """Hands out what has arrived; returns when the next one will."""
+        """Delivers the packets that are due; returns the time of the next one."""
         while self.under_way and self.under_way[0][0] <= time.monotonic():
             os.write(self.target, self.under_way.popleft()[1])
         return self.under_way[0][0] if self.under_way else None
@@ -68,24 +68,24 @@ def main():
     parser.add_argument("--delay", type=float, default=50, help="milliseconds in each direction")
     parser.add_argument("--loss", type=float, default=1, help="percent of the packets")
     parser.add_argument("--rate", type=float, default=5, help="megabits per second")
-    parser.add_argument("--queue", type=float, default=64, help="kilobytes that may wait")
+    parser.add_argument("--queue", type=float, default=64, help="length of the queue in kilobytes")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--ethernet", action="store_true", help="carries frames, as from a bridge")
+    parser.add_argument("--ethernet", action="store_true", help="carry Ethernet frames, as from a bridge")
     args = parser.parse_args()
 
     kind = IFF_TAP if args.ethernet else IFF_TUN
     near, far = open_tun(args.near, kind), open_tun(args.far, kind)
     ways = {near: Direction(near, far, args, args.seed), far: Direction(far, near, args, args.seed + 1)}
-    stop = asked_to_stop()
+    stop = stop_on_sigterm()
     print("ready", flush=True)
     while not stop.is_set():
         due = [when for way in ways.values() if (when := way.deliver()) is not None]
         timeout = min(1, max(0, min(due) - time.monotonic())) if due else 1
-        # Unlike epoll, it can wait for less than a millisecond.
+        # Unlike epoll, select can wait for less than a millisecond.
         for tun in select.select(ways, [], [], timeout)[0]:
             ways[tun].take()
     out = ways[near]
-    tell(carried=out.carried, lost=out.lost, overflowed=out.overflowed)
+    report_figures(carried=out.carried, lost=out.lost, overflowed=out.overflowed)
 
 
 if __name__ == "__main__":

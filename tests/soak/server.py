@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Serves numbered pictures through the sink of a pipeline, or as Python programs do.
+"""Serves numbered JPEGs through the sink of a pipeline, or with sendall.
 
-Prints "port=N" when it listens, "begins" with the first picture, what its clients do,
-and what it has used when a tenth, half and all of the pictures are sent.
+Prints "port=N" when it listens, "begins" at the first frame, the client messages, and the
+resources used after a tenth, half and all of the frames.
 """
 
 import argparse
@@ -13,27 +13,27 @@ import time
 
 import gi
 
-from common import LENGTH, Pictures, asked_to_stop, measure, stamped, tell
+from common import LENGTH, NumberedJpegs, stop_on_sigterm, measure, stamped, report_figures
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstApp", "1.0")
-from gi.repository import Gst, GstApp  # GstApp gives appsrc its methods
+from gi.repository import Gst, GstApp  # GstApp adds methods to appsrc
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sink", help="what the pictures go to; one element is named sink")
-    parser.add_argument("--sendall", metavar="HOST", help="no pipeline: one client and sendall")
+    parser.add_argument("--sink", help="serving elements, one of which is named sink")
+    parser.add_argument("--sendall", metavar="HOST", help="serve one client on HOST with sendall, without a pipeline")
     parser.add_argument("--frames", type=int, default=1 << 40)
-    parser.add_argument("--size", type=int, default=20000, help="bytes of a picture")
-    parser.add_argument("--fps", type=float, default=0, help="0 for as many as are taken")
-    parser.add_argument("--clients", type=int, default=0, help="begins when so many are there")
-    parser.add_argument("--linger", type=float, default=0, help="seconds between the end and NULL")
+    parser.add_argument("--size", type=int, default=20000, help="bytes of a JPEG")
+    parser.add_argument("--fps", type=float, default=0, help="0 for as fast as possible")
+    parser.add_argument("--clients", type=int, default=0, help="wait for this many clients")
+    parser.add_argument("--linger", type=float, default=0, help="seconds between EOS and NULL")
     return parser.parse_args()
 
 
 def numbers(args, stop):
-    """The numbers of the pictures, each when it is due."""
+    """Yields the number of each frame when it is due."""
     marks = {args.frames // 10: "start", args.frames // 2: "middle", args.frames - 1: "end"}
     start = time.monotonic()
     print("begins", flush=True)
@@ -45,12 +45,12 @@ def numbers(args, stop):
         yield number
         if number in marks:
             measure(marks[number])
-    tell(seconds=time.monotonic() - start)
+    report_figures(seconds=time.monotonic() - start)
 
 
 class Pipeline:
     def __init__(self, args):
-        # What has a pace of its own is live.
+        # With a frame rate, the source is live.
         live = "is-live=true do-timestamp=true" if args.fps else ""
         self.pipeline = Gst.parse_launch(
             f"appsrc name=src format=time block=true max-buffers=2 max-bytes=0 {live} "
@@ -84,9 +84,9 @@ class Pipeline:
 
     def serve(self, args, stop):
         source = self.pipeline.get_by_name("src")
-        pictures = Pictures(args.size)
+        pictures = NumberedJpegs(args.size)
         self.pipeline.set_state(Gst.State.PLAYING)
-        tell(port=self.sink.get_property("current-port"))
+        report_figures(port=self.sink.get_property("current-port"))
         for _ in range(args.clients):
             while not self.clients.acquire(timeout=0.1):
                 if stop.is_set() or self.ended.is_set():
@@ -96,7 +96,7 @@ class Pipeline:
                 break
         source.end_of_stream()
         if not self.ended.wait(60):
-            self.error = "it does not end"
+            self.error = "no EOS within 60 s"
         time.sleep(args.linger)
 
     def run(self, args, stop):
@@ -109,10 +109,10 @@ class Pipeline:
 
 
 def sendall(args, stop):
-    """What it reads is the newest picture: a camera does not wait either."""
-    pictures = Pictures(args.size)
+    """Sends the newest frame each time, as from a camera, which does not wait."""
+    pictures = NumberedJpegs(args.size)
     with socket.create_server((args.sendall, 0)) as server:
-        tell(port=server.getsockname()[1])
+        report_figures(port=server.getsockname()[1])
         client, _ = server.accept()
     with client:
         start = time.monotonic()
@@ -133,7 +133,7 @@ def sendall(args, stop):
 
 def main():
     args = parse_arguments()
-    stop = asked_to_stop()
+    stop = stop_on_sigterm()
     if args.sendall:
         sendall(args, stop)
         return

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Watches numbered pictures through the source of a pipeline until they or SIGTERM end it.
+"""Receives numbered JPEGs through the source of a pipeline until EOS or SIGTERM.
 
-Prints "begins N" when the stream begins, or begins again (DISCONT), what the source says
-about its connection, and at the end the counts, the delays by capture time, and what it has used.
-A torn picture, one in the wrong order, or an error of the pipeline is a failure.
+Prints "begins N" at each start of the stream (DISCONT), the connection messages of the
+source, and at the end the counts, the delays by capture time, and the resources used.
+A damaged frame, a frame out of order, or an error of the pipeline is a failure.
 """
 
 import argparse
@@ -11,20 +11,20 @@ import time
 
 import gi
 
-from common import Pictures, asked_to_stop, measure, percentile, tell
+from common import NumberedJpegs, stop_on_sigterm, measure, percentile, report_figures
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstApp", "1.0")
-from gi.repository import Gst, GstApp  # GstApp gives appsink its methods
+from gi.repository import Gst, GstApp  # GstApp adds methods to appsink
 
 
 class Watcher:
     def __init__(self, args):
-        self.pictures = Pictures(args.size)
+        self.pictures = NumberedJpegs(args.size)
         self.frames = self.begun = self.missing = 0
         self.last = None
         self.delays = []
-        # Of so many pictures: when to look at what this process has used.
+        # Frame numbers at which to measure the resources.
         self.marks = {args.frames // 10: "start", args.frames // 2: "middle"}
         self.pipeline = Gst.parse_launch(f"{args.source} ! appsink name=sink sync=false max-buffers=4")
         self.sink = self.pipeline.get_by_name("sink")
@@ -33,12 +33,12 @@ class Watcher:
     def picture(self, buffer):
         number = self.pictures.number_in_jpeg(buffer.extract_dup(0, buffer.get_size()))
         if number is None:
-            raise SystemExit(f"torn after {self.frames} pictures: {buffer.get_size()} bytes")
+            raise SystemExit(f"damaged after {self.frames} frames: {buffer.get_size()} bytes")
         if buffer.has_flags(Gst.BufferFlags.DISCONT):
             self.begun += 1
             print("begins", number, flush=True)
         elif number <= self.last:
-            raise SystemExit(f"picture {self.last} is followed by {number}")
+            raise SystemExit(f"frame {self.last} is followed by {number}")
         else:
             self.missing += number - self.last - 1
         self.last = number
@@ -49,7 +49,7 @@ class Watcher:
             measure(self.marks[self.frames])
 
     def messages(self):
-        """Prints what is on the bus; returns the error, if there is one."""
+        """Prints the messages on the bus; returns the error, if there is one."""
         while message := self.bus.pop():
             if message.type == Gst.MessageType.ELEMENT:
                 print(message.get_structure().to_string(), flush=True)
@@ -74,22 +74,22 @@ class Watcher:
 
     def report(self):
         measure("end")
-        tell(frames=self.frames, begun=self.begun, missing=self.missing)
+        report_figures(frames=self.frames, begun=self.begun, missing=self.missing)
         third = len(self.delays) // 3
         if third:
             for when, delays in (("early", self.delays[:third]), ("late", self.delays[-third:])):
                 for name, share in (("median", 0.5), ("p99", 0.99), ("max", 1)):
-                    tell(**{f"{when}_{name}": round(percentile(delays, share))})
+                    report_figures(**{f"{when}_{name}": round(percentile(delays, share))})
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--source", required=True, help="what image/jpeg comes from")
-    parser.add_argument("--size", type=int, default=20000, help="bytes of a picture")
-    parser.add_argument("--frames", type=int, default=0, help="how many are expected")
+    parser.add_argument("--source", required=True, help="elements that produce image/jpeg")
+    parser.add_argument("--size", type=int, default=20000, help="bytes of a JPEG")
+    parser.add_argument("--frames", type=int, default=0, help="expected number of frames")
     args = parser.parse_args()
     Gst.init(None)
-    Watcher(args).run(asked_to_stop())
+    Watcher(args).run(stop_on_sigterm())
 
 
 if __name__ == "__main__":

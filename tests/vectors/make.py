@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Writes the golden wire files and their manifest, or checks them with --check.
+"""Writes the golden streams and their manifest, or compares them with --check.
 
 The JPEGs were made once with OpenCV. Each has a different base64 padding and a different
-feature: restart.jpg has restart markers (no padding), grey.jpg one component (=),
-thumbnail.jpg is progressive and holds a whole JPEG in a JFXX segment (==).
+feature: restart.jpg has restart markers (no padding), grey.jpg has one component (=),
+thumbnail.jpg is progressive and contains a whole JPEG in a JFXX segment (==).
 """
 
 import argparse
@@ -42,12 +42,12 @@ def vectors():
     yield "lines-base64", "lines", "base64", True, stream("lines", "base64")
     yield "none-jpeg", "none", "jpeg", True, stream("none", "jpeg")
 
-    # What senders also write and Python's own decoder takes.
+    # Variants that some senders write and Python's own decoder accepts.
     odd = {
         "be32-unpadded": altered(lambda text: text.rstrip(b"=")),
         "be32-line-breaks": altered(lambda text: base64.encodebytes(base64.b64decode(text))),
         "be32-zero-lengths": b"".join(
-            # None before the first frame: with it the stream would begin as be64 does.
+            # Not in front of the first frame: the stream would begin like be64 then.
             framing.wrap(framing.encode(jpeg)) + bytes(zeros)
             for jpeg, zeros in zip(JPEGS, (8, 0, 4))
         ),
@@ -78,10 +78,10 @@ def main():
         for name, data in made.items():
             HERE.joinpath(name).write_bytes(data)
         return
-    there = {path.name: path.read_bytes() for path in HERE.iterdir() if path.suffix in (".bin", ".txt")}
-    wrong = sorted(name for name in there.keys() | made.keys() if there.get(name) != made.get(name))
+    found = {path.name: path.read_bytes() for path in HERE.iterdir() if path.suffix in (".bin", ".txt")}
+    wrong = sorted(name for name in found.keys() | made.keys() if found.get(name) != made.get(name))
     if wrong:
-        sys.exit(f"not what {Path(__file__).name} writes: {' '.join(wrong)}")
+        sys.exit(f"differs from the output of {Path(__file__).name}: {' '.join(wrong)}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Where nobody can listen: one error that says where, why, and what to do.
+//! A server that cannot start: one error that says where, why, and which property to change.
 
 use std::net::TcpListener;
 
@@ -8,9 +8,9 @@ use gst::prelude::*;
 
 use super::fixture::WebServerFixture;
 
-/// Expects that a server does not start, and says so once with all of `parts`.
+/// Expects that a server does not start, with one error that contains all of `parts`.
 #[track_caller]
-pub fn expect_refusal(server: &WebServerFixture, parts: &[&str]) {
+pub fn expect_start_error(server: &WebServerFixture, parts: &[&str]) {
     assert!(server.pipeline.0.set_state(gst::State::Playing).is_err());
     let errors = server.pipeline.messages();
     let [error] = &errors[..] else {
@@ -22,22 +22,22 @@ pub fn expect_refusal(server: &WebServerFixture, parts: &[&str]) {
     server.set_state(gst::State::Null);
 }
 
-/// Whatever was wrong can be put right.
+/// Expects that the server starts once a property is corrected.
 #[track_caller]
 pub fn expect_recovery(server: &WebServerFixture, property: &str, value: &str) {
     server.sink.set_property_from_str(property, value);
     server.pipeline.play();
     server.show(0);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 #[test]
-fn a_port_in_use() {
+fn start_port_in_use_posts_error() {
     let other = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let port = other.local_addr().expect("bound").port();
     let server = WebServerFixture::new("");
     server.sink.set_property("port", i32::from(port));
-    expect_refusal(
+    expect_start_error(
         &server,
         &["127.0.0.1", &port.to_string(), "in use", "`port`"],
     );
@@ -45,7 +45,7 @@ fn a_port_in_use() {
 }
 
 #[test]
-fn places_that_are_none() {
+fn start_unusable_host_posts_error() {
     for host in [
         "198.51.100.1",
         "2001:db8::1",
@@ -54,28 +54,28 @@ fn places_that_are_none() {
     ] {
         let server = WebServerFixture::new("");
         server.sink.set_property("host", host);
-        expect_refusal(&server, &[host, "`host`"]);
+        expect_start_error(&server, &[host, "`host`"]);
         expect_recovery(&server, "host", "localhost");
     }
 }
 
-/// It is said that everybody can watch; once, and not to those who know.
+/// A server that other machines can reach without a token warns once.
 #[test]
-fn open_to_the_world() {
-    let warned = |options: &str| {
+fn start_reachable_without_token_warns_once() {
+    let warnings = |options: &str| {
         let server = WebServerFixture::start(options);
         server.show(0);
         server.pipeline.messages()
     };
     for host in ["0.0.0.0", "::"] {
-        let warnings = warned(&format!("host={host}"));
+        let posted = warnings(&format!("host={host}"));
         assert!(
-            matches!(&warnings[..], [one] if one.contains("`token`")),
-            "{warnings:?}"
+            matches!(&posted[..], [one] if one.contains("`token`")),
+            "{posted:?}"
         );
-        assert_eq!(warned(&format!("host={host} token=geheim")), [""; 0]);
+        assert_eq!(warnings(&format!("host={host} token=geheim")), [""; 0]);
     }
     for host in ["127.0.0.1", "127.0.0.2", "localhost", "::1"] {
-        assert_eq!(warned(&format!("host={host}")), [""; 0]);
+        assert_eq!(warnings(&format!("host={host}")), [""; 0]);
     }
 }

@@ -1,132 +1,83 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A server with its source, and those who watch it: one by HTTP, one by Socket.IO.
+//! A pipeline with `socketioserversink`, and viewers by HTTP and by Socket.IO.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream},
-    ops::Range,
-    sync::{Arc, Mutex},
+    net::{Shutdown, SocketAddr, TcpStream},
+    ops::Deref,
 };
 
 use base64::prelude::*;
 use gst::prelude::*;
-use gst_app::AppSrc;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
 use crate::common::{
-    film::{SMALL, buffer, number, picture},
-    guard::{Guard, wait_until},
-    pipeline::Pipeline,
+    numbered_pictures::{buffer, number},
     process::PATIENCE,
+    server_fixture::ServerFixture,
+    wait::wait_until,
 };
 
-/// A pipeline with one or two cameras that the test feeds; the first port is any free one.
-pub struct WebServerFixture {
-    pub pipeline: Pipeline,
-    pub sink: gst::Element,
-    messages: Arc<Mutex<Vec<gst::Structure>>>,
-    _guard: Guard,
+/// A pipeline whose sink serves the frames that the test pushes, on any free port.
+pub struct WebServerFixture(ServerFixture);
+
+impl Deref for WebServerFixture {
+    type Target = ServerFixture;
+
+    fn deref(&self) -> &ServerFixture {
+        &self.0
+    }
 }
 
 impl WebServerFixture {
     #[track_caller]
     pub fn new(options: &str) -> Self {
-        let guard = Guard::new();
-        let pipeline = Pipeline::launch(&format!(
+        Self(ServerFixture::launch_line(&format!(
             "appsrc name=feed format=time caps=image/jpeg is-live=true
              ! socketioserversink name=server port=0 sync=false async=false {options}"
-        ));
-        let messages = Arc::<Mutex<Vec<_>>>::default();
-        let log = messages.clone();
-        let bus = pipeline.0.bus().expect("a bus");
-        bus.set_sync_handler(move |_, message| {
-            if let gst::MessageView::Element(said) = message.view() {
-                let said = said.structure().map(ToOwned::to_owned);
-                log.lock().unwrap().extend(said);
-            }
-            gst::BusSyncReply::Pass
-        });
-        Self {
-            sink: pipeline.element("server"),
-            pipeline,
-            messages,
-            _guard: guard,
-        }
+        )))
     }
 
-    /// Starts it; from then on it has its port.
+    /// Starts the pipeline; from then on the server has a port.
     #[track_caller]
     pub fn play(self) -> Self {
-        self.pipeline.play();
-        self
+        Self(self.0.play())
     }
 
-    /// One that plays.
+    /// Creates and starts a pipeline.
     #[track_caller]
     pub fn start(options: &str) -> Self {
         Self::new(options).play()
     }
 
-    pub fn set_state(&self, state: gst::State) {
-        let change = self.pipeline.0.set_state(state);
-        change.expect("it changes its state");
-    }
-
-    #[track_caller]
-    pub fn port(&self) -> u16 {
-        let port = self.sink.property::<i32>("current-port");
-        let port = port.try_into().ok().filter(|port| *port > 0);
-        port.expect("it listens")
-    }
-
-    #[track_caller]
-    pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port()).into()
-    }
-
-    /// Feeds the small pictures of these numbers.
-    pub fn push(&self, numbers: Range<usize>) {
-        for number in numbers {
-            self.push_sized(number, SMALL);
-        }
-    }
-
-    pub fn push_sized(&self, number: usize, len: usize) {
-        self.push_bytes(picture(number, len), number);
-    }
-
     pub fn push_bytes(&self, bytes: Vec<u8>, number: usize) {
-        let feed: AppSrc = self.pipeline.element("feed");
-        feed.push_buffer(buffer(number, bytes)).expect("it plays");
+        self.push_buffer(buffer(number, bytes));
     }
 
-    pub fn end_feed(&self) {
-        let feed: AppSrc = self.pipeline.element("feed");
-        feed.end_of_stream().expect("it plays");
-    }
-
-    /// Feeds a picture, and waits until it is the newest one.
+    /// Pushes a frame, and waits until it is the newest one.
     #[track_caller]
     pub fn show(&self, number: usize) {
         let before = self.count("frames");
         self.push(number..number + 1);
-        wait_until("it is shown", || self.count("frames") > before);
+        wait_until("the newest frame", || self.count("frames") > before);
     }
 
-    /// Asks for a path by GET, and for no more.
+    /// Sends a GET request on a connection of its own.
     #[track_caller]
     pub fn get(&self, path: &str) -> HttpResponse {
-        self.ask("GET", path, &[])
+        self.request("GET", path, &[])
     }
 
     #[track_caller]
-    pub fn ask(&self, method: &str, path: &str, headers: &[&str]) -> HttpResponse {
+    pub fn request(&self, method: &str, path: &str, headers: &[&str]) -> HttpResponse {
         let mut stream = connect(self.address());
         let request = request(method, path, headers);
-        stream.write_all(request.as_bytes()).expect("it listens");
+        stream
+            .write_all(request.as_bytes())
+            .expect("a listening server");
         HttpResponse::read(stream, method == "HEAD")
     }
 
@@ -136,17 +87,17 @@ impl WebServerFixture {
         let request = request("POST", path, &[&format!("Content-Length: {}", body.len())]);
         stream
             .write_all((request + body).as_bytes())
-            .expect("it listens");
+            .expect("a listening server");
         HttpResponse::read(stream, false)
     }
 
-    /// Begins to watch the stream without an end.
+    /// Begins to watch a Motion JPEG stream.
     #[track_caller]
     pub fn watch(&self, path: &str) -> MultipartViewer {
-        MultipartViewer::ask(connect(self.address()), path)
+        MultipartViewer::request(connect(self.address()), path)
     }
 
-    /// Connects to a namespace; its events, or why it was refused.
+    /// Opens a namespace; the error is the reason why it is refused.
     #[track_caller]
     pub fn join(&self, namespace: &'static str, auth: &str) -> Result<SocketIoViewer, String> {
         SocketIoViewer::join(connect(self.address()), namespace, auth)
@@ -161,38 +112,21 @@ impl WebServerFixture {
         wait_until(&format!("{viewers} viewers"), || self.viewers() == viewers);
     }
 
-    pub fn stats(&self) -> gst::Structure {
-        self.sink.property("stats")
-    }
-
-    /// A count of the statistics.
+    /// A count in the statistics.
     #[track_caller]
     pub fn count(&self, name: &str) -> u64 {
         self.stats().get(name).expect("a count")
     }
 
-    /// How many were refused because of this.
+    /// Number of refusals for this reason.
     #[track_caller]
-    pub fn refused(&self, why: &str) -> u64 {
+    pub fn refused(&self, reason: &str) -> u64 {
         let refused = self.stats().get::<gst::Structure>("refused");
-        refused.expect("a structure").get(why).expect("a count")
-    }
-
-    /// The element messages of a name, from the start.
-    pub fn said(&self, name: &str) -> Vec<gst::Structure> {
-        let messages = self.messages.lock().unwrap();
-        let said = messages.iter().filter(|said| said.name() == name);
-        said.cloned().collect()
-    }
-
-    /// Expects that nothing went wrong so far.
-    #[track_caller]
-    pub fn expect_silence(&self) {
-        assert_eq!(self.pipeline.messages(), [""; 0]);
+        refused.expect("a structure").get(reason).expect("a count")
     }
 }
 
-/// Has a request become a websocket.
+/// Headers that upgrade a request to a WebSocket.
 pub const UPGRADE: [&str; 4] = [
     "Connection: Upgrade",
     "Upgrade: websocket",
@@ -200,7 +134,7 @@ pub const UPGRADE: [&str; 4] = [
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 ];
 
-/// The head of a request that is the only one.
+/// The head of a request that is the only one on its connection.
 pub fn request(method: &str, path: &str, headers: &[&str]) -> String {
     let first = format!("{method} {path} HTTP/1.1");
     let lines = [&[&*first, "Host: localhost", "Connection: close"], headers].concat();
@@ -209,24 +143,24 @@ pub fn request(method: &str, path: &str, headers: &[&str]) -> String {
 
 #[track_caller]
 pub fn connect(server: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(server).expect("it listens");
+    let stream = TcpStream::connect(server).expect("a listening server");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
     stream
 }
 
-/// A connection for which the kernel takes little that it has not read.
+/// A connection with a small receive buffer in the kernel.
 #[track_caller]
 pub fn connect_small(server: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(4096).expect("a small buffer");
-    socket.connect(&server.into()).expect("it listens");
+    socket.connect(&server.into()).expect("a listening server");
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream
 }
 
-/// What a server answers.
+/// A response of the server.
 #[derive(Debug)]
 pub struct HttpResponse {
     pub status: u16,
@@ -235,22 +169,22 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
-    /// Reads it until its end.
+    /// Reads a whole response.
     #[track_caller]
     pub fn read(stream: impl Read, is_head: bool) -> Self {
         let mut reader = BufReader::new(stream);
-        let mut answer = Self::begin(&mut reader);
-        if let (Some(len), false) = (answer.header("content-length"), is_head) {
-            answer.body.resize(len.parse().expect("a number"), 0);
-            reader.read_exact(&mut answer.body).expect("the body");
+        let mut response = Self::begin(&mut reader);
+        if let (Some(len), false) = (response.header("content-length"), is_head) {
+            response.body.resize(len.parse().expect("a number"), 0);
+            reader.read_exact(&mut response.body).expect("the body");
         }
-        answer
+        response
     }
 
     #[track_caller]
     fn begin(reader: &mut impl BufRead) -> Self {
         let mut lines = reader.lines().map(|line| line.expect("a line"));
-        let first = lines.next().expect("an answer");
+        let first = lines.next().expect("a response");
         let status = first
             .strip_prefix("HTTP/1.1 ")
             .and_then(|rest| rest.get(..3));
@@ -286,7 +220,7 @@ impl HttpResponse {
     }
 }
 
-/// The parts of a stream without an end.
+/// A viewer of a Motion JPEG stream.
 #[derive(Debug)]
 pub struct MultipartViewer {
     reader: BufReader<ChunkedBody>,
@@ -297,25 +231,27 @@ pub struct MultipartViewer {
 
 impl MultipartViewer {
     #[track_caller]
-    pub fn ask(mut stream: TcpStream, path: &str) -> Self {
+    pub fn request(mut stream: TcpStream, path: &str) -> Self {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("it listens");
+        stream
+            .write_all(request.as_bytes())
+            .expect("a listening server");
         let mut reader = BufReader::new(stream);
-        let answer = HttpResponse::begin(&mut reader);
-        if answer.status == 200 {
+        let response = HttpResponse::begin(&mut reader);
+        if response.status == 200 {
             let boundary = "multipart/x-mixed-replace; boundary=frame";
-            assert_eq!(answer.header("content-type"), Some(boundary));
-            assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
+            assert_eq!(response.header("content-type"), Some(boundary));
+            assert_eq!(response.header("transfer-encoding"), Some("chunked"));
         }
         Self {
             reader: BufReader::new(ChunkedBody { reader, left: 0 }),
-            status: answer.status,
+            status: response.status,
             begun: false,
             last: None,
         }
     }
 
-    /// The number of the next picture that is another one: the newest may come twice.
+    /// The number of the next new frame. The newest frame may be sent twice.
     #[track_caller]
     pub fn next(&mut self) -> usize {
         loop {
@@ -327,7 +263,7 @@ impl MultipartViewer {
         }
     }
 
-    /// The next picture, unless it is over.
+    /// The next frame; `None` at the end of the stream.
     #[track_caller]
     pub fn next_bytes(&mut self) -> Option<Vec<u8>> {
         let mut line = String::new();
@@ -361,7 +297,7 @@ impl MultipartViewer {
     }
 }
 
-/// Takes chunks apart.
+/// Reads a body in chunked transfer encoding.
 #[derive(Debug)]
 struct ChunkedBody {
     reader: BufReader<TcpStream>,
@@ -377,7 +313,7 @@ impl Read for ChunkedBody {
             if len.is_empty() {
                 return Ok(0);
             }
-            // With the line end behind it.
+            // With the line end behind the chunk.
             self.left = usize::from_str_radix(len, 16).expect("a length") + 2;
         }
         let room = buffer.len().min(self.left.saturating_sub(2));
@@ -391,15 +327,15 @@ impl Read for ChunkedBody {
     }
 }
 
-/// A Socket.IO session over a websocket, as little of it as is needed.
+/// A viewer by Socket.IO over a WebSocket.
 #[derive(Debug)]
 pub struct SocketIoViewer {
     socket: WebSocket<TcpStream>,
-    /// As it stands in packets.
+    /// As in packets.
     namespace: &'static str,
 }
 
-/// An event, its arguments, and the number of the answer that is wanted.
+/// An event, its arguments and attachments, and the id of its acknowledgement.
 #[derive(Debug)]
 pub struct SocketIoEvent {
     pub name: String,
@@ -411,7 +347,7 @@ pub struct SocketIoEvent {
 impl SocketIoViewer {
     #[track_caller]
     pub fn join(stream: TcpStream, namespace: &'static str, auth: &str) -> Result<Self, String> {
-        Self::join_by(
+        Self::join_at(
             stream,
             "/socket.io/?EIO=4&transport=websocket",
             namespace,
@@ -420,7 +356,7 @@ impl SocketIoViewer {
     }
 
     #[track_caller]
-    pub fn join_by(
+    pub fn join_at(
         stream: TcpStream,
         path: &str,
         namespace: &'static str,
@@ -438,24 +374,26 @@ impl SocketIoViewer {
             Err(error) => panic!("{error}"),
         };
         let mut session = Self { socket, namespace };
-        assert!(session.text().starts_with("0{"), "it opens");
-        session.say(&format!("40{namespace}{auth}"));
-        let answer = session.text();
-        let answer = answer.strip_prefix('4').expect("a message");
-        if let Some(error) = answer.strip_prefix(&format!("4{namespace}")) {
+        assert!(session.text().starts_with("0{"), "an open packet");
+        session.send(&format!("40{namespace}{auth}"));
+        let response = session.text();
+        let response = response.strip_prefix('4').expect("a message");
+        if let Some(error) = response.strip_prefix(&format!("4{namespace}")) {
             let error: Value = serde_json::from_str(error).expect("JSON");
             return Err(error["message"].as_str().expect("a message").into());
         }
-        assert!(answer.starts_with(&format!("0{namespace}")), "{answer}");
+        assert!(response.starts_with(&format!("0{namespace}")), "{response}");
         Ok(session)
     }
 
     #[track_caller]
-    pub fn say(&mut self, text: &str) {
-        self.socket.send(Message::text(text)).expect("it listens");
+    pub fn send(&mut self, text: &str) {
+        self.socket
+            .send(Message::text(text))
+            .expect("a listening server");
     }
 
-    /// The next text, but for pings, which are answered.
+    /// The next text other than pings, which are answered.
     #[track_caller]
     pub fn text(&mut self) -> String {
         self.maybe_text().expect("a text")
@@ -465,7 +403,7 @@ impl SocketIoViewer {
         loop {
             match self.socket.read() {
                 Ok(Message::Text(text)) if text == "2" => {
-                    // It may have gone meanwhile.
+                    // The server may have closed the connection meanwhile.
                     let _ = self.socket.send(Message::text("3"));
                 }
                 Ok(Message::Text(text)) => return Some(text.to_string()),
@@ -481,7 +419,7 @@ impl SocketIoViewer {
         self.maybe_event().expect("an event")
     }
 
-    /// The next event, unless it is over.
+    /// The next event; `None` at the end of the session or namespace.
     #[track_caller]
     pub fn maybe_event(&mut self) -> Option<SocketIoEvent> {
         let text = self.maybe_text()?;
@@ -490,7 +428,7 @@ impl SocketIoViewer {
                 let (count, rest) = rest.split_once('-').expect("a count");
                 (count.parse().expect("a count"), rest)
             }
-            // The server takes its leave, of the namespace or altogether.
+            // Another packet: Disconnect, or Close.
             None => (0, text.strip_prefix("42")?),
         };
         let rest = rest.strip_prefix(self.namespace).expect("the namespace");
@@ -509,7 +447,7 @@ impl SocketIoViewer {
         })
     }
 
-    /// The number of the next picture of an only camera.
+    /// The number of the next frame of a camera without a name.
     #[track_caller]
     pub fn next(&mut self) -> usize {
         let event = self.event();
@@ -517,9 +455,10 @@ impl SocketIoViewer {
         decoded(&event.args[0])
     }
 
-    /// The next pictures for the page: camera, number, and the number in the picture.
+    /// The next frames for the page: camera, number, and the number in the picture; and the id of
+    /// the acknowledgement.
     #[track_caller]
-    pub fn frames(&mut self) -> (Vec<(String, u64, usize)>, u64) {
+    pub fn next_frames(&mut self) -> (Vec<(String, u64, usize)>, u64) {
         let event = self.event();
         assert_eq!(event.name, "frames", "{event:?}");
         let [Value::Array(entries)] = &event.args[..] else {
@@ -534,17 +473,17 @@ impl SocketIoViewer {
             let at = entry["number"].as_u64().expect("a number");
             (camera.into(), at, number(jpeg))
         });
-        (pictures.collect(), event.ack.expect("it wants an answer"))
+        (pictures.collect(), event.ack.expect("an acknowledgement"))
     }
 
-    /// Tells the server that a picture was painted.
+    /// Acknowledges an event, as the page does after painting.
     #[track_caller]
-    pub fn ack(&mut self, ack: u64) {
+    pub fn acknowledge(&mut self, ack: u64) {
         let text = format!("43{}{ack}[]", self.namespace);
-        self.say(&text);
+        self.send(&text);
     }
 
-    /// What the server calls its cameras now.
+    /// The names of the cameras, from the event `hello`.
     #[track_caller]
     pub fn hello(&mut self) -> Vec<String> {
         let event = self.event();
@@ -557,13 +496,13 @@ impl SocketIoViewer {
         self.socket.get_ref()
     }
 
-    /// Goes away without a word.
-    pub fn vanish(self) {
+    /// Closes the connection without a Close packet.
+    pub fn disconnect(self) {
         let _ = self.stream().shutdown(Shutdown::Both);
     }
 }
 
-/// The number of a picture in base64.
+/// The number of a frame in base64.
 #[track_caller]
 pub fn decoded(text: &Value) -> usize {
     let text = text.as_str().expect("a text");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What there is to ask for by HTTP.
+//! The paths that the server has for HTTP.
 
 use std::io::Write;
 
@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::fixture::{HttpResponse, WebServerFixture, connect};
 use crate::common::{
-    film::{SMALL, number, picture},
-    guard::wait_until,
+    numbered_pictures::{SMALL, number, picture},
+    wait::wait_until,
 };
 
 #[test]
-fn the_page_is_whole() {
+fn page_is_self_contained() {
     let server = WebServerFixture::start("");
     let page = server.get("/");
     assert_eq!(page.status, 200);
@@ -34,7 +34,7 @@ fn the_page_is_whole() {
     ] {
         assert!(!page.text().contains(outside), "{outside}");
     }
-    let head = server.ask("HEAD", "/", &[]);
+    let head = server.request("HEAD", "/", &[]);
     assert_eq!(head.header("content-length"), page.header("content-length"));
     for client in ["/socket.io/socket.io.js", "/socket.io/socket.io.min.js"] {
         let client = server.get(client);
@@ -44,11 +44,11 @@ fn the_page_is_whole() {
         );
         assert!(client.text().contains("Socket.IO v4"));
     }
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 #[test]
-fn a_snapshot_is_the_newest_picture() {
+fn snapshot_is_newest_frame() {
     let server = WebServerFixture::start("");
     let early = server.get("/snapshot.jpg");
     assert_eq!(
@@ -68,17 +68,17 @@ fn a_snapshot_is_the_newest_picture() {
             .expect("a number");
         assert!(time > 1e9);
     }
-    let head = server.ask("HEAD", "/snapshot.jpg", &[]);
+    let head = server.request("HEAD", "/snapshot.jpg", &[]);
     assert_eq!(head.header("content-length"), Some(&*SMALL.to_string()));
-    // After the end the last one stays.
-    server.end_feed();
+    // The last frame stays available after EOS.
+    server.push_eos();
     server.pipeline.wait_for_clean_end();
     assert_eq!(number(&server.get("/snapshot.jpg").body), 4);
-    assert_eq!(server.viewers(), 0, "it is nobody who watches");
+    assert_eq!(server.viewers(), 0, "a snapshot is no viewer");
 }
 
 #[test]
-fn a_stream_has_every_picture_for_who_is_fast() {
+fn stream_fast_viewer_gets_every_frame() {
     let server = WebServerFixture::start("");
     let mut viewer = server.watch("/stream.mjpg");
     server.wait_for_viewers(1);
@@ -86,57 +86,57 @@ fn a_stream_has_every_picture_for_who_is_fast() {
         server.push(number..number + 1);
         assert_eq!(viewer.next(), number);
     }
-    // Whoever comes later begins with what is there.
+    // A later viewer begins with the newest frame.
     let mut late = server.watch("/stream.mjpg?camera=");
     assert_eq!(late.next(), 29);
-    let [said, _] = &server.said("socketio-viewer-added")[..] else {
-        panic!("two came");
+    let [added, _] = &server.element_messages("socketio-viewer-added")[..] else {
+        panic!("two viewers");
     };
     let address = viewer.stream().local_addr().expect("connected").to_string();
-    assert_eq!(said.get::<String>("address").unwrap(), address);
-    assert_eq!(said.get::<String>("kind").unwrap(), "mjpeg");
-    assert_eq!(said.get::<u32>("viewers").unwrap(), 1);
+    assert_eq!(added.get::<String>("address").unwrap(), address);
+    assert_eq!(added.get::<String>("kind").unwrap(), "mjpeg");
+    assert_eq!(added.get::<u32>("viewers").unwrap(), 1);
     drop(viewer);
     server.wait_for_viewers(1);
-    let gone = server.said("socketio-viewer-removed");
-    assert_eq!(gone[0].get::<u64>("frames").unwrap(), 30);
-    assert_eq!(gone[0].get::<u64>("dropped").unwrap(), 0);
-    server.expect_silence();
+    let removed = server.element_messages("socketio-viewer-removed");
+    assert_eq!(removed[0].get::<u64>("frames").unwrap(), 30);
+    assert_eq!(removed[0].get::<u64>("dropped").unwrap(), 0);
+    server.expect_no_messages();
 }
 
-/// Browsers show a picture when they see another one begin.
+/// Chromium shows a frame only when the next one begins.
 #[test]
-fn a_picture_that_stays_is_sent_twice() {
+fn stream_unreplaced_frame_is_sent_twice() {
     let server = WebServerFixture::start("");
     let mut viewer = server.watch("/stream.mjpg");
     for number in [1, 2] {
         server.show(number);
         for _ in 0..2 {
-            let jpeg = viewer.next_bytes().expect("a picture");
+            let jpeg = viewer.next_bytes().expect("a frame");
             assert_eq!(jpeg, picture(number, SMALL));
         }
     }
     drop(viewer);
     server.wait_for_viewers(0);
-    let gone = &server.said("socketio-viewer-removed")[0];
-    assert_eq!(gone.get::<u64>("frames").unwrap(), 2);
-    assert_eq!(gone.get::<u64>("dropped").unwrap(), 0);
+    let removed = &server.element_messages("socketio-viewer-removed")[0];
+    assert_eq!(removed.get::<u64>("frames").unwrap(), 2);
+    assert_eq!(removed.get::<u64>("dropped").unwrap(), 0);
 }
 
-/// Somebody who asks what there is does not watch.
+/// A HEAD request makes no viewer.
 #[test]
-fn heads_have_no_body() {
+fn head_request_gets_headers_only() {
     let server = WebServerFixture::start("");
-    let head = server.ask("HEAD", "/stream.mjpg", &[]);
+    let head = server.request("HEAD", "/stream.mjpg", &[]);
     assert_eq!(head.status, 200);
     let boundary = "multipart/x-mixed-replace; boundary=frame";
     assert_eq!(head.header("content-type"), Some(boundary));
-    assert_eq!(server.said("socketio-viewer-added").len(), 0);
-    assert_eq!(server.ask("HEAD", "/stats", &[]).status, 200);
+    assert_eq!(server.element_messages("socketio-viewer-added").len(), 0);
+    assert_eq!(server.request("HEAD", "/stats", &[]).status, 200);
 }
 
 #[test]
-fn what_is_not_there() {
+fn unknown_path_or_method_gets_error_with_alternatives() {
     let server = WebServerFixture::start("camera=front");
     for (method, path, status, text) in [
         ("GET", "/nothing", 404, "/stream.mjpg"),
@@ -156,36 +156,38 @@ fn what_is_not_there() {
             "GET",
             "/socket.io/?EIO=4&transport=polling&sid=none",
             400,
-            "SocketIoViewer ID",
+            "Session ID",
         ),
     ] {
-        let answer = server.ask(method, path, &[]);
-        assert_eq!(answer.status, status, "{method} {path}");
+        let response = server.request(method, path, &[]);
+        assert_eq!(response.status, status, "{method} {path}");
         assert!(
-            answer.text().contains(text),
+            response.text().contains(text),
             "{method} {path}: {}",
-            answer.text()
+            response.text()
         );
-        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
     }
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 #[test]
-fn several_requests_over_one_connection() {
+fn connection_is_reused_for_several_requests() {
     let server = WebServerFixture::start("");
     server.show(7);
     let stream = connect(server.address());
     for _ in 0..3 {
         let request = "GET /snapshot.jpg HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        (&stream).write_all(request.as_bytes()).expect("it listens");
+        (&stream)
+            .write_all(request.as_bytes())
+            .expect("a listening server");
         assert_eq!(number(&HttpResponse::read(&stream, false).body), 7);
     }
 }
 
-/// The property and the page tell the same.
+/// The property and the path `/stats` agree.
 #[test]
-fn stats_tell_the_same_everywhere() {
+fn stats_property_and_path_agree() {
     let server = WebServerFixture::start("camera=front");
     let mut viewer = server.watch("/stream.mjpg");
     for number in 0..5 {
@@ -193,7 +195,7 @@ fn stats_tell_the_same_everywhere() {
         assert_eq!(viewer.next(), number);
     }
     server.push_bytes(b"no picture".to_vec(), 5);
-    wait_until("it is refused", || server.count("errors") == 1);
+    wait_until("an error", || server.count("errors") == 1);
     let stats = server.get("/stats");
     assert_eq!(stats.header("content-type"), Some("application/json"));
     let json = stats.json();
@@ -203,9 +205,9 @@ fn stats_tell_the_same_everywhere() {
     assert_eq!(camera["errors"], 1);
     assert_eq!(camera["bytes"], 5 * SMALL + 10);
     assert!(camera["width"].as_u64() > Some(0) && camera["height"].as_u64() > Some(0));
-    let watching = &json["viewers"][0];
+    let viewer_stats = &json["viewers"][0];
     assert_eq!(
-        (&watching["kind"], &watching["frames"]),
+        (&viewer_stats["kind"], &viewer_stats["frames"]),
         (&Value::from("mjpeg"), &Value::from(5))
     );
     assert!(json["bytes-served"].as_u64() > Some(5 * SMALL as u64));
@@ -229,60 +231,60 @@ fn stats_tell_the_same_everywhere() {
 }
 
 #[test]
-fn a_token_is_needed_but_for_the_page() {
+fn request_without_token_is_refused_except_for_page() {
     let server = WebServerFixture::start("token=geheim");
     server.show(0);
     assert_eq!(server.get("/").status, 200);
     assert_eq!(server.get("/socket.io/socket.io.js").status, 200);
     for path in ["/stream.mjpg", "/snapshot.jpg", "/stats", "/nothing"] {
         for wrong in ["", "?token=", "?token=geheimx", "?token=gehei"] {
-            let answer = server.get(&format!("{path}{wrong}"));
-            assert_eq!(answer.status, 401, "{path}{wrong}");
-            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+            let response = server.get(&format!("{path}{wrong}"));
+            assert_eq!(response.status, 401, "{path}{wrong}");
+            assert_eq!(response.header("www-authenticate"), Some("Bearer"));
         }
     }
     assert_eq!(server.refused("token"), 16);
-    let right = server.ask("GET", "/snapshot.jpg", &["Authorization: Bearer geheim"]);
-    assert_eq!(right.status, 200);
+    let accepted = server.request("GET", "/snapshot.jpg", &["Authorization: Bearer geheim"]);
+    assert_eq!(accepted.status, 200);
     assert_eq!(server.watch("/stream.mjpg?token=geheim").next(), 0);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 #[test]
-fn foreign_pages_are_refused() {
+fn request_from_foreign_origin_is_refused() {
     let server = WebServerFixture::start("allowed-origins=https://friend.example");
     server.show(0);
-    let ours = format!("Origin: http://localhost:{}", server.port());
+    let other_port = format!("Origin: http://localhost:{}", server.port());
     for path in [
         "/stream.mjpg",
         "/snapshot.jpg",
         "/stats",
         "/socket.io/?EIO=4&transport=polling",
     ] {
-        for foreign in ["Origin: http://evil.example", "Origin: null", &ours] {
-            // Asked as localhost without a port, the one with is another site.
-            let answer = server.ask("GET", path, &[foreign]);
-            assert_eq!((path, answer.status), (path, 403));
-            assert_eq!(answer.header("access-control-allow-origin"), None);
+        for foreign in ["Origin: http://evil.example", "Origin: null", &other_port] {
+            // The request names localhost without a port, so the origin with a port is foreign.
+            let response = server.request("GET", path, &[foreign]);
+            assert_eq!((path, response.status), (path, 403));
+            assert_eq!(response.header("access-control-allow-origin"), None);
         }
     }
     assert_eq!(server.refused("origin"), 12);
     for friend in ["https://friend.example", "http://localhost"] {
-        let answer = server.ask("GET", "/snapshot.jpg", &[&format!("Origin: {friend}")]);
-        assert_eq!(answer.status, 200);
-        assert_eq!(answer.header("access-control-allow-origin"), Some(friend));
+        let response = server.request("GET", "/snapshot.jpg", &[&format!("Origin: {friend}")]);
+        assert_eq!(response.status, 200);
+        assert_eq!(response.header("access-control-allow-origin"), Some(friend));
     }
-    let asked = [
+    let headers = [
         "Origin: https://friend.example",
         "Access-Control-Request-Method: GET",
     ];
-    let preflight = server.ask("OPTIONS", "/stats", &asked);
+    let preflight = server.request("OPTIONS", "/stats", &headers);
     assert_eq!(preflight.status, 204);
-    let headers = preflight.header("access-control-allow-headers");
-    assert!(headers.expect("headers").contains("authorization"));
+    let allowed = preflight.header("access-control-allow-headers");
+    assert!(allowed.expect("headers").contains("authorization"));
     assert_eq!(
         server
-            .ask("GET", "/", &["Origin: http://evil.example"])
+            .request("GET", "/", &["Origin: http://evil.example"])
             .status,
         200
     );

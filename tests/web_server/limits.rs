@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Those who come too often, say too much, or take too long: the others notice nothing.
+//! Peers that connect too often, send too much or stall: other viewers are not affected.
 
 use std::{
     fs,
@@ -18,19 +18,19 @@ use super::fixture::{
     connect_small, request,
 };
 use crate::common::{
-    alone::{allow_files, alone, status},
-    film::number,
-    guard::wait_until,
+    isolation::{in_own_process, process_status, raise_file_limit},
+    numbered_pictures::number,
     process::{Program, with_plugin},
+    wait::wait_until,
 };
 
-fn files() -> usize {
+fn open_files() -> usize {
     fs::read_dir("/proc/self/fd").expect("Linux").count()
 }
 
-/// Waits until the server closes a connection, whatever it says before.
+/// Waits until the server closes a connection, and ignores what it sends before.
 #[track_caller]
-fn expect_end(mut stream: TcpStream) {
+fn expect_close(mut stream: TcpStream) {
     let end = stream.read_to_end(&mut Vec::new());
     let kind = end.err().map(|error| error.kind());
     assert!(
@@ -40,14 +40,14 @@ fn expect_end(mut stream: TcpStream) {
 }
 
 #[test]
-fn heads_that_never_end() {
+fn incomplete_head_is_closed_and_counted() {
     let server = WebServerFixture::start("");
     let mut viewer = server.watch("/stream.mjpg");
     let slow: Vec<_> = (0..30)
         .map(|number| {
             let mut stream = connect(server.address());
             let part = &request("GET", "/", &["X-Long: yes"]).into_bytes()[..number * 2];
-            stream.write_all(part).expect("it listens");
+            stream.write_all(part).expect("a listening server");
             stream
         })
         .collect();
@@ -55,17 +55,17 @@ fn heads_that_never_end() {
         server.push(number..number + 1);
         assert_eq!(viewer.next(), number);
     }
-    // They would stay for as long as they like.
-    slow.into_iter().for_each(expect_end);
-    // One has said nothing at all, as browsers do that connect ahead.
+    // Without a timeout they would stay open.
+    slow.into_iter().for_each(expect_close);
+    // One sent nothing at all, as browsers do that connect in advance.
     assert_eq!(server.refused("request"), 29);
     server.push(50..51);
     assert_eq!(viewer.next(), 50);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 #[test]
-fn heads_that_are_too_long() {
+fn oversized_or_malformed_head_is_refused_and_counted() {
     let server = WebServerFixture::start("");
     let one = format!("X-Long: {}", "x".repeat(100_000));
     let many: Vec<_> = (0..100).map(|number| format!("X-{number}: y")).collect();
@@ -81,22 +81,22 @@ fn heads_that_are_too_long() {
     ];
     for (number, head) in long.iter().enumerate() {
         let mut stream = connect(server.address());
-        // It may be closed before it has everything, and its answer lost by that.
+        // The server may close before it has read everything, which can lose its response.
         let _ = stream.write_all(head.as_bytes());
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        assert!(!answer.starts_with(b"HTTP/1.1 2"), "{number}");
-        wait_until("it is counted", || {
+        let mut response = Vec::new();
+        let _ = stream.read_to_end(&mut response);
+        assert!(!response.starts_with(b"HTTP/1.1 2"), "{number}");
+        wait_until("a counted refusal", || {
             server.refused("request") == number as u64 + 1
         });
     }
     assert_eq!(server.get("/").status, 200);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
-/// A body that is too long, or never ends, is given up.
+/// A body that is too long or incomplete is refused.
 #[test]
-fn bodies() {
+fn oversized_or_incomplete_body_is_refused() {
     let server = WebServerFixture::start("");
     let path = "/socket.io/?EIO=4&transport=polling";
     let open = server.get(path);
@@ -104,32 +104,37 @@ fn bodies() {
     let path = format!("{path}&sid={}", open["sid"].as_str().expect("a session"));
     let mut slow = connect(server.address());
     let head = request("POST", &path, &["Content-Length: 1000"]);
-    slow.write_all(head.as_bytes()).expect("it listens");
+    slow.write_all(head.as_bytes()).expect("a listening server");
     assert_eq!(server.post(&path, &"4".repeat(90_000)).status, 413);
     assert_eq!(HttpResponse::read(slow, false).status, 408);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
-/// Takes nothing, in each way that there is.
-enum Stalled {
-    Multipart(#[expect(dead_code, reason = "it stays open")] MultipartViewer),
-    SocketIo(#[expect(dead_code, reason = "it stays open")] SocketIoViewer),
+/// A viewer of each kind that reads nothing.
+enum StalledViewer {
+    Multipart(#[expect(dead_code, reason = "kept open")] MultipartViewer),
+    SocketIo(#[expect(dead_code, reason = "kept open")] SocketIoViewer),
 }
 
-fn stall(server: &WebServerFixture, way: usize) -> Stalled {
+fn stall(server: &WebServerFixture, way: usize) -> StalledViewer {
     let stream = connect_small(server.address());
     match way % 3 {
-        0 => Stalled::Multipart(MultipartViewer::ask(stream, "/stream.mjpg")),
-        1 => Stalled::SocketIo(SocketIoViewer::join(stream, "/", "").expect("it is let in")),
-        _ => Stalled::SocketIo(SocketIoViewer::join(stream, "/view", "").expect("it is let in")),
+        0 => StalledViewer::Multipart(MultipartViewer::request(stream, "/stream.mjpg")),
+        1 => StalledViewer::SocketIo(
+            SocketIoViewer::join(stream, "/", "").expect("an admitted viewer"),
+        ),
+        _ => StalledViewer::SocketIo(
+            SocketIoViewer::join(stream, "/view", "").expect("an admitted viewer"),
+        ),
     }
 }
 
-/// Sixty that stall are cut off, nothing is kept for them, and one that does not loses nothing.
+/// Sixty stalled viewers are disconnected without cost in memory, while another viewer gets every
+/// frame.
 #[test]
-fn viewers_that_stall() {
+fn stalled_viewers_are_disconnected_without_memory_growth() {
     const BIG: usize = 200_000;
-    alone(|| {
+    in_own_process(|| {
         let server = WebServerFixture::start("");
         let mut viewer = server.watch("/stream.mjpg");
         let mut number = 0;
@@ -139,28 +144,28 @@ fn viewers_that_stall() {
             number += 1;
         };
         (0..50).for_each(|_| next());
-        let (fds, before) = (files(), status("VmRSS"));
+        let (fds, before) = (open_files(), process_status("VmRSS"));
         let stalled: Vec<_> = (0..60).map(|way| stall(&server, way)).collect();
         server.wait_for_viewers(61);
         let mut most = 0;
-        wait_until("they are cut off", || {
+        wait_until("disconnection", || {
             next();
-            most = most.max(status("VmRSS"));
+            most = most.max(process_status("VmRSS"));
             server.viewers() == 1
         });
-        // What is on its way to each, in its buffers and ours.
+        // For the frames in flight to each, in the buffers of the kernel and of the process.
         assert!(most < before + 60_000, "{before} kB, then {most} kB");
         drop(stalled);
-        wait_until("their descriptors are free", || files() <= fds);
+        wait_until("closed descriptors", || open_files() <= fds);
         next();
-        assert_eq!(server.said("socketio-viewer-removed").len(), 60);
-        server.expect_silence();
+        assert_eq!(server.element_messages("socketio-viewer-removed").len(), 60);
+        server.expect_no_messages();
     });
 }
 
 #[test]
-fn ten_thousand_come_and_go() {
-    alone(|| {
+fn ten_thousand_connections_leak_no_descriptors() {
+    in_own_process(|| {
         let server = WebServerFixture::start("max-connections-per-address=0");
         let mut viewer = server.watch("/stream.mjpg");
         let mut before = 0;
@@ -173,19 +178,21 @@ fn ten_thousand_come_and_go() {
                 3 => request("GET", "/stream.mjpg", &[]),
                 _ => request("GET", "/socket.io/?EIO=4&transport=websocket", &UPGRADE),
             };
-            stream.write_all(text.as_bytes()).expect("it listens");
+            stream
+                .write_all(text.as_bytes())
+                .expect("a listening server");
             if way.is_multiple_of(2) {
                 let linger = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-                linger.expect("it leaves with a bang");
+                linger.expect("a reset on close");
             }
         };
         for way in 0..10_000 {
             if way == 1000 {
                 server.wait_for_viewers(1);
-                before = files();
+                before = open_files();
             }
             visit(way);
-            // No faster than they are accepted: those who wait for that are no leak.
+            // No faster than they are accepted, because connections in the backlog are no leak.
             if way % 200 == 0 {
                 assert_eq!(server.get("/stats").status, 200);
                 server.push(way..way + 1);
@@ -193,53 +200,53 @@ fn ten_thousand_come_and_go() {
             }
         }
         server.wait_for_viewers(1);
-        wait_until("their descriptors are free", || files() <= before + 5);
+        wait_until("closed descriptors", || open_files() <= before + 5);
         server.push(0..1);
         assert_eq!(viewer.next(), 0);
-        server.expect_silence();
+        server.expect_no_messages();
     });
 }
 
 #[test]
-fn a_thousand_connections_are_enough() {
+fn connection_beyond_a_thousand_is_refused() {
     const MAX: usize = 1000;
-    alone(|| {
-        allow_files(3 * MAX);
+    in_own_process(|| {
+        raise_file_limit(3 * MAX);
         let server = WebServerFixture::start("max-connections-per-address=0");
         server.show(0);
         let viewer = server.watch("/stream.mjpg");
         let pages: Vec<_> = (0..MAX - 1)
-            .map(|_| server.join("/view", "").expect("there is room"))
+            .map(|_| server.join("/view", "").expect("an admitted viewer"))
             .collect();
-        expect_end(connect(server.address()));
+        expect_close(connect(server.address()));
         assert_eq!(server.refused("connections"), 1);
         drop(viewer);
-        wait_until("there is room", || server.viewers() == MAX as u32 - 1);
+        wait_until("an admitted viewer", || server.viewers() == MAX as u32 - 1);
         assert_eq!(number(&server.get("/snapshot.jpg").body), 0);
         drop(pages);
         server.wait_for_viewers(0);
-        server.expect_silence();
+        server.expect_no_messages();
     });
 }
 
-/// Engine.IO sessions that come to nothing, and ones that say they are somebody else.
+/// Engine.IO sessions that open no namespace.
 #[test]
-fn sessions_without_a_point() {
+fn sessions_without_namespace_are_no_viewers() {
     let server = WebServerFixture::start("max-clients=1 max-connections-per-address=0");
     let path = "/socket.io/?EIO=4&transport=polling";
     for _ in 0..300 {
         assert_eq!(server.get(path).status, 200);
     }
     assert_eq!(server.viewers(), 0);
-    let mut viewer = server.join("/", "").expect("there is room");
+    let mut viewer = server.join("/", "").expect("an admitted viewer");
     server.push(0..1);
     assert_eq!(viewer.next(), 0);
     assert_eq!(server.sink.property::<u32>("viewers"), 1);
 }
 
-/// Most programs do not ignore SIGPIPE, and a viewer who leaves must not end them.
+/// Most programs do not ignore SIGPIPE, and a viewer that disconnects must not end them.
 #[test]
-fn viewers_who_leave_take_nobody_along() {
+fn disconnecting_viewers_raise_no_sigpipe() {
     const LINE: &str = "gst-launch-1.0 -v videotestsrc is-live=true ! video/x-raw,framerate=100/1 \
                         ! jpegenc ! socketioserversink name=server port=0 sync=false";
     let mut words = LINE.split_whitespace();
@@ -252,20 +259,21 @@ fn viewers_who_leave_take_nobody_along() {
             break port;
         }
     };
-    let ask = |path: &str| {
-        let mut viewer = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it is there");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        viewer.write_all(request.as_bytes()).expect("it reads");
-        let mut answer = [0; 1000];
-        viewer.read_exact(&mut answer).expect("it answers");
+    let request = |path: &str| {
+        let mut viewer =
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a listening server");
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        viewer.write_all(head.as_bytes()).expect("a reading server");
+        let mut response = [0; 1000];
+        viewer.read_exact(&mut response).expect("a response");
         viewer
     };
     for _ in 0..1000 {
-        // First it says that it leaves, and then, as there is more, that it is no longer there.
-        let viewer = ask("/stream.mjpg");
+        // The viewer first shuts down its side; data that arrives later is answered with a reset.
+        let viewer = request("/stream.mjpg");
         viewer.shutdown(Shutdown::Write).expect("a connection");
     }
-    ask("/snapshot.jpg");
+    request("/snapshot.jpg");
     program.signal_group("INT");
     program.finish();
 }

@@ -1,42 +1,42 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Pictures by Socket.IO: for programs that were there before us, and for our page.
+//! Frames by Socket.IO: as events for any program, and for the page.
 
 use super::fixture::{SocketIoViewer, UPGRADE, WebServerFixture, connect};
-use crate::common::film::number;
+use crate::common::numbered_pictures::number;
 
 #[test]
-fn a_picture_is_an_event() {
+fn frame_is_sent_as_event() {
     let server = WebServerFixture::start("");
-    let mut early = server.join("/", "").expect("it is let in");
+    let mut early = server.join("/", "").expect("an admitted viewer");
     server.wait_for_viewers(1);
     server.push(0..1);
     assert_eq!(early.next(), 0);
-    // Whoever comes later begins with what is there.
-    let mut late = server.join("/", "").expect("it is let in");
+    // A later viewer begins with the newest frame.
+    let mut late = server.join("/", "").expect("an admitted viewer");
     assert_eq!(late.next(), 0);
     for number in 1..20 {
         server.push(number..number + 1);
         assert_eq!(early.next(), number);
         assert_eq!(late.next(), number);
     }
-    late.vanish();
+    late.disconnect();
     server.wait_for_viewers(1);
-    early.say("41");
+    early.send("41");
     server.wait_for_viewers(0);
-    let said = server.said("socketio-viewer-removed");
-    let frames: Vec<u64> = said
+    let removed = server.element_messages("socketio-viewer-removed");
+    let frames: Vec<u64> = removed
         .iter()
-        .map(|said| said.get("frames").unwrap())
+        .map(|message| message.get("frames").unwrap())
         .collect();
     assert_eq!(frames, [20, 20]);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 #[test]
-fn a_camera_with_a_name_is_a_dictionary() {
+fn event_of_named_camera_is_dictionary() {
     let server = WebServerFixture::start("camera=front event=picture");
-    let mut viewer = server.join("/", "").expect("it is let in");
+    let mut viewer = server.join("/", "").expect("an admitted viewer");
     server.wait_for_viewers(1);
     server.push(5..6);
     let event = viewer.event();
@@ -46,19 +46,19 @@ fn a_camera_with_a_name_is_a_dictionary() {
     assert_eq!(super::fixture::decoded(&cameras["front"]), 5);
 }
 
-/// Long polling, as a client begins unless it is told otherwise.
+/// Long polling, with which clients begin by default.
 #[test]
-fn by_polling() {
+fn polling_session_gets_events() {
     let server = WebServerFixture::start("");
     let path = "/socket.io/?EIO=4&transport=polling";
     let open = server.get(path);
     let open: serde_json::Value = serde_json::from_str(&open.text()[1..]).expect("JSON");
     let path = format!("{path}&sid={}", open["sid"].as_str().expect("a session"));
     let post = |text| server.post(&path, text).status;
-    // The first packet that is no ping; a ping may come at any time, alone or before others.
+    // The first packet other than a ping, which may arrive at any time, alone or with others.
     let next = || loop {
-        let answer = server.get(&path);
-        let mut packets = answer.text().split('\u{1e}');
+        let response = server.get(&path);
+        let mut packets = response.text().split('\u{1e}');
         if let Some(packet) = packets.find(|packet| *packet != "2") {
             break packet.to_owned();
         }
@@ -71,11 +71,11 @@ fn by_polling() {
     assert!(event.starts_with("42[\"stream\",\"/9j/"), "{event}");
     assert_eq!(post("41"), 200);
     server.wait_for_viewers(0);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 #[test]
-fn tokens() {
+fn namespace_without_token_is_refused() {
     let server = WebServerFixture::start("token=geheim");
     for namespace in ["/", "/view"] {
         for wrong in [
@@ -85,116 +85,120 @@ fn tokens() {
             r#"{"token":7}"#,
             r#""geheim""#,
         ] {
-            let refused = server.join(namespace, wrong).expect_err("it is refused");
-            assert_eq!(refused, "token", "{wrong}");
+            let error = server.join(namespace, wrong).expect_err("a refused viewer");
+            assert_eq!(error, "token", "{wrong}");
         }
         assert!(server.join(namespace, r#"{"token":"geheim"}"#).is_ok());
         let path = "/socket.io/?EIO=4&transport=websocket&token=geheim";
-        assert!(SocketIoViewer::join_by(connect(server.address()), path, namespace, "").is_ok());
+        assert!(SocketIoViewer::join_at(connect(server.address()), path, namespace, "").is_ok());
     }
     assert_eq!(server.refused("token"), 10);
     server.wait_for_viewers(0);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
 #[test]
-fn one_too_many() {
+fn viewer_beyond_max_clients_is_refused() {
     let server = WebServerFixture::start("max-clients=2");
-    let first = server.join("/", "").expect("it is let in");
-    let _second = server.join("/view", "").expect("it is let in");
+    let first = server.join("/", "").expect("an admitted viewer");
+    let _second = server.join("/view", "").expect("an admitted viewer");
     server.wait_for_viewers(2);
     for namespace in ["/", "/view"] {
         assert_eq!(
-            server.join(namespace, "").expect_err("it is refused"),
+            server.join(namespace, "").expect_err("a refused viewer"),
             "full"
         );
     }
     let third = server.watch("/stream.mjpg");
     assert_eq!(third.status, 503);
     assert_eq!(server.refused("full"), 3);
-    // There is always room to look at the counts.
+    // Statistics are always available.
     assert_eq!(server.get("/stats").status, 200);
-    first.vanish();
+    first.disconnect();
     server.wait_for_viewers(1);
     assert_eq!(server.watch("/stream.mjpg").status, 200);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
-/// The page gets as much as it says it has shown, and the newest each time.
+/// The page gets frames as it acknowledges them, and always the newest.
 #[test]
-fn the_page_sets_the_pace() {
+fn page_acknowledgement_is_answered_with_newest_frame() {
     let server = WebServerFixture::start("");
-    let mut page = server.join("/view", "").expect("it is let in");
+    let mut page = server.join("/view", "").expect("an admitted viewer");
     assert_eq!(page.hello(), [""]);
     server.show(0);
-    let (first, ack_first) = page.frames();
+    let (first, ack_first) = page.next_frames();
     assert_eq!(first, [("".into(), 0, 0)]);
     server.show(1);
-    let (second, ack_second) = page.frames();
+    let (second, ack_second) = page.next_frames();
     assert_eq!(second, [("".into(), 1, 1)]);
-    // Two are on their way, and so nothing else is.
+    // Two events are unacknowledged, so nothing more is sent.
     for number in 2..50 {
         server.show(number);
     }
-    page.ack(ack_second);
-    let (newest, ack) = page.frames();
+    page.acknowledge(ack_second);
+    let (newest, ack) = page.next_frames();
     assert_eq!(newest, [("".into(), 49, 49)]);
-    page.ack(ack_first);
-    page.ack(ack);
-    // An answer that nobody asked for does no harm.
-    page.ack(4711);
+    page.acknowledge(ack_first);
+    page.acknowledge(ack);
+    // An unknown acknowledgement is ignored.
+    page.acknowledge(4711);
     server.show(50);
-    assert_eq!(page.frames().0, [("".into(), 50, 50)]);
-    page.vanish();
+    assert_eq!(page.next_frames().0, [("".into(), 50, 50)]);
+    page.disconnect();
     server.wait_for_viewers(0);
-    let said = server.said("socketio-viewer-removed");
-    assert_eq!(said[0].get::<u64>("frames").unwrap(), 4);
-    assert_eq!(said[0].get::<u64>("dropped").unwrap(), 47);
-    server.expect_silence();
+    let removed = server.element_messages("socketio-viewer-removed");
+    assert_eq!(removed[0].get::<u64>("frames").unwrap(), 4);
+    assert_eq!(removed[0].get::<u64>("dropped").unwrap(), 47);
+    server.expect_no_messages();
 }
 
 #[test]
-fn what_time_it_is() {
+fn time_event_is_answered_with_server_time() {
     let server = WebServerFixture::start("");
-    let mut page = server.join("/view", "").expect("it is let in");
+    let mut page = server.join("/view", "").expect("an admitted viewer");
     page.hello();
-    page.say(r#"42/view,7["time"]"#);
-    let answer = page.text();
-    let time = answer
+    page.send(r#"42/view,7["time"]"#);
+    let response = page.text();
+    let time = response
         .strip_prefix("43/view,7[")
         .and_then(|rest| rest.strip_suffix(']'));
-    let time: f64 = time.expect(&answer).parse().expect("a number");
+    let time: f64 = time.expect(&response).parse().expect("a number");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = now.expect("after 1970").as_secs_f64() * 1e3;
     assert!((now - time).abs() < 60_000.0, "{now} {time}");
 }
 
-/// A page that rests costs nothing, and the others notice nothing.
+/// A page that acknowledges nothing does not affect others.
 #[test]
-fn others_go_on_while_a_page_rests() {
+fn paused_page_does_not_hold_up_others() {
     let server = WebServerFixture::start("");
-    let mut resting = server.join("/view", "").expect("it is let in");
-    let mut going = server.join("/view", "").expect("it is let in");
-    resting.hello();
-    going.hello();
+    let mut paused = server.join("/view", "").expect("an admitted viewer");
+    let mut active = server.join("/view", "").expect("an admitted viewer");
+    paused.hello();
+    active.hello();
+    let mut unacknowledged = Vec::new();
     for number in 0..40 {
         server.push(number..number + 1);
-        let (frames, ack) = going.frames();
+        let (frames, ack) = active.next_frames();
         assert_eq!(frames, [("".into(), number as u64, number)]);
-        going.ack(ack);
+        active.acknowledge(ack);
+        // It gets two events without an acknowledgement, and no third one.
+        if unacknowledged.len() < 2 {
+            let (frames, ack) = paused.next_frames();
+            assert_eq!(frames[0].2, number);
+            unacknowledged.push(ack);
+        }
     }
-    let (first, ack) = resting.frames();
-    assert_eq!(first[0].2, 0);
-    let (second, _) = resting.frames();
-    assert_eq!(second[0].2, 1);
-    resting.ack(ack);
-    assert_eq!(resting.frames().0[0].2, 39);
+    let ack = unacknowledged.swap_remove(0);
+    paused.acknowledge(ack);
+    assert_eq!(paused.next_frames().0[0].2, 39);
 }
 
-/// Events that nobody knows, texts that are none: whoever sends them may be cut off, and
-/// nothing else happens.
+/// Unknown events and malformed packets may end the session of their sender, and have no other
+/// effect.
 #[test]
-fn nonsense() {
+fn malformed_packets_affect_only_their_sender() {
     let server = WebServerFixture::start("");
     server.show(0);
     for text in [
@@ -212,27 +216,27 @@ fn nonsense() {
         "41/other,",
         "\u{1e}\u{1e}",
     ] {
-        let mut session = server.join("/", "").expect("it is let in");
-        session.say(text);
-        let mut page = server.join("/view", "").expect("it is let in");
-        page.say(text);
+        let mut session = server.join("/", "").expect("an admitted viewer");
+        session.send(text);
+        let mut page = server.join("/view", "").expect("an admitted viewer");
+        page.send(text);
     }
     let long = "4".repeat(100_000);
-    let mut session = server.join("/", "").expect("it is let in");
+    let mut session = server.join("/", "").expect("an admitted viewer");
     assert_eq!(session.next(), 0);
-    session.say(&long);
-    assert!(session.maybe_event().is_none(), "it is cut off");
+    session.send(&long);
+    assert!(session.maybe_event().is_none(), "the session is ended");
     server.wait_for_viewers(0);
     assert_eq!(number(&server.get("/snapshot.jpg").body), 0);
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
-/// A websocket of a foreign page is refused: browsers ask nobody.
+/// Browsers let any page open a WebSocket, so the server must refuse it.
 #[test]
-fn foreign_websockets() {
+fn websocket_from_foreign_origin_is_refused() {
     let server = WebServerFixture::start("");
     let headers = [&["Origin: http://evil.example"], &UPGRADE[..]].concat();
     let path = "/socket.io/?EIO=4&transport=websocket";
-    assert_eq!(server.ask("GET", path, &headers).status, 403);
+    assert_eq!(server.request("GET", path, &headers).status, 403);
     assert_eq!(server.refused("origin"), 1);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Started, stopped and started again, whoever watches.
+//! State changes with and without viewers.
 
 use std::{
     fs,
@@ -14,29 +14,30 @@ use super::fixture::{
     MultipartViewer, SocketIoViewer, UPGRADE, WebServerFixture, connect, connect_small, request,
 };
 use crate::common::{
-    alone::{alone, status},
-    film::number,
-    guard::wait_until,
+    isolation::{in_own_process, process_status},
+    numbered_pictures::number,
     pipeline::Pipeline,
+    wait::wait_until,
 };
 
-/// It stops although some take nothing, and others only as much as they are told to.
+/// Some viewers read nothing at all, others only a part.
 #[test]
-fn stopped_while_viewers_hang() {
+fn stop_with_stalled_viewers_is_bounded_and_frees_port() {
     let server = WebServerFixture::new("");
     for state in [gst::State::Ready, gst::State::Null].repeat(3) {
         server.pipeline.play();
         let port = server.port();
         let mut viewer = server.watch("/stream.mjpg");
-        let mut page = server.join("/view", "").expect("it is let in");
-        let hung = || connect_small(server.address());
-        let _parts = MultipartViewer::ask(hung(), "/stream.mjpg");
-        let _others = ["/", "/view"].map(|namespace| SocketIoViewer::join(hung(), namespace, ""));
+        let mut page = server.join("/view", "").expect("an admitted viewer");
+        let stalled = || connect_small(server.address());
+        let _parts = MultipartViewer::request(stalled(), "/stream.mjpg");
+        let _others =
+            ["/", "/view"].map(|namespace| SocketIoViewer::join(stalled(), namespace, ""));
         server.wait_for_viewers(5);
         for number in 0..20 {
             server.push_sized(number, 200_000);
         }
-        wait_until("the newest is shown", || server.count("frames") == 20);
+        wait_until("all frames", || server.count("frames") == 20);
         let first = viewer.next();
         server.set_state(state);
         assert_eq!(
@@ -47,78 +48,80 @@ fn stopped_while_viewers_hang() {
             (0, 0)
         );
         assert_eq!(server.sink.property::<Option<String>>("url"), None);
-        // The port is free, and everybody is told.
-        TcpListener::bind(("127.0.0.1", port)).expect("it is free");
+        // The port is free, and the streams of all viewers end.
+        TcpListener::bind(("127.0.0.1", port)).expect("a free port");
         while let Some(jpeg) = viewer.next_bytes() {
             assert!(number(&jpeg) >= first);
         }
         while page.maybe_event().is_some() {}
-        assert_eq!(server.count("frames"), 20, "they are still told");
-        server.expect_silence();
+        assert_eq!(server.count("frames"), 20, "statistics stay available");
+        server.expect_no_messages();
     }
-    let added = server.said("socketio-viewer-added");
-    let removed = server.said("socketio-viewer-removed");
+    let added = server.element_messages("socketio-viewer-added");
+    let removed = server.element_messages("socketio-viewer-removed");
     assert_eq!((added.len(), removed.len()), (30, 30));
 }
 
-/// By somebody who is told of a viewer, in the thread of the server.
+/// The handler of a message stops the pipeline in a thread of the server.
 #[test]
-fn stopped_from_within() {
+fn stop_from_server_thread_succeeds() {
     let server = WebServerFixture::start("");
     let pipeline = server.pipeline.0.downgrade();
     let bus = server.pipeline.0.bus().expect("a bus");
     bus.unset_sync_handler();
     bus.set_sync_handler(move |_, message| {
-        let said = message
+        let is_added = message
             .structure()
-            .is_some_and(|said| said.name() == "socketio-viewer-added");
-        if let (true, Some(pipeline)) = (said, pipeline.upgrade()) {
+            .is_some_and(|structure| structure.name() == "socketio-viewer-added");
+        if let (true, Some(pipeline)) = (is_added, pipeline.upgrade()) {
             let _ = pipeline.set_state(gst::State::Null);
         }
         gst::BusSyncReply::Pass
     });
-    let mut viewer = MultipartViewer::ask(connect(server.address()), "/stream.mjpg");
+    let mut viewer = MultipartViewer::request(connect(server.address()), "/stream.mjpg");
     assert!(viewer.next_bytes().is_none());
-    wait_until("it is stopped", || {
+    wait_until("the stop", || {
         server.sink.property::<i32>("current-port") == 0
     });
 }
 
 #[test]
-fn starts_leak_nothing() {
+fn restarts_leak_no_threads_or_descriptors() {
     let files = || fs::read_dir("/proc/self/fd").expect("Linux").count();
-    alone(|| {
+    in_own_process(|| {
         let server = WebServerFixture::new("");
         let (mut fds, mut threads) = (0, 0);
         for round in 0..60 {
             if round == 10 {
-                (fds, threads) = (files(), status("Threads"));
+                (fds, threads) = (files(), process_status("Threads"));
             }
             server.pipeline.play();
             let viewer = (round % 2 == 0).then(|| server.watch("/stream.mjpg"));
             let page = (round % 3 == 0).then(|| server.join("/view", ""));
-            // Neither of these comes to anything before the end.
+            // Neither of these sessions opens a namespace.
             let polling = "/socket.io/?EIO=4&transport=polling";
             let websocket = "/socket.io/?EIO=4&transport=websocket";
             assert_eq!(server.get(polling).status, 200);
             let upgrade = request("GET", websocket, &UPGRADE);
             let mut stream = connect(server.address());
-            stream.write_all(upgrade.as_bytes()).expect("it listens");
-            stream.read_exact(&mut [0; 12]).expect("an answer");
+            stream
+                .write_all(upgrade.as_bytes())
+                .expect("a listening server");
+            stream.read_exact(&mut [0; 12]).expect("a response");
             server.push(0..2);
             server.set_state(gst::State::Null);
             drop((viewer, page));
         }
-        let (now, then) = (status("Threads"), threads);
+        let (now, then) = (process_status("Threads"), threads);
         assert!(now <= then + 5, "{then} threads, then {now}");
         let (now, then) = (files(), fds);
         assert!(now <= then + 5, "{then} descriptors, then {now}");
-        server.expect_silence();
+        server.expect_no_messages();
     });
 }
 
 #[test]
-fn what_to_open() {
+fn url_is_one_that_a_browser_can_open() {
     let server = WebServerFixture::start("");
     let url = |server: &WebServerFixture| server.sink.property::<Option<String>>("url");
     let expected = format!("http://127.0.0.1:{}/", server.port());
@@ -126,13 +129,12 @@ fn what_to_open() {
     let server = WebServerFixture::start("host=0.0.0.0 token=geheim");
     let expected = format!("http://localhost:{}/", server.port());
     assert_eq!(url(&server), Some(expected));
-    server.expect_silence();
+    server.expect_no_messages();
 }
 
-/// At its own rate, as files are played, unless somebody says otherwise; and with what it
-/// has before it plays.
+/// By default the sink is synchronised and prerolls.
 #[test]
-fn in_a_pipeline() {
+fn pipeline_with_default_sync_shows_every_frame() {
     let pipeline = Pipeline::launch(
         "videotestsrc num-buffers=5 ! video/x-raw,framerate=50/1 ! jpegenc
          ! socketioserversink name=server port=0",
@@ -145,9 +147,9 @@ fn in_a_pipeline() {
     assert_eq!(stats.get::<u64>("frames").unwrap(), 5);
 }
 
-/// The pipeline does not wait for anybody.
+/// A buffer without a JPEG is dropped with a warning.
 #[test]
-fn what_is_no_picture_is_dropped() {
+fn buffer_without_jpeg_is_dropped_with_warning() {
     let server = WebServerFixture::start("");
     let mut viewer = server.watch("/stream.mjpg");
     server.push(0..1);

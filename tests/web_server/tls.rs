@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The same over TLS, and certificates that do not do.
+//! TLS, and certificates that cannot be used.
 
 use std::{
     fs,
@@ -13,19 +13,19 @@ use gst::prelude::*;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::ring};
 
 use super::{
-    errors::{expect_recovery, expect_refusal},
+    errors::{expect_recovery, expect_start_error},
     fixture::{HttpResponse, WebServerFixture, connect, request},
 };
-use crate::common::{film::number, guard::wait_until, pipeline::scratch};
+use crate::common::{numbered_pictures::number, pipeline::scratch, wait::wait_until};
 
 /// A certificate for localhost and its key, in files of this test.
-struct Certified {
+struct Certificate {
     certificate: PathBuf,
     key: PathBuf,
     roots: RootCertStore,
 }
 
-impl Certified {
+impl Certificate {
     fn new(test: &str, until: i32) -> Self {
         let mut params = rcgen::CertificateParams::new(["localhost".into()]).expect("a name");
         params.not_after = rcgen::date_time_ymd(until, 2, 28);
@@ -53,23 +53,23 @@ impl Certified {
         server
     }
 
-    /// Asks for a path in a way that cannot be overheard.
+    /// Requests a path over TLS.
     fn get(&self, server: &WebServerFixture, path: &str) -> HttpResponse {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .expect("they are known")
+            .expect("protocol versions")
             .with_root_certificates(self.roots.clone())
             .with_no_client_auth();
         let name = "localhost".try_into().expect("a name");
         let client = ClientConnection::new(Arc::new(config), name).expect("a client");
         let mut stream = StreamOwned::new(client, connect(server.address()));
         let request = request("GET", path, &[]);
-        stream.write_all(request.as_bytes()).expect("it speaks TLS");
+        stream.write_all(request.as_bytes()).expect("a TLS server");
         HttpResponse::read(stream, false)
     }
 }
 
-impl Drop for Certified {
+impl Drop for Certificate {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.certificate);
         let _ = fs::remove_file(&self.key);
@@ -77,37 +77,37 @@ impl Drop for Certified {
 }
 
 #[test]
-fn pictures_in_secret() {
-    let certified = Certified::new("secret", 2099);
-    let server = certified.server().play();
+fn server_with_certificate_speaks_only_tls() {
+    let files = Certificate::new("secret", 2099);
+    let server = files.server().play();
     let url = server.sink.property::<Option<String>>("url");
     assert_eq!(url, Some(format!("https://127.0.0.1:{}/", server.port())));
     server.show(7);
-    assert_eq!(number(&certified.get(&server, "/snapshot.jpg").body), 7);
+    assert_eq!(number(&files.get(&server, "/snapshot.jpg").body), 7);
 
-    // Others are sent away, whether they say something else or nothing at all.
+    // Peers that speak plain HTTP, or send nothing, are refused.
     let mut silent = connect(server.address());
     let mut plain = connect(server.address());
     plain
         .write_all(b"GET / HTTP/1.1\r\n\r\n")
-        .expect("it listens");
+        .expect("a listening server");
     for stream in [&mut plain, &mut silent] {
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        assert!(!answer.starts_with(b"HTTP"));
+        let mut response = Vec::new();
+        let _ = stream.read_to_end(&mut response);
+        assert!(!response.starts_with(b"HTTP"));
     }
-    wait_until("they are counted", || server.refused("tls") == 2);
-    assert_eq!(number(&certified.get(&server, "/snapshot.jpg").body), 7);
-    server.expect_silence();
+    wait_until("counted refusals", || server.refused("tls") == 2);
+    assert_eq!(number(&files.get(&server, "/snapshot.jpg").body), 7);
+    server.expect_no_messages();
 }
 
 #[test]
-fn a_certificate_that_has_run_out() {
-    let certified = Certified::new("expired", 2020);
-    let server = certified.server().play();
+fn expired_certificate_is_used_with_warning() {
+    let files = Certificate::new("expired", 2020);
+    let server = files.server().play();
     server.show(0);
     let warnings = server.pipeline.messages();
-    let file = certified.certificate.to_str().expect("UTF-8");
+    let file = files.certificate.to_str().expect("UTF-8");
     for part in [file, "2020-02-28", "expired"] {
         assert!(
             matches!(&warnings[..], [one] if one.contains(part)),
@@ -117,12 +117,12 @@ fn a_certificate_that_has_run_out() {
 }
 
 #[test]
-fn certificates_that_do_not_do() {
-    let certified = Certified::new("bad", 2099);
-    let other = Certified::new("other", 2099);
+fn unusable_certificate_or_key_posts_error() {
+    let files = Certificate::new("bad", 2099);
+    let other = Certificate::new("other", 2099);
     let (certificate, key) = (
-        certified.certificate.to_str().expect("UTF-8"),
-        certified.key.to_str().expect("UTF-8"),
+        files.certificate.to_str().expect("UTF-8"),
+        files.key.to_str().expect("UTF-8"),
     );
     let other = other.key.to_str().expect("UTF-8");
     let text = scratch("no-certificate.pem");
@@ -141,7 +141,7 @@ fn certificates_that_do_not_do() {
         let server = WebServerFixture::new("");
         server.sink.set_property("tls-certificate", first);
         server.sink.set_property("tls-key", second);
-        expect_refusal(&server, parts);
+        expect_start_error(&server, parts);
         server.sink.set_property("tls-certificate", "");
         expect_recovery(&server, "tls-key", "");
     }

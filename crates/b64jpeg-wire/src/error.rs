@@ -164,7 +164,7 @@ impl fmt::Display for WireError {
             }
             Self::NoMarker { len } => write!(
                 f,
-                "it is no picture: its {len} bytes end inside the first marker of a JPEG"
+                "it is not a JPEG: its {len} bytes end inside the first marker"
             ),
             Self::NoEnd => f.write_str("its JPEG has no end, and no frame follows it"),
             Self::TooManyPixels { width, height, max } => write!(
@@ -174,7 +174,7 @@ impl fmt::Display for WireError {
             ),
             Self::Marker { offset, byte } => write!(
                 f,
-                "byte {offset} of the JPEG is 0x{byte:02x}, where no such marker can stand"
+                "byte {offset} of the JPEG is 0x{byte:02x}, which cannot occur there"
             ),
             Self::Truncated {
                 have,

@@ -26,7 +26,7 @@ pub struct FrameLimits {
 impl FrameLimits {
     /// 64 MiB: the base64 text of a JPEG of some 200 megapixels.
     pub const DEFAULT_MAX_FRAME: usize = 64 << 20;
-    /// 100 megapixels, for which a decoder takes some 300 MB.
+    /// 100 megapixels, for which a decoder needs some 300 MB.
     pub const DEFAULT_MAX_PIXELS: u64 = 100_000_000;
 }
 

@@ -184,7 +184,7 @@ impl FrameSearch {
 }
 
 /// Decides which of the `possible` framings the frame at the front of `data` has. The error is
-/// the number of bytes that it takes to decide.
+/// the number of bytes that are needed to decide.
 pub(super) fn choose_framing(
     data: &[u8],
     end: bool,

@@ -5,8 +5,8 @@
 //! # Positions
 //!
 //! A [`FrameStream`] holds no bytes, only its [`Position`]: what it knows about the front of the
-//! bytes that its caller keeps. Each [`step`](FrameStream::step) looks at these bytes and tells
-//! the caller what to do with them.
+//! bytes that its caller keeps. Each [`step`](FrameStream::step) looks at these bytes and
+//! returns what to do with them.
 //!
 //! - **Stream start.** The framing is not known. `detect` lists the framings that are possible
 //!   for the first bytes. If there are several, as for a length that is valid in both byte
@@ -18,8 +18,8 @@
 //! - **Unknown.** After a bad frame or a jump, `search` looks for the next confirmed frame.
 //!
 //! A detected framing is not final at once: the first frame may be valid in another one, too.
-//! Only when two frames in a row have been accepted does the stream forget the framings that
-//! read them in another way. Until then a bad frame starts detection again.
+//! From the second frame in a row on, each accepted frame rules out the framings that would have
+//! read it in another way. While several framings remain, a bad frame starts detection again.
 //!
 //! # Resynchronisation, by example
 //!
@@ -38,17 +38,18 @@
 //! 1. The frame at 0 ends with EOI (`/9k=`), so it is confirmed: [`StreamStep::Frame`].
 //! 2. The frame at 16 seems to end at 32, inside the header and payload of others. Its last
 //!    group of four, `00 0c` and `/9`, is not base64, so it does not end with EOI. Nor does a
-//!    frame begin at 32: with the bytes up to 40 it is known that there are `6a 2f 00 00`, a
-//!    length over the limit. So the frame is bad, and `/9j/4A` followed by `00` is the reason:
-//!    [`StreamStep::Bad`]. The search begins at 20, after the header of the bad frame.
+//!    frame follow at 32: as soon as the bytes up to 40 have arrived, it is known that they are
+//!    not a length and the start of a payload. So the frame is bad, because its payload has a
+//!    `00` after `/9j/4A`: [`StreamStep::Bad`]. The search begins at 20, after the header of the
+//!    bad frame.
 //! 3. Payloads may begin at 30 and 38. Their headers make two candidates: one from 26 to 42, and
 //!    one from 34 to 50.
-//! 4. At 42, the end of the first candidate, its payload is `/9j/`, `00 00 00 0c`, `/9j/`. That
-//!    does not end with EOI. Its second checkpoint is at 50, where the start of the next frame's
-//!    payload would end.
-//! 5. At 50 it turns out that no payload begins at 46: the first candidate is refuted. The
-//!    payload of the second ends with EOI there, and no candidate begins before it: it is
-//!    confirmed, without looking at a single byte of the frame after it.
+//! 4. The first checkpoint of the first candidate is its end, 42. Its payload is `/9j/`,
+//!    `00 00 00 0c`, `/9j/`, which does not end with EOI. Its second checkpoint is 50, where the
+//!    first bytes of the next payload would end.
+//! 5. At 50 no payload begins at 46, so the first candidate is refuted. The second candidate ends
+//!    there with EOI, and no other one begins before it any more: it is confirmed. It does not
+//!    have to wait for the frame after it.
 //! 6. The caller skips the bytes up to 34 ([`StreamStep::Skip`]) and gets the frame there.
 //!
 //! Two torn frames cost one error, and no whole frame is lost:
@@ -80,8 +81,8 @@
 //!
 //! # Bounds
 //!
-//! A search never requests more bytes than the longest frame and the start of the next one have,
-//! and reports [`WireError::Lost`] whenever it has dropped that many. A frame of more than
+//! A search never requests more bytes than the longest frame and the start of the next one have.
+//! It reports [`WireError::Lost`] whenever it has dropped more bytes than a frame may have. A frame of more than
 //! [`LARGE`] bytes is checked while it arrives, so that a wrong length does not delay the video
 //! until all of it is there.
 

@@ -1,45 +1,49 @@
 // SPDX-License-Identifier: MPL-2.0
-// Watches the cameras of the server that this page is from.
+// Shows the cameras of the server that this page comes from.
 
 const SECOND = 1000;
-/** The frame rate and the delay that are shown are of so long. */
+/** Period over which the frame rate and the delay are shown. */
 const RECENT = 3 * SECOND;
-/** A camera is said to have no new picture when it has had none for so long. */
+/** Time without a new frame after which the page says so. */
 const STALLED = 5 * SECOND;
-/** A picture that has waited for so long gives way to a newer one, and waits for it as long again. */
-const OLD = 50;
-/** Where we were turned away we ask again after so long. */
-const REFUSED = 10 * SECOND;
-/** The quickest of so many looks at the server's clock counts. */
-const LOOKS = 60;
+/**
+ * A frame that has waited for longer is replaced by a newer one, for which the page waits as long again.
+ */
+const MAX_AGE = 50;
+/** Delay before the page connects again after a refusal. */
+const REFUSED_DELAY = 10 * SECOND;
+/** Removed cameras whose last picture stays. Beyond that, the page forgets the oldest. */
+const MAX_REMOVED = 16;
+/** Samples of the server's clock that are kept. The one with the shortest round trip counts. */
+const CLOCK_SAMPLES = 60;
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const grid = $("#cameras");
 const notice = $("#notice");
 const help = $("#help");
 
-/** Writes only what is new: screen readers read every change. */
+/** Writes a text only if it changed, because screen readers read every change. */
 function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
 // ---- Cameras ---------------------------------------------------------------
 
-/** Those that the server has, by name. */
+/** The cameras of the server, by name. */
 const cameras = new Map();
-/** The one that is shown alone. */
+/** The camera that is shown alone. */
 let chosen;
 
 const shown = () => (chosen ? [chosen] : [...cameras.values()]);
 
 class Camera {
-  /** What was painted of late: when, how old it was, its number. */
+  /** Recently painted frames: time, delay and number. */
   painted = [];
-  /** Since when there has been nothing new. */
+  /** Time of the last new frame. */
   since = performance.now();
-  /** Whether the last one cannot be shown. */
+  /** Whether the last frame cannot be decoded. */
   broken = false;
-  /** Whether the server has this camera no more. */
+  /** Whether the server no longer has this camera. */
   gone = false;
 
   constructor(name) {
@@ -69,13 +73,13 @@ class Camera {
     this.painted.push({ at: this.since, delay: clock.now() - captured, number });
   }
 
-  /** Forgets what must not be counted together with what comes after a break. */
+  /** Discards the statistics from before an interruption. */
   restart() {
     this.painted = [];
     this.since = performance.now();
   }
 
-  /** The size, how many pictures a second are seen, of how many, and how old they are. */
+  /** Size, frame rate (also that of the camera, if it is higher) and delay. */
   figures() {
     this.painted = this.painted.filter(({ at }) => at > performance.now() - RECENT);
     const [first, last] = [this.painted.at(0), this.painted.at(-1)];
@@ -117,7 +121,7 @@ function choose(camera) {
   render();
 }
 
-/** Gives the pictures the largest width with which all fit. */
+/** Gives the pictures the largest width with which all of them fit. */
 function layout() {
   const all = shown();
   const gap = parseFloat(getComputedStyle(grid).columnGap);
@@ -136,7 +140,7 @@ new ResizeObserver(layout).observe(grid);
 
 // ---- Connection ------------------------------------------------------------
 
-/** Where the token is kept: with the tab, unless the browser is told to keep nothing. */
+/** Keeps the token with the tab, unless the browser is set to store nothing. */
 const storage = (() => {
   try {
     return sessionStorage;
@@ -145,7 +149,7 @@ const storage = (() => {
   }
 })();
 
-// A link with "#token=…" or "?token=…" is as good. The address bar is no place for a secret.
+// A link may contain "#token=…" or "?token=…". It is removed from the address bar, where others could read it.
 const address = new URL(location);
 const links = [new URLSearchParams(address.hash.slice(1)), address.searchParams];
 if (links.some((link) => link.has("token"))) {
@@ -156,13 +160,13 @@ if (links.some((link) => link.has("token"))) {
 }
 window.onhashchange = () => location.reload();
 
-/** "connecting", "on", "lost", "token", "full" or "quit", why, and since when. */
+/** "connecting", "on", "lost", "token", "full" or "quit"; its cause; its start. */
 let [state, cause, since] = ["connecting", "", new Date()];
 let retry;
 
-function enter(next, why) {
+function enter(next, nextCause) {
   clearTimeout(retry);
-  if (next !== state) [state, cause, since] = [next, why, new Date()];
+  if (next !== state) [state, cause, since] = [next, nextCause, new Date()];
   render();
   if (state === "token") notice.elements.token.focus();
   if (state === "quit") $("button", notice).focus();
@@ -174,19 +178,19 @@ const socket = io("/view", {
   auth: (give) => give(storage.token ? { token: storage.token } : {}),
 });
 
-/** Whether the server of this connection has named its cameras. */
+/** Whether the server has sent the names of its cameras on this connection. */
 let greeted;
 
 socket.on("connect", () => {
   greeted = false;
-  clock.looks = [];
-  clock.look();
+  clock.samples = [];
+  clock.sample();
   for (const camera of cameras.values()) camera.restart();
   enter("on");
 });
 
 socket.on("disconnect", (reason) => {
-  // They mean nothing in the next connection.
+  // Acknowledgements and frames belong to the old connection.
   unacknowledged.length = 0;
   waiting.clear();
   if (state === "quit") return;
@@ -207,7 +211,7 @@ socket.on("connect_error", ({ message }) => {
     delete storage.token;
   } else {
     enter(message === "full" ? "full" : "lost", `The server refuses: ${message}`);
-    connectAfter(REFUSED);
+    connectAfter(REFUSED_DELAY);
   }
 });
 
@@ -217,10 +221,10 @@ function connectAfter(delay) {
 
 socket.on("hello", ({ cameras: names, name, version }) => {
   for (const camera of names) cameras.set(camera, cameras.get(camera) ?? new Camera(camera));
-  for (const camera of cameras.values()) {
-    // What was painted last stays until the next connection: all go before a server does.
-    camera.gone = !names.includes(camera.name);
-    if (!camera.gone || greeted) continue;
+  for (const camera of cameras.values()) camera.gone = !names.includes(camera.name);
+  // The last picture stays until the next connection: a server that stops first removes its cameras.
+  const removed = [...cameras.values()].filter(({ gone }) => gone);
+  for (const camera of greeted ? removed.slice(0, -MAX_REMOVED) : removed) {
     camera.element.remove();
     cameras.delete(camera.name);
   }
@@ -229,34 +233,36 @@ socket.on("hello", ({ cameras: names, name, version }) => {
   write($("#version"), `${name} ${version}`);
 });
 
-/** The server's clock, by which it tells when a picture was captured. */
+/** The server's clock, which the capture times refer to. */
 const clock = {
   offset: 0,
-  looks: [],
+  samples: [],
 
   now() {
     return performance.now() + this.offset;
   },
 
-  look() {
+  sample() {
     const asked = performance.now();
     socket.emit("time", (time) => {
-      const took = performance.now() - asked;
-      this.looks = [...this.looks, { took, offset: time - asked - took / 2 }].slice(-LOOKS);
-      this.offset = this.looks.reduce((best, look) => (look.took < best.took ? look : best)).offset;
+      const roundTrip = performance.now() - asked;
+      const sample = { roundTrip, offset: time - asked - roundTrip / 2 };
+      this.samples = [...this.samples, sample].slice(-CLOCK_SAMPLES);
+      const best = this.samples.reduce((a, b) => (b.roundTrip < a.roundTrip ? b : a));
+      this.offset = best.offset;
     });
   },
 };
 
 // ---- Pictures --------------------------------------------------------------
 
-/** The newest picture of each camera that is still to be painted. */
+/** The newest unpainted frame of each camera. */
 const waiting = new Map();
-/** Since when the last of them waits. */
+/** When the last of them arrived. */
 let arrived;
-/** What the server counts: with two of these it sends nothing more. */
+/** Acknowledgements to send. With two of them outstanding the server sends no more frames. */
 const unacknowledged = [];
-/** Since when, if so. */
+/** When the user paused, or undefined. */
 let paused;
 
 const halted = () => paused || document.hidden;
@@ -273,16 +279,16 @@ socket.on("frames", (frames, acknowledge) => {
 });
 
 function acknowledge() {
-  for (const tell of unacknowledged.splice(0)) tell();
+  for (const send of unacknowledged.splice(0)) send();
 }
 
 async function watch() {
   for (;;) {
     while (!waiting.size || halted()) await woken();
-    // After a pause, or where painting takes long, there are newer ones by now.
-    if (performance.now() - arrived > OLD) {
+    // After a pause, or if painting is slow, the server has newer frames by now.
+    if (performance.now() - arrived > MAX_AGE) {
       acknowledge();
-      await Promise.race([woken(), sleep(OLD)]);
+      await Promise.race([woken(), sleep(MAX_AGE)]);
     }
     const frames = [...waiting.values()];
     waiting.clear();
@@ -302,8 +308,8 @@ async function decode({ jpeg, ...picture }) {
   return { ...picture, blob, bitmap };
 }
 
-/** Halts, or goes on. */
-function halt() {
+/** Applies a change of `halted()`. */
+function updateHalted() {
   if (!halted()) {
     for (const camera of cameras.values()) camera.restart();
     wake();
@@ -311,11 +317,11 @@ function halt() {
   render();
 }
 
-document.addEventListener("visibilitychange", halt);
+document.addEventListener("visibilitychange", updateHalted);
 
-// ---- Words -----------------------------------------------------------------
+// ---- Texts -----------------------------------------------------------------
 
-/** What is seen to go on. */
+/** The state that the user sees. */
 function view() {
   if (state !== "on") return state;
   if (halted()) return "paused";
@@ -324,8 +330,8 @@ function view() {
 
 const time = (date) => date.toLocaleTimeString();
 
-/** Each in short; and in a notice, with a button, where pictures have to wait for that. */
-const words = {
+/** For each state: the status, and the text and button of a notice if it has one. */
+const texts = {
   connecting: () => ["Connecting", `To ${address.host}.`],
   lost: () => [
     "Reconnecting",
@@ -345,7 +351,7 @@ const words = {
 
 function render() {
   const seen = view();
-  const [status, text = "", button = ""] = words[seen]();
+  const [status, text = "", button = ""] = texts[seen]();
   document.body.dataset.state = seen;
   write($("#status"), status);
   write($("h2", notice), status);
@@ -368,7 +374,7 @@ function render() {
 }
 
 setInterval(() => {
-  if (state === "on") clock.look();
+  if (state === "on") clock.sample();
   render();
 }, SECOND / 2);
 
@@ -378,7 +384,7 @@ const actions = {
   pause() {
     if (state !== "on") return;
     paused = paused ? undefined : new Date();
-    halt();
+    updateHalted();
   },
 
   snapshot() {
@@ -424,10 +430,10 @@ const keys = { " ": "pause", s: "snapshot", f: "fullscreen", i: "info", "?": "he
 
 document.addEventListener("keydown", (event) => {
   const action = keys[event.key.toLowerCase()];
-  const typed = event.target.matches("input") || event.ctrlKey || event.metaKey || event.altKey;
-  // There a space presses the button that has the focus.
-  const press = event.key === " " && event.target.closest("#tools, #notice");
-  if (!action || typed || press || event.repeat || (help.open && action !== "help")) return;
+  const isTyping = event.target.matches("input") || event.ctrlKey || event.metaKey || event.altKey;
+  // There, the space key presses the focused button.
+  const isPress = event.key === " " && event.target.closest("#tools, #notice");
+  if (!action || isTyping || isPress || event.repeat || (help.open && action !== "help")) return;
   event.preventDefault();
   actions[action]();
 });
@@ -436,7 +442,7 @@ $("#tools").onclick = (event) => {
   const button = event.target.closest("button");
   if (!button) return;
   actions[button.dataset.action]();
-  // After a click a space is for the pictures again.
+  // After a click, the space key pauses again.
   if (event.detail) button.blur();
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
-// Writes what Node's parsers make of cases.json to node.txt, or checks it with --check.
-// A line for each case, as make.py tells. Needs `npm install socket.io-parser engine.io-parser`
-// where NODE_PATH or the folder says.
+// Encodes cases.json with the parsers of Node to node.txt, or compares it with --check.
+// For the lines, see make.py. Needs `npm install socket.io-parser engine.io-parser` in a folder
+// that Node searches, such as NODE_PATH.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -32,4 +32,4 @@ const cases = JSON.parse(readFileSync(here("cases.json"), "utf8"));
 let text = "";
 for (const packet of cases) encodePayload(packets(packet), (payload) => (text += payload + "\n"));
 if (!process.argv.includes("--check")) writeFileSync(here("node.txt"), text);
-else if (readFileSync(here("node.txt"), "utf8") !== text) throw Error("node.txt is not what Node makes");
+else if (readFileSync(here("node.txt"), "utf8") !== text) throw Error("node.txt differs from the output of Node");

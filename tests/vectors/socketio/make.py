@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Writes what python-socketio makes of cases.json to python.txt, or checks it with --check.
+"""Encodes cases.json with python-socketio to python.txt, or compares it with --check.
 
-A line for each case: an Engine.IO payload, which is packets with 1e between them, those of
-bytes as base64 behind a "b".
+Each line is an Engine.IO payload: packets separated by 1e, binary ones as base64 after a "b".
 """
 
 import base64
@@ -40,4 +39,4 @@ python = HERE / "python.txt"
 if "--check" not in sys.argv:
     python.write_text(text, "utf-8")
 elif python.read_text("utf-8") != text:
-    sys.exit("python.txt is not what python-socketio makes")
+    sys.exit("python.txt differs from the output of python-socketio")

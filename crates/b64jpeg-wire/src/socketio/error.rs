@@ -61,13 +61,13 @@ impl fmt::Display for ProtocolError {
                 what,
                 found,
             } if found.bytes().is_empty() => {
-                write!(f, "it ends at byte {offset}, where {what} ought to be")
+                write!(f, "it ends at byte {offset}, where {what} is expected")
             }
             Self::Expected {
                 offset,
                 what,
                 found,
-            } => write!(f, "at byte {offset} there is not {what} but {found}"),
+            } => write!(f, "at byte {offset} it has {found} instead of {what}"),
             Self::Json { offset, reason } => {
                 write!(f, "it is not JSON at byte {offset}: {reason}")
             }
@@ -77,7 +77,7 @@ impl fmt::Display for ProtocolError {
                 count,
             } => write!(
                 f,
-                "placeholder {number} is there twice, or not one of its {count} attachments"
+                "placeholder {number} occurs twice, or is not one of its {count} attachments"
             ),
             Self::Placeholder {
                 number: None,
@@ -95,11 +95,11 @@ impl fmt::Display for ProtocolError {
             ),
             Self::Interrupted { have, want } => write!(
                 f,
-                "it comes after {have} of the {want} attachments of the one before it"
+                "it arrived after {have} of the {want} attachments of the packet before it"
             ),
             Self::Stray { len, first } => write!(
                 f,
-                "no event has announced these {len} bytes, which begin with {first}"
+                "no packet has announced these {len} bytes, which begin with {first}"
             ),
             Self::Namespace => f.write_str(
                 "a namespace begins with a slash and has neither a comma nor a question mark",

@@ -734,19 +734,19 @@ fn decoder_errors_name_the_cause() {
     for (messages, sentence) in [
         (
             &[""][..],
-            "it ends at byte 0, where an Engine.IO packet ought to be",
+            "it ends at byte 0, where an Engine.IO packet is expected",
         ),
         (
             &["7"],
-            r#"at byte 0 there is not an Engine.IO packet but 37 ("7")"#,
+            r#"at byte 0 it has 37 ("7") instead of an Engine.IO packet"#,
         ),
         (
             &["4"],
-            "it ends at byte 1, where a Socket.IO packet ought to be",
+            "it ends at byte 1, where a Socket.IO packet is expected",
         ),
         (
             &["4<html>"],
-            r#"at byte 1 there is not a Socket.IO packet but 3c 68 74 6d 6c 3e ("<html>")"#,
+            r#"at byte 1 it has 3c 68 74 6d 6c 3e ("<html>") instead of a Socket.IO packet"#,
         ),
         (
             &[&*format!("2{}", "x".repeat(126))],
@@ -759,15 +759,15 @@ fn decoder_errors_name_the_cause() {
         ),
         (
             &[r#"45["a"]"#],
-            r#"at byte 2 there is not a number of attachments and a hyphen but 5b 22 61 22 5d ("[\"a\"]")"#,
+            r#"at byte 2 it has 5b 22 61 22 5d ("[\"a\"]") instead of a number of attachments and a hyphen"#,
         ),
         (
             &["451"],
-            r#"at byte 2 there is not a number of attachments and a hyphen but 31 ("1")"#,
+            r#"at byte 2 it has 31 ("1") instead of a number of attachments and a hyphen"#,
         ),
         (
             &["42/lab,18446744073709551616[]"],
-            r#"at byte 7 there is not an id below 2^64 but 31 38 34 34 36 37 34 34 ("18446744")"#,
+            r#"at byte 7 it has 31 38 34 34 36 37 34 34 ("18446744") instead of an id below 2^64"#,
         ),
         (
             &[r#"42["a","#],
@@ -790,11 +790,11 @@ fn decoder_errors_name_the_cause() {
         (&["4565-[]"], "its 65 attachments are over the limit of 64"),
         (
             &[&one.replace("num\":0", "num\":1")],
-            "placeholder 1 is there twice, or not one of its 1 attachments",
+            "placeholder 1 occurs twice, or is not one of its 1 attachments",
         ),
         (
             &[&twice],
-            "placeholder 0 is there twice, or not one of its 2 attachments",
+            "placeholder 0 occurs twice, or is not one of its 2 attachments",
         ),
         (
             &[&one.replace(":0", ":-1")],
@@ -806,15 +806,15 @@ fn decoder_errors_name_the_cause() {
         ),
         (
             &[one, "41"],
-            "it comes after 0 of the 1 attachments of the one before it",
+            "it arrived after 0 of the 1 attachments of the packet before it",
         ),
         (
             &["bjpeg"],
-            r#"no event has announced these 4 bytes, which begin with 6a 70 65 67 ("jpeg")"#,
+            r#"no packet has announced these 4 bytes, which begin with 6a 70 65 67 ("jpeg")"#,
         ),
         (
             &[one, "b1", "b2"],
-            r#"no event has announced these 1 bytes, which begin with 32 ("2")"#,
+            r#"no packet has announced these 1 bytes, which begin with 32 ("2")"#,
         ),
         (
             &[&"2".repeat((64 << 20) + 1)],
