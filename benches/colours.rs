@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `jfifconvert` beside `videoconvert` and the `yuv` crate, on the same frame in the same
-//! run, one thread each.
+//! `jfifconvert` compared with `videoconvert` and the `yuv` crate, on the same frame in the same
+//! run, with one thread each.
 //!
-//! `identity` is the floor of the harness, `yuv crate` goes by way of RGB without one.
-//! `videoconvert` is asked for FCC's matrix, which is nearly that of BT.601: to the latter
-//! itself, GStreamer 1.22 changes the label of BT.601 of limited range, and no sample.
+//! `identity` measures the overhead of the harness; `yuv crate` converts by way of RGB, without a
+//! harness. `videoconvert` converts to the matrix of FCC, which is nearly that of BT.601: for
+//! BT.601 itself GStreamer 1.22 only relabels limited-range input and converts no sample.
 //!
 //! `cargo bench --bench colours [-- PART OF A NAME]`
 
@@ -35,7 +35,7 @@ const ELEMENTS: [(&str, &str); 3] = [
     ("jfifconvert", "video/x-raw,format=I420"),
 ];
 
-/// Bytes that are the same in every run, and not too much alike.
+/// Pseudo-random bytes, the same in every run.
 fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_u32;
     let mut byte = || {
@@ -73,7 +73,7 @@ fn elements(c: &mut Criterion) {
     group.finish();
 }
 
-fn by_way_of_rgb(c: &mut Criterion) {
+fn yuv_crate_by_way_of_rgb(c: &mut Criterion) {
     let mut group = c.benchmark_group("to I420 of JFIF");
     for (format, width, height, colorimetry) in FRAMES {
         if format != "I420" {
@@ -111,5 +111,5 @@ fn by_way_of_rgb(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, elements, by_way_of_rgb);
+criterion_group!(benches, elements, yuv_crate_by_way_of_rgb);
 criterion_main!(benches);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Whole pipelines beside those of stock elements, on the same JPEGs in the same run.
+//! Whole pipelines compared with those of stock elements, on the same JPEGs in the same run.
 //!
 //! ```text
 //!                ┌───── whole frames ─────┐
@@ -8,14 +8,14 @@
 //!                └─ cut to 4 KB, copied ──┘
 //! ```
 //!
-//! Every figure comes from processes of its own, so that CPU and peak memory are its
-//! alone. One pushes frames from its main thread and is charged for all its threads,
-//! user and system, as the scheduler counts them. Rounds are interleaved and medians
-//! printed: on a busy machine believe the ratios. What comes out is compared with
-//! what went in before anything is measured.
+//! Each figure comes from processes of its own, so that CPU time and peak memory belong to one
+//! case only. A process pushes frames from its main thread; user and system time of all its
+//! threads are measured, from the scheduler. Rounds are interleaved, and medians are printed: on
+//! a busy machine trust the ratios. The output is compared with the input before anything is
+//! measured.
 //!
 //! `cargo bench --bench elements [-- PART OF A NAME]`. With `--test`, and under
-//! `cargo test --benches`: a few frames through everything, and no figures.
+//! `cargo test --benches`, each case handles a few frames, and no figures are printed.
 
 mod common;
 
@@ -30,17 +30,17 @@ use common::{FRAMES, Line, Options, Result, buffers, bytes, cpu_time, jpegs, sim
 use gst::prelude::*;
 
 const ROUNDS: usize = 15;
-/// How long one process of one round measures.
+/// How long a process measures in one round.
 const BUDGET: Duration = Duration::from_millis(300);
 
-/// How much `tcpclientsrc` puts into a buffer.
+/// The size of the buffers of `tcpclientsrc`.
 const CHUNK: usize = 4096;
 
-/// Hostile streams: the limit that is set, and how many bytes come.
+/// Hostile streams: the limit that is set, and the length of the stream.
 const MAX_FRAME_SIZE: usize = 8 << 20;
 const HOSTILE_BYTES: usize = 64 << 20;
 
-/// More is not held: the longest frame as it came, in one piece, and decoded.
+/// The memory limit: the longest frame as received, in one piece, and decoded.
 const MEMORY: usize = MAX_FRAME_SIZE * 3 + (1 << 20);
 
 /// A payloader and its depayloader.
@@ -80,7 +80,7 @@ const PAIRS: [&Pair; 8] = [
         "multipartdemux single-stream=true",
     ),
     &Pair {
-        // It writes the JPEG headers anew.
+        // It rewrites the JPEG headers.
         output: Output::Other,
         ..pair(
             "rtpjpegpay ! rtpstreampay, and back",
@@ -90,14 +90,14 @@ const PAIRS: [&Pair; 8] = [
     },
 ];
 
-/// What comes out at the end of a line.
+/// The expected output of a pipeline.
 #[derive(Clone, Copy, PartialEq)]
 enum Output {
-    /// What went in.
+    /// The same as the input.
     Input,
-    /// The JPEGs that the input was made of.
+    /// The JPEGs from which the input was made.
     Jpegs,
-    /// At least one buffer for each that went in.
+    /// At least one buffer per input buffer.
     Other,
 }
 
@@ -105,18 +105,18 @@ enum Output {
 struct Case {
     table: &'static str,
     name: &'static str,
-    /// What stands between source and sink.
+    /// The elements between source and sink.
     elements: Vec<&'static str>,
-    /// The payloader that makes the input, which are the JPEGs otherwise.
+    /// The pair whose payloader makes the input; without one the input is the JPEGs.
     input: Option<&'static Pair>,
     output: Output,
-    /// The row that does the same.
+    /// The row to compare with.
     peer: &'static str,
 }
 
 const FLOOR: &str = "harness floor";
 
-/// Where the bytes of a line are cut.
+/// Where the stream is cut into chunks.
 const CUT: &str = "identity name=cut";
 
 fn cases() -> Vec<Case> {
@@ -135,7 +135,7 @@ fn cases() -> Vec<Case> {
             let elements = [&[pair.pay], cut, &[pair.depay]];
             case(pair.name, &elements, None, pair.output)
         }));
-        // Frames as long as our text, for as many bytes on the wire as we have.
+        // With frames as long as our base64 text, for the same number of bytes on the wire.
         let longer = Some(OURS);
         let peer = [&[PEER.pay], cut, &[PEER.depay]];
         let name = "gdppay ! gdpdepay, a third more";
@@ -158,7 +158,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// Starts a line that ends in a `fakesink`.
+/// Starts a pipeline that ends in a `fakesink`.
 fn start(elements: &[&str], caps: Option<&gst::Caps>) -> Result<Line> {
     const SINK: &str = "fakesink name=sink async=false sync=false enable-last-sample=false";
     let line = Line::start(&[elements, &[SINK]].concat().join(" ! "), caps)?;
@@ -168,23 +168,23 @@ fn start(elements: &[&str], caps: Option<&gst::Caps>) -> Result<Line> {
     Ok(line)
 }
 
-/// Cuts what leaves `pad` into chunks, each in memory of its own and without times, as
-/// a socket gives them: frames end anywhere.
+/// Cuts the data that leaves `pad` into chunks, each in its own memory and without timestamps, as
+/// from a socket: frames end anywhere.
 ///
-/// `rndbuffersize` would do, but it hands out views of its input and loses the end.
+/// `rndbuffersize` does not copy its input, and loses the end of it.
 fn cut(pad: &gst::Pad) {
     let next = pad.peer().expect("it is linked");
     let chunk = Mutex::new(Vec::with_capacity(CHUNK));
     let all = gst::PadProbeType::DATA_DOWNSTREAM;
     pad.add_probe(all, move |_, info| {
         let chunk = &mut *chunk.lock().unwrap();
-        let give = |chunk: &mut Vec<u8>| {
+        let push = |chunk: &mut Vec<u8>| {
             let full = std::mem::replace(chunk, Vec::with_capacity(CHUNK));
             next.chain(gst::Buffer::from_mut_slice(full))
         };
         if let Some(gst::PadProbeData::Event(event)) = &info.data {
             if event.type_() == gst::EventType::Eos && !chunk.is_empty() {
-                let _ = give(chunk); // an error is on the bus
+                let _ = push(chunk); // the bus has the error
             }
             return gst::PadProbeReturn::Ok;
         }
@@ -199,7 +199,7 @@ fn cut(pad: &gst::Pad) {
                 chunk.extend_from_slice(piece);
                 rest = behind;
                 if chunk.len() == CHUNK
-                    && let Err(flow) = give(chunk)
+                    && let Err(flow) = push(chunk)
                 {
                     info.flow_res = Err(flow);
                     return gst::PadProbeReturn::Handled;
@@ -210,7 +210,7 @@ fn cut(pad: &gst::Pad) {
     });
 }
 
-/// The peak of resident memory from here on, over what is resident now.
+/// Growth of the peak of resident memory from here on.
 struct Memory {
     before: u64,
 }
@@ -227,7 +227,7 @@ impl Memory {
         Ok(Self::read("VmHWM:")?.saturating_sub(self.before))
     }
 
-    /// In bytes.
+    /// A memory figure of this process, in bytes.
     fn read(field: &str) -> Result<u64> {
         let status = fs::read_to_string("/proc/self/status")?;
         let line = status.lines().find_map(|line| line.strip_prefix(field));
@@ -236,10 +236,10 @@ impl Memory {
     }
 }
 
-/// What a child process measured.
+/// The result of a child process.
 #[derive(Clone, Copy)]
 struct Figures {
-    /// Per frame, or of all.
+    /// CPU time per frame, or for a whole hostile stream.
     cpu: Duration,
     /// Growth of peak memory, in bytes.
     memory: u64,
@@ -268,11 +268,11 @@ fn measure(case: &Case, budget: Duration) -> Result<Figures> {
         Output::Other => Vec::new(),
     };
     if !expected.is_empty() {
-        // Cutting holds back the end of the last frame.
+        // The last chunk is incomplete and held back.
         let arrived = bytes(&arrived)?;
         let last = expected.len() - input[FRAMES - 1].size();
         if arrived.len() < last || !expected.starts_with(&arrived) {
-            return Err("it delivers something else than what went in".into());
+            return Err("the output differs from the input".into());
         }
     }
 
@@ -296,14 +296,14 @@ fn measure(case: &Case, budget: Duration) -> Result<Figures> {
     })
 }
 
-/// A stream that means harm: a good frame to begin with, then bytes by their number.
+/// A hostile stream: it starts with a good frame, then each byte depends on its position.
 struct Hostile {
     name: &'static str,
     start: &'static [u8],
     byte: fn(usize) -> u8,
 }
 
-/// Bytes of frames whose payloads have `len` bytes.
+/// Byte `at` of a stream of frames whose payloads have `len` bytes.
 fn frames(len: usize, at: usize) -> u8 {
     let [a, b, c, d] = (len as u32).to_be_bytes();
     let start = [a, b, c, d, b'/', b'9', b'j', b'/'];
@@ -319,7 +319,7 @@ const HOSTILE: [Hostile; 10] = {
             byte: |at| frames(80_000, at),
         },
         Hostile {
-            name: "frames as long as is allowed",
+            name: "frames of the maximum length",
             start: GOOD,
             byte: |at| frames(MAX_FRAME_SIZE, at),
         },
@@ -329,7 +329,7 @@ const HOSTILE: [Hostile; 10] = {
             byte: |at| frames(MAX_FRAME_SIZE, at.min(MAX_FRAME_SIZE)),
         },
         Hostile {
-            name: "frames that are a little longer",
+            name: "frames that are slightly too long",
             start: GOOD,
             byte: |at| frames(MAX_FRAME_SIZE + 4, at),
         },
@@ -349,7 +349,7 @@ const HOSTILE: [Hostile; 10] = {
             byte: |_| b'A',
         },
         Hostile {
-            name: "long frames that begin every 8 bytes",
+            name: "a long frame starts every 8 bytes",
             start: GOOD,
             byte: |at| b"\0\x7f\xff\0/9j/"[at % 8],
         },
@@ -372,8 +372,8 @@ const HOSTILE: [Hostile; 10] = {
     ]
 };
 
-/// Feeds one hostile stream to the depayloader in this process.
-fn withstand(hostile: &Hostile, len: usize) -> Result<Figures> {
+/// Measures the depayloader with one hostile stream in this process.
+fn measure_hostile(hostile: &Hostile, len: usize) -> Result<Figures> {
     let first = hostile.start.iter().copied();
     let stream: Vec<u8> = first.chain((0..).map(hostile.byte)).take(len).collect();
     let depay = format!("b64jpegdepay max-errors=-1 max-frame-size={MAX_FRAME_SIZE}");
@@ -389,13 +389,13 @@ fn withstand(hostile: &Hostile, len: usize) -> Result<Figures> {
         memory: memory.growth()?,
     };
     if figures.memory > MEMORY as u64 {
-        return Err(format!("it took {:.1} MiB", mib(figures.memory)).into());
+        return Err(format!("{:.1} MiB of memory used", mib(figures.memory)).into());
     }
     Ok(figures)
 }
 
-/// Has a child measure, and returns its figures.
-fn ask(arguments: &[&str]) -> Result<Figures> {
+/// Measures in a child process.
+fn measure_in_child(arguments: &[&str]) -> Result<Figures> {
     let output = common::child()?
         .args(arguments)
         .stderr(Stdio::inherit())
@@ -404,7 +404,10 @@ fn ask(arguments: &[&str]) -> Result<Figures> {
         return Err(output.status.to_string().into());
     }
     let text = String::from_utf8(output.stdout)?;
-    let (cpu, memory) = text.trim().split_once(' ').ok_or("it printed no figures")?;
+    let (cpu, memory) = text
+        .trim()
+        .split_once(' ')
+        .ok_or("the child printed no figures")?;
     Ok(Figures {
         cpu: Duration::from_nanos(cpu.parse()?),
         memory: memory.parse()?,
@@ -417,7 +420,9 @@ fn child(arguments: &[&str]) -> Result<()> {
             let budget = Duration::from_millis(budget.parse()?);
             measure(&cases()[index.parse::<usize>()?], budget)?
         }
-        ["withstand", index, len] => withstand(&HOSTILE[index.parse::<usize>()?], len.parse()?)?,
+        ["hostile", index, len] => {
+            measure_hostile(&HOSTILE[index.parse::<usize>()?], len.parse()?)?
+        }
         _ => return Err("unknown arguments".into()),
     };
     println!("{} {}", figures.cpu.as_nanos(), figures.memory);
@@ -428,7 +433,7 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// CPU of every case beside that of its peers.
+/// Prints the CPU time of every case, and the ratio to its peer.
 fn compare(options: &Options) -> Result<()> {
     let size = common::encode()?;
     let (rounds, budget) = if options.smoke {
@@ -444,7 +449,7 @@ fn compare(options: &Options) -> Result<()> {
     for _ in 0..rounds {
         for (i, case) in cases.iter().enumerate().filter(|(_, case)| wanted(case)) {
             let budget = budget.as_millis().to_string();
-            let figures = ask(&["measure", &i.to_string(), &budget])
+            let figures = measure_in_child(&["measure", &i.to_string(), &budget])
                 .map_err(|error| format!("{}, {}: {error}", case.name, case.table))?;
             samples[i].push(figures.cpu.as_secs_f64() * 1e6);
             memory[i] = memory[i].max(figures.memory);
@@ -462,7 +467,7 @@ fn compare(options: &Options) -> Result<()> {
         .map(|samples| (!samples.is_empty()).then(|| spread(samples)))
         .collect();
     println!(
-        "CPU per frame of {} KB, in us: median of {rounds} rounds (min - max). {}.",
+        "CPU time per frame of {} KB, in us: median of {rounds} rounds (min - max). {}.",
         size / 1000,
         simd()
     );
@@ -494,15 +499,15 @@ fn compare(options: &Options) -> Result<()> {
         );
     }
     println!(
-        "\n/ peer: gdppay, gdpdepay or both. Reach of b64jpegpay ! b64jpegdepay: 1.15 with \
-         AVX-512, 1.5 with AVX2.\nA third more: the peer on frames as long as our text, for as \
-         many bytes on the wire."
+        "\n/ peer: relative to gdppay, gdpdepay or both. Target for b64jpegpay ! b64jpegdepay: 1.15 \
+         with AVX-512, 1.5 with AVX2.\nA third more: the peer with frames as long as our base64 \
+         text, for the same number of bytes on the wire."
     );
     Ok(())
 }
 
-/// What streams cost that mean harm.
-fn endure(options: &Options) -> Result<()> {
+/// Prints CPU time and memory for hostile streams.
+fn hostile_streams(options: &Options) -> Result<()> {
     let table = "hostile streams";
     let len = if options.smoke {
         MAX_FRAME_SIZE + (1 << 20)
@@ -524,7 +529,7 @@ fn endure(options: &Options) -> Result<()> {
         if !options.wants(hostile.name) && !options.wants(table) {
             continue;
         }
-        let figures = ask(&["withstand", &i.to_string(), &len.to_string()])
+        let figures = measure_in_child(&["hostile", &i.to_string(), &len.to_string()])
             .map_err(|error| format!("{}: {error}", hostile.name))?;
         if options.smoke {
             println!("{}, {table}: ok", hostile.name);
@@ -542,7 +547,7 @@ fn endure(options: &Options) -> Result<()> {
 
 fn bench(options: &Options) -> Result<()> {
     compare(options)?;
-    endure(options)
+    hostile_streams(options)
 }
 
 fn main() -> ExitCode {

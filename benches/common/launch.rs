@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Pipelines in words, as `gst-launch-1.0` has them, and a camera for them.
+//! Pipelines given as the words of a `gst-launch-1.0` command, and a camera for them.
 
 use std::{
     path::Path,
@@ -17,11 +17,11 @@ pub fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(String::from).collect()
 }
 
-/// What a script would do.
+/// What a script runs, from its `--dry-run`.
 pub struct Plan {
-    /// What comes before, such as files, as commands of a shell.
+    /// Shell commands before it, for example ones that write files.
     pub before: String,
-    /// What it runs then, wherever that finds plugins.
+    /// The program and its arguments, without the plugin path.
     pub program: Vec<String>,
 }
 
@@ -35,8 +35,11 @@ impl Plan {
             .arg("--dry-run")
             .stderr(Stdio::inherit())
             .output()?;
-        let said = String::from_utf8(output.stdout)?;
-        let (before, line) = said.trim_end().rsplit_once('\n').unwrap_or(("", &said));
+        let printed = String::from_utf8(output.stdout)?;
+        let (before, line) = printed
+            .trim_end()
+            .rsplit_once('\n')
+            .unwrap_or(("", &printed));
         let words = glib::shell_parse_argv(line)?;
         let words = words.iter().map(|word| word.to_string_lossy().into_owned());
         Ok(Self {
@@ -47,7 +50,7 @@ impl Plan {
         })
     }
 
-    /// The words for `gst-launch-1.0`, without its options.
+    /// The pipeline description for `gst-launch-1.0`, without options.
     pub fn pipeline(self) -> Vec<String> {
         let words = self.program.into_iter().skip(1);
         words.skip_while(|word| word.starts_with('-')).collect()
@@ -62,12 +65,14 @@ pub fn script(name: &str, arguments: &[&str]) -> Result<Vec<String>> {
 pub fn pipeline<S: AsRef<str>>(words: &[S]) -> Result<gst::Pipeline> {
     let words: Vec<_> = words.iter().map(AsRef::as_ref).collect();
     let pipeline = gst::parse::launchv(&words)?;
-    Ok(pipeline.downcast().map_err(|_| "one element is none")?)
+    Ok(pipeline
+        .downcast()
+        .map_err(|_| "a single element is not a pipeline")?)
 }
 
-/// Starts a pipeline, and prints where it listens.
+/// Starts a pipeline and prints the ports that it listens on.
 pub fn start(pipeline: &gst::Pipeline) -> Result<()> {
-    let _ = pipeline.set_state(gst::State::Playing); // the bus says more
+    let _ = pipeline.set_state(gst::State::Playing); // the bus has the error
     for element in pipeline.iterate_elements() {
         let element = element?;
         if element.find_property("current-port").is_some() {
@@ -77,8 +82,8 @@ pub fn start(pipeline: &gst::Pipeline) -> Result<()> {
     Ok(())
 }
 
-/// Has the camera of a pipeline show these frames, round and round, until nobody wants any
-/// more. They are captured when they leave it.
+/// Feeds these frames to the element `camera` of a pipeline, repeatedly, until it refuses them. The
+/// capture time of a frame is when it is fed.
 pub fn film(
     pipeline: &gst::Pipeline,
     caps: Option<gst::Caps>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the benches of whole pipelines share.
+//! Code that the benches of whole pipelines share.
 #![allow(dead_code, reason = "each bench uses its own part")]
 
 pub mod launch;
@@ -23,19 +23,20 @@ use nix::{time::ClockId, unistd::Pid};
 
 pub type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
-/// Distinct frames that go round and round: few enough to stay in a cache, as frames
-/// do that an encoder has just written.
+/// Number of distinct frames, which are used repeatedly: few enough to stay in the cache, like
+/// frames that an encoder has just written.
 pub const FRAMES: usize = 8;
-/// Some 61 KB each, which makes 82 KB of text. RTP carries whole blocks of 8x8 only.
+/// Frames of about 61 KB, 82 KB as base64. The size is a multiple of 8 because RTP carries only
+/// whole blocks.
 const CLIP: &str = "videotestsrc pattern=zone-plate kx2=13 ky2=13 kt=30 ! \
     video/x-raw,format=I420,width=800,height=448,framerate=25/1 ! jpegenc quality=80";
 const CAPS: &str = "image/jpeg,width=800,height=448,framerate=25/1";
 
 pub fn caps() -> gst::Caps {
-    CAPS.parse().expect("these are caps")
+    CAPS.parse().expect("valid caps")
 }
 
-/// Where the JPEGs are once they are encoded.
+/// The directory of the encoded JPEGs.
 pub fn clip() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("elements-clip")
 }
@@ -54,7 +55,7 @@ pub fn encode() -> Result<usize> {
     Ok(bytes(&jpegs()?)?.len() / FRAMES)
 }
 
-/// Waits for the end of a pipeline, or returns why it ended before.
+/// Waits for EOS. Returns the error if there is one before.
 pub fn wait(pipeline: &impl IsA<gst::Element>) -> Result<()> {
     let ends = [gst::MessageType::Eos, gst::MessageType::Error];
     let bus = pipeline.bus().expect("a pipeline has one");
@@ -62,7 +63,7 @@ pub fn wait(pipeline: &impl IsA<gst::Element>) -> Result<()> {
     match end.as_ref().map(|message| message.view()) {
         Some(gst::MessageView::Eos(_)) => Ok(()),
         Some(gst::MessageView::Error(error)) => Err(text(error).into()),
-        _ => Err("it does not end".into()),
+        _ => Err("the pipeline does not end".into()),
     }
 }
 
@@ -70,7 +71,7 @@ fn text(error: &gst::message::Error) -> String {
     format!("{}: {:?}", error.error(), error.debug())
 }
 
-/// The JPEGs, encoded before.
+/// The JPEGs that [`encode`] has written.
 pub fn jpegs() -> Result<Vec<gst::Buffer>> {
     let jpeg = |i| Ok(fs::read(clip().join(format!("{i}.jpg")))?);
     (0..FRAMES)
@@ -78,7 +79,7 @@ pub fn jpegs() -> Result<Vec<gst::Buffer>> {
         .collect()
 }
 
-/// A running pipeline with a source pad for this thread to push into.
+/// A running pipeline and a pad on which this thread pushes buffers into it.
 pub struct Line {
     pipeline: gst::Pipeline,
     source: gst::Pad,
@@ -88,9 +89,9 @@ pub struct Line {
 }
 
 impl Line {
-    /// Starts the elements of `description`, of which the last is called `sink`.
+    /// Starts the pipeline `description`, which must have an element named `sink`.
     pub fn start(description: &str, caps: Option<&gst::Caps>) -> Result<Self> {
-        let pipeline = gst::parse::launch(&format!("identity name=door ! {description}"))?
+        let pipeline = gst::parse::launch(&format!("identity name=entry ! {description}"))?
             .downcast::<gst::Pipeline>()
             .expect("several elements make a pipeline");
         let error = Arc::<Mutex<Option<String>>>::default();
@@ -104,11 +105,11 @@ impl Line {
                 }
                 gst::BusSyncReply::Drop
             });
-        let door = pipeline.by_name("door").expect("it is in the description");
-        let door = door.static_pad("sink").expect("it has this pad");
+        let entry = pipeline.by_name("entry").expect("it is in the description");
+        let entry = entry.static_pad("sink").expect("it has this pad");
         let source = gst::Pad::new(gst::PadDirection::Src);
         source.set_active(true)?;
-        source.link(&door)?;
+        source.link(&entry)?;
         pipeline.set_state(gst::State::Playing)?;
         source.push_event(gst::event::StreamStart::new("bench"));
         if let Some(caps) = caps {
@@ -133,7 +134,7 @@ impl Line {
         Ok(())
     }
 
-    /// Pushes each of `frames` once, timed at 25 frames per second.
+    /// Pushes each of `frames` once, with timestamps for 25 frames per second.
     pub fn push_all(&mut self, frames: &[gst::Buffer]) -> Result<()> {
         const DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
         for frame in frames {
@@ -146,7 +147,7 @@ impl Line {
         Ok(())
     }
 
-    /// As [`push_all`](Self::push_all), and returns what arrives meanwhile.
+    /// Like [`push_all`](Self::push_all); returns the buffers that arrive at the sink meanwhile.
     pub fn record(&mut self, frames: &[gst::Buffer]) -> Result<Vec<gst::Buffer>> {
         let arrived = Arc::<Mutex<Vec<gst::Buffer>>>::default();
         let pad = self.pad("sink", "sink");
@@ -161,7 +162,7 @@ impl Line {
         Ok(std::mem::take(&mut *arrived.lock().unwrap()))
     }
 
-    /// A pad of one of the elements.
+    /// A pad of an element in the description.
     pub fn pad(&self, element: &str, pad: &str) -> gst::Pad {
         let element = self.pipeline.by_name(element);
         let pad = element.and_then(|element| element.static_pad(pad));
@@ -172,7 +173,7 @@ impl Line {
         self.error.lock().unwrap().clone()
     }
 
-    /// Ends the stream; returns how many buffers have arrived.
+    /// Sends EOS. Returns the number of buffers that have arrived.
     pub fn finish(self) -> Result<u64> {
         self.source.push_event(gst::event::Eos::new());
         let stats = self.sink.property::<gst::Structure>("stats");
@@ -197,7 +198,7 @@ pub fn buffers(info: &gst::PadProbeInfo) -> Vec<gst::Buffer> {
     }
 }
 
-/// Calls `act` for every number below `count`, at least `interval` apart.
+/// Calls `act` for each number below `count`, at intervals of `interval` or more.
 pub fn pace(
     count: usize,
     interval: Duration,
@@ -211,7 +212,7 @@ pub fn pace(
     Ok(())
 }
 
-/// Waits until a property counts so many.
+/// Waits until a property has the value `wanted`.
 pub fn wait_for(element: &gst::Element, property: &str, wanted: u32) -> Result<()> {
     for _ in 0..10_000 {
         let value = element.property_value(property);
@@ -220,22 +221,21 @@ pub fn wait_for(element: &gst::Element, property: &str, wanted: u32) -> Result<(
         }
         thread::sleep(Duration::from_millis(1));
     }
-    Err(format!("{property} never is {wanted}").into())
+    Err(format!("{property} does not become {wanted}").into())
 }
 
-/// CPU time of a process, to the nanosecond: user and system, of all threads that it has
-/// and had.
+/// User and system time of a process, with all its threads, also ended ones, in nanoseconds.
 pub fn cpu_time(process: u32) -> Result<Duration> {
     let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(process.try_into()?))?;
     Ok(clock.now()?.into())
 }
 
-/// How much memory a process has, in KiB.
+/// Resident memory of a process, in KiB.
 pub fn memory(process: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    Ok(kib.ok_or("/proc tells nothing of memory")?.parse()?)
+    Ok(kib.ok_or("no memory figures in /proc")?.parse()?)
 }
 
 pub fn bytes(buffers: &[gst::Buffer]) -> Result<Vec<u8>> {
@@ -246,21 +246,21 @@ pub fn bytes(buffers: &[gst::Buffer]) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// How this program was asked to run.
+/// The command line.
 #[derive(Clone)]
 pub struct Options {
     pub smoke: bool,
     pub filters: Vec<String>,
-    /// How long to look, for a bench that is asked to.
+    /// How long to measure, for benches with this option.
     pub minutes: Option<usize>,
-    /// Where figures are to be written, for other programs.
+    /// File to write the figures to as JSON.
     pub json: Option<PathBuf>,
 }
 
 impl Options {
     fn of(arguments: &[&str]) -> Result<Self> {
         let mut options = Self {
-            // As criterion does it.
+            // The same as with criterion.
             smoke: arguments.contains(&"--test") || !arguments.contains(&"--bench"),
             filters: Vec::new(),
             minutes: None,
@@ -286,7 +286,7 @@ impl Options {
     }
 }
 
-/// The instructions that base64 finds here.
+/// Which vector instructions base64 can use on this CPU.
 pub fn simd() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
@@ -300,7 +300,7 @@ pub fn simd() -> &'static str {
     "This CPU has neither AVX2 nor AVX-512"
 }
 
-/// The smallest, the middle and the largest.
+/// Minimum, median and maximum.
 pub fn spread(mut samples: Vec<f64>) -> [f64; 3] {
     samples.sort_by(f64::total_cmp);
     [
@@ -310,14 +310,14 @@ pub fn spread(mut samples: Vec<f64>) -> [f64; 3] {
     ]
 }
 
-/// This program again, as the child that does one thing.
+/// The command that runs this program as a child process.
 pub fn child() -> Result<Command> {
     let mut command = Command::new(env::current_exe()?);
     command.arg("--child").env("G_DEBUG", "fatal-warnings");
     Ok(command)
 }
 
-/// Runs the bench, or what [`child`] is asked for.
+/// Runs the bench, or the task of a [`child`].
 pub fn main(child: fn(&[&str]) -> Result<()>, bench: fn(&Options) -> Result<()>) -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Pictures one after the other, behind headers with their lengths.
+//! Readers for streams in which each JPEG follows a header with its length.
 
 use std::io::{self, BufRead, ErrorKind};
 
-/// Reads the next one of a multipart stream.
+/// Reads the next JPEG of a multipart stream.
 pub fn next_part(stream: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut len = None;
     let mut line = String::new();
@@ -25,7 +25,7 @@ pub fn next_part(stream: &mut impl BufRead) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Reads the next one behind four bytes, or its text.
+/// Reads the next payload after a big-endian length of four bytes.
 pub fn next_of_be32(stream: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut header = [0; 4];
     stream.read_exact(&mut header)?;

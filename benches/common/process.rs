@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Programs that are charged.
+//! Child processes whose CPU time is measured.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use std::{
 
 use super::{Result, child, cpu_time};
 
-/// A child that never outlives its case.
+/// A child process, which is killed when this is dropped.
 pub struct Process {
     child: Child,
     input: Option<ChildStdin>,
@@ -29,12 +29,12 @@ impl Process {
             .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
         Ok(Self {
             input: child.stdin.take(),
-            output: BufReader::new(child.stdout.take().ok_or("it has no output")?),
+            output: BufReader::new(child.stdout.take().ok_or("the child has no output")?),
             child,
         })
     }
 
-    /// This program again.
+    /// Starts this program as a child with a task.
     pub fn again(arguments: &[&str]) -> Result<Self> {
         let mut command = child()?;
         command.args(arguments);
@@ -45,7 +45,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Its connection.
+    /// Accepts a connection of the child.
     pub fn accept(&mut self, listener: &TcpListener) -> Result<TcpStream> {
         listener.set_nonblocking(true)?;
         loop {
@@ -65,7 +65,7 @@ impl Process {
         }
     }
 
-    /// A line that it prints; none at the end.
+    /// Reads a line of its output; `None` at the end.
     pub fn next(&mut self) -> Result<Option<String>> {
         let mut line = String::new();
         match self.output.read_line(&mut line)? {
@@ -74,48 +74,48 @@ impl Process {
         }
     }
 
-    /// As [`next`](Self::next), when it is to go on.
-    pub fn hear(&mut self) -> Result<String> {
+    /// Reads a line of its output; the end of the output is an error.
+    pub fn read_line(&mut self) -> Result<String> {
         Ok(self.next()?.ok_or("the child has failed")?)
     }
 
-    /// Where it listens, if that is what it says next.
+    /// Reads the line with the port that it listens on.
     pub fn port(&mut self) -> Result<u16> {
-        let line = self.hear()?;
+        let line = self.read_line()?;
         let port = line.strip_prefix("port ");
-        Ok(port.ok_or("it does not say where it listens")?.parse()?)
+        Ok(port.ok_or("the child did not print its port")?.parse()?)
     }
 
-    /// What it answers.
-    pub fn ask(&mut self, words: &str) -> Result<String> {
-        let input = self.input.as_mut().ok_or("it has no input")?;
-        writeln!(input, "{words}")?;
-        self.hear()
+    /// Sends a line and reads the line of the answer.
+    pub fn ask(&mut self, request: &str) -> Result<String> {
+        let input = self.input.as_mut().ok_or("the child has no input")?;
+        writeln!(input, "{request}")?;
+        self.read_line()
     }
 
-    /// Has it do what it is told.
-    pub fn tell(&mut self, words: &str) -> Result<()> {
-        self.ask(words).map(drop)
+    /// Sends a command and waits until it is done.
+    pub fn command(&mut self, command: &str) -> Result<()> {
+        self.ask(command).map(drop)
     }
 
-    /// What it has used up when it does nothing any more.
+    /// Its CPU time once it is idle.
     pub fn cpu_at_rest(&self) -> Result<Duration> {
-        const LOOK: Duration = Duration::from_millis(20);
-        const LOOKS: usize = 500;
+        const INTERVAL: Duration = Duration::from_millis(20);
+        const ATTEMPTS: usize = 500;
         let mut before = Duration::ZERO;
-        for _ in 0..LOOKS {
+        for _ in 0..ATTEMPTS {
             let now = cpu_time(self.child.id())?;
-            if now == before && self.sleeps()? {
+            if now == before && self.is_asleep()? {
                 return Ok(now);
             }
             before = now;
-            thread::sleep(LOOK);
+            thread::sleep(INTERVAL);
         }
-        Err("it never rests".into())
+        Err("the child never becomes idle".into())
     }
 
-    /// Whether none of its threads even waits for a processor, or ends.
-    fn sleeps(&self) -> Result<bool> {
+    /// Whether all its threads sleep: none runs, waits for a processor or ends.
+    fn is_asleep(&self) -> Result<bool> {
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             let Ok(stat) = fs::read_to_string(task?.path().join("stat")) else {
                 return Ok(false);
@@ -144,7 +144,7 @@ impl Drop for Process {
     }
 }
 
-/// Waits for a program that does not say when it listens.
+/// Waits until a program that does not report it listens on a port.
 pub fn wait_for_listener(port: u16) -> Result<()> {
     let listening = format!(":{port:04X} 00000000:0000 0A ");
     for _ in 0..2000 {
@@ -153,5 +153,5 @@ pub fn wait_for_listener(port: u16) -> Result<()> {
         }
         thread::sleep(Duration::from_millis(5));
     }
-    Err("it does not listen".into())
+    Err("the program does not listen".into())
 }

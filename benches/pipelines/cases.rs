@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What is compared, and what it takes.
+//! The programs that are compared, and how they are measured.
 
 use std::{
     net::TcpListener,
@@ -14,7 +14,7 @@ use crate::common::{
     process::wait_for_listener,
 };
 
-/// What counting begins and ends with: nobody pays for starting up or for ending.
+/// The frames between which is measured, so that start and end do not count.
 const FIRST: u64 = 30;
 const LAST: u64 = 1000;
 
@@ -22,16 +22,16 @@ const LAST: u64 = 1000;
 pub struct Case {
     pub table: &'static str,
     pub name: &'static str,
-    /// None if the receiver has the clip itself.
+    /// `None` if the receiver reads the clip itself.
     pub sender: Option<Program>,
     pub receiver: Program,
 }
 
-/// What a case takes.
+/// The result for a case.
 pub struct Figures {
-    /// Of the programs that are compared, per frame.
+    /// CPU time per frame of the programs that are compared.
     pub cpu: Duration,
-    /// In a second.
+    /// Frames per second.
     pub frames: f64,
 }
 
@@ -60,7 +60,7 @@ impl Case {
         };
         let python = || Program::python("send {clip}");
         let ffmpeg = || {
-            // In its favour: a fifth fewer bytes than quality 80 has.
+            // This favours ffmpeg: a fifth fewer bytes than with quality 80.
             Program::Ffmpeg(words(
                 "-i {clip} -vf scale=800:-2:out_color_matrix=bt601:out_range=full,format=yuvj420p \
                  -q:v 4 -f mpjpeg tcp://127.0.0.1:{port}",
@@ -84,7 +84,7 @@ impl Case {
         for word in watch.iter_mut().filter(|word| *word == "port=9999") {
             *word = format!("port={PORT}");
         }
-        // What `watch.sh` has in a window, with a sink that shows nothing.
+        // The pipeline of `watch.sh` with a window, but with a sink that shows nothing.
         let window = Program::receiver(
             "b64jpegclientsrc host=127.0.0.1 port={port} reconnect=false ! jpegdec idct-method=islow \
              ! videoconvert ! video/x-raw,format=BGRx ! videoconvert \
@@ -169,16 +169,16 @@ impl Case {
         ])
     }
 
-    /// Whether the receiver belongs to what is compared.
-    fn charges_receiver(&self) -> bool {
+    /// Whether the CPU time of the receiver counts.
+    fn measures_receiver(&self) -> bool {
         self.sender.is_none() || self.table == SYSTEMS
     }
 
-    /// Runs it once; without figures if so few frames come.
+    /// Runs the case once. Returns no figures if there were too few frames.
     pub fn run(&self, clips: &Clips) -> Result<Option<Figures>> {
         let (sender, mut receiver) = match &self.sender {
             None => (None, self.receiver.start(clips, None)?),
-            Some(sender) if sender.calls() => {
+            Some(sender) if sender.connects() => {
                 let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
                 let receiver = self.receiver.start(clips, Some(port))?;
                 wait_for_listener(port)?;
@@ -199,12 +199,12 @@ impl Case {
                 .get(marks.len())
                 .is_some_and(|&next| frame >= next)
             {
-                let charged = [
+                let measured = [
                     sender.as_ref(),
-                    Some(&receiver).filter(|_| self.charges_receiver()),
+                    Some(&receiver).filter(|_| self.measures_receiver()),
                 ];
                 let mut cpu = Duration::ZERO;
-                for process in charged.into_iter().flatten() {
+                for process in measured.into_iter().flatten() {
                     cpu += cpu_time(process.id())?;
                 }
                 marks.push((frame, Instant::now(), cpu));

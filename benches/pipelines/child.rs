@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What this program does in processes of its own.
+//! The tasks of the child processes.
 
 use std::{
     io::{self, BufReader, ErrorKind},
@@ -32,36 +32,36 @@ pub fn run(arguments: &[&str]) -> Result<()> {
 
 /// Plays a pipeline to its end.
 pub fn play(pipeline: &gst::Pipeline) -> Result<()> {
-    let _ = pipeline.set_state(gst::State::Playing); // the bus says more
+    let _ = pipeline.set_state(gst::State::Playing); // the bus has the error
     let end = common::wait(pipeline);
     pipeline.set_state(gst::State::Null)?;
     end
 }
 
-/// Says where one is, now and then.
-fn tell(frame: u64) {
+/// Prints the number of every tenth frame.
+fn print_progress(frame: u64) {
     if frame.is_multiple_of(10) {
         println!("frame={frame}");
     }
 }
 
-/// Plays a pipeline to its end, and tells of the frames that come to its sink.
+/// Plays a pipeline to its end, and prints the progress at its sink.
 fn receive(pipeline: &gst::Pipeline) -> Result<()> {
     let count = AtomicU64::new(0);
     let sink = pipeline
         .iterate_sinks()
         .into_iter()
         .next()
-        .ok_or("there is no sink")??;
-    let pad = sink.static_pad("sink").ok_or("it has no pad")?;
+        .ok_or("the pipeline has no sink")??;
+    let pad = sink.static_pad("sink").ok_or("the sink has no pad")?;
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-        tell(count.fetch_add(1, Ordering::Relaxed) + 1);
+        print_progress(count.fetch_add(1, Ordering::Relaxed) + 1);
         gst::PadProbeReturn::Ok
     });
     play(pipeline)
 }
 
-/// Reads frames as senders send them who listen, or those who call.
+/// Reads frames: `be32` by connecting to the sender, `multipart` by listening for it.
 fn read(wire: &str, address: &str) -> Result<()> {
     let (stream, next): (_, fn(&mut _) -> io::Result<Vec<u8>>) = match wire {
         "be32" => (TcpStream::connect(address)?, next_of_be32),
@@ -70,7 +70,7 @@ fn read(wire: &str, address: &str) -> Result<()> {
     let mut stream = BufReader::with_capacity(1 << 18, stream);
     for frame in 1.. {
         match next(&mut stream) {
-            Ok(_) => tell(frame),
+            Ok(_) => print_progress(frame),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
             Err(error) => return Err(error.into()),
         }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The clip: 720p H.264 that costs a decoder, a scaler and an encoder what films and
-//! cameras cost them.
+//! The clip: 720p H.264 that needs as much CPU time in a decoder, a scaler and an encoder as
+//! films and camera streams do.
 //!
-//! It shows leaves: discs of every size in front of each other, small ones more often, as
-//! the charts do on which cameras are tested. Their edges, surfaces and spectrum are those
-//! of photographs: their JPEGs of quality 80 have a bit per pixel, where colour bars have a
-//! third of that and noise has three. The camera pans and rests, something always moves in
-//! front of it, there is noise as from a sensor, and x264 is left as it is.
+//! It shows "dead leaves", as the charts for testing cameras do: overlapping discs of all sizes,
+//! more small ones than large ones. Their edges, surfaces and spectrum are like those of
+//! photographs: JPEGs of quality 80 have one bit per pixel, where those of colour bars have a
+//! third of a bit and those of noise three bits. The camera pans and pauses, an object always
+//! moves in front of it, there is noise as from a sensor, and x264 has its default settings.
 
 use std::{
     fs,
@@ -22,8 +22,8 @@ use crate::common::{Result, launch};
 const WIDTH: usize = 3200;
 const HEIGHT: usize = 1920;
 const DISCS: usize = 20_000;
-/// Their radius, of which twice as large is an eighth as likely. Two pixels are one of the
-/// video's.
+/// Minimum and maximum radius; twice the radius is an eighth as likely. Two pixels here are one in
+/// the video.
 const RADII: [f64; 2] = [24.0, 800.0];
 
 const FILM: &str = "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,gblur=2,\
@@ -46,7 +46,7 @@ fn numbers() -> impl FnMut() -> f64 {
     }
 }
 
-/// RGB.
+/// The canvas in RGB.
 fn leaves() -> Vec<u8> {
     let mut number = numbers();
     let mut canvas = vec![0; 3 * WIDTH * HEIGHT];
@@ -73,7 +73,7 @@ fn leaves() -> Vec<u8> {
     canvas
 }
 
-/// Films so many frames, unless it was done before.
+/// Makes a clip of this many frames, unless it exists.
 pub fn film(frames: u64) -> Result<PathBuf> {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let clip = scratch.join(format!("leaves-{frames}.mp4"));
@@ -102,13 +102,13 @@ pub fn film(frames: u64) -> Result<PathBuf> {
         .status()
         .map_err(|error| format!("ffmpeg, which makes the clip: {error}"))?;
     if !status.success() {
-        return Err("ffmpeg cannot make the clip; name one".into());
+        return Err("ffmpeg cannot make the clip; pass one as an argument".into());
     }
     fs::rename(part, &clip)?;
     Ok(clip)
 }
 
-/// A clip as a camera that makes JPEGs itself would have filmed it.
+/// Converts a clip to JPEGs, as from a camera with a JPEG encoder.
 pub fn as_jpegs(clip: &Path) -> Result<PathBuf> {
     let jpegs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("leaves.avi");
     let words = launch::words(

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! How old pictures are on their way from a camera to whoever sees them.
+//! The age of frames on their way from a camera to a viewer.
 //!
-//! The camera films 720p, 30 frames/s: it has the first second of the clip in memory,
-//! decoded, and shows it again and again. A picture is captured when it leaves the camera.
+//! The camera produces 720p at 30 frames/s: it repeats the first second of the clip, decoded in
+//! memory. The capture time of a frame is when it leaves the camera.
 
 use std::{
     collections::BTreeMap,
@@ -24,23 +24,23 @@ use crate::common::{
 const FRAME: Duration = Duration::from_nanos(1_000_000_000 / 30);
 const FILM: usize = 30;
 
-/// A sender that films, and its receiver.
+/// A sender with a camera, and its receiver.
 pub struct Chain {
     pub name: &'static str,
     sender: Program,
     receiver: Program,
-    /// At how many places each of them looks.
+    /// The number of places at which each of them measures.
     places: [usize; 2],
 }
 
-/// A place, and how old pictures were there in a window, in milliseconds: the median, the
-/// 99th percentile, the oldest.
+/// A place and the age of frames there in a window, in milliseconds: median, 99th percentile and
+/// maximum.
 pub type Ages = (String, [f64; 3]);
 
 pub fn chains(window: Duration) -> Result<[Chain; 2]> {
     let seconds = window.as_secs_f64();
     let mut film = script("serve.sh", &["--no-preview", "--port=0", "test"])?;
-    // From the queue on it is what a camera has.
+    // The part before the queue is the test source.
     let queue = film
         .iter()
         .position(|word| word == "queue")
@@ -72,13 +72,13 @@ pub fn chains(window: Duration) -> Result<[Chain; 2]> {
 }
 
 impl Chain {
-    /// Runs it; tells of each window but the first: the ages on the way, and how much
-    /// memory both programs have, in KiB.
+    /// Runs the chain. Reports for each window but the first the ages and the memory of both
+    /// programs in KiB.
     pub fn run(
         &self,
         clips: &Clips,
         windows: usize,
-        mut tell: impl FnMut(Vec<Ages>, [u64; 2]),
+        mut report: impl FnMut(Vec<Ages>, [u64; 2]),
     ) -> Result<()> {
         let mut sender = self.sender.start(clips, None)?;
         let mut receiver = self.receiver.start(clips, Some(sender.port()?))?;
@@ -86,34 +86,34 @@ impl Chain {
             let mut ages = Vec::new();
             for (program, places) in [&mut sender, &mut receiver].into_iter().zip(self.places) {
                 for _ in 0..places {
-                    ages.push(hear(program)?);
+                    ages.push(read_ages(program)?);
                 }
             }
             if window > 0 {
-                tell(ages, [memory(sender.id())?, memory(receiver.id())?]);
+                report(ages, [memory(sender.id())?, memory(receiver.id())?]);
             }
         }
         Ok(())
     }
 }
 
-fn hear(program: &mut Process) -> Result<Ages> {
-    let line = program.hear()?;
+fn read_ages(program: &mut Process) -> Result<Ages> {
+    let line = program.read_line()?;
     let mut words = line.split(' ');
     let place = words.next().unwrap_or_default().into();
     let ages: Vec<f64> = words.map(str::parse).collect::<Result<_, _>>()?;
-    let ages = <[f64; 3]>::try_from(ages).map_err(|_| format!("it says {line:?}"))?;
+    let ages = <[f64; 3]>::try_from(ages).map_err(|_| format!("the child printed {line:?}"))?;
     Ok((place, ages.map(|us| us / 1e3)))
 }
 
-/// Where pictures are looked at: an element, its pad, and what that place is called.
+/// Where the age is measured: element, pad and name of the place.
 const PLACES: [(&str, &str, &str); 3] = [
     ("b64jpegserversink", "sink", "encoded"),
     ("b64jpegclientsrc", "src", "arrived"),
     ("jpegdec", "src", "decoded"),
 ];
 
-/// A live pipeline, which is killed when enough is known.
+/// Runs a live pipeline until it is killed.
 pub fn child(arguments: &[&str]) -> Result<()> {
     let (film, window, words) = match *arguments {
         ["film", window, clip, ref words @ ..] => (decode(clip)?, window, words),
@@ -130,7 +130,9 @@ pub fn child(arguments: &[&str]) -> Result<()> {
         else {
             continue;
         };
-        let pad = element.static_pad(pad).ok_or("it has no such pad")?;
+        let pad = element
+            .static_pad(pad)
+            .ok_or("the element has no such pad")?;
         let ages = ages.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             if let Some(age) = info.buffer().and_then(|buffer| age(&element, buffer)) {
@@ -156,13 +158,13 @@ pub fn child(arguments: &[&str]) -> Result<()> {
         let left = end.saturating_duration_since(Instant::now());
         if let Some(message) = bus.timed_pop_filtered(gst::ClockTime::try_from(left)?, &ends) {
             pipeline.set_state(gst::State::Null)?;
-            return Err(format!("it ended: {message:?}").into());
+            return Err(format!("the pipeline ended: {message:?}").into());
         }
         for (place, mut ages) in std::mem::take(&mut *ages.lock().unwrap()) {
             ages.sort_unstable();
             let len = ages.len();
-            let (median, p99, most) = (ages[len / 2], ages[len * 99 / 100], ages[len - 1]);
-            println!("{place} {median} {p99} {most}");
+            let (median, p99, max) = (ages[len / 2], ages[len * 99 / 100], ages[len - 1]);
+            println!("{place} {median} {p99} {max}");
         }
     }
 }
@@ -188,8 +190,8 @@ fn decode(clip: &str) -> Result<Vec<gst::Sample>> {
     Ok(film?)
 }
 
-/// How long ago a picture was captured, in microseconds: the receiver is told, the sender
-/// knows.
+/// The age of a frame in microseconds: in the receiver from its capture time, in the sender from
+/// its timestamp.
 fn age(element: &gst::Element, buffer: &gst::BufferRef) -> Option<u64> {
     if let Some(meta) = buffer.meta::<gst::ReferenceTimestampMeta>() {
         let now = SystemTime::now()

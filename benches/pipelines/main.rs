@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Whole senders, whole systems and how old their pictures are, beside those people have.
+//! Whole senders and whole systems, and the age of their frames, compared with other software.
 //!
 //! ```text
 //!  senders   [ clip ─► decode, scale, JPEG, frame ] ─► loopback ─► a plain reader
@@ -9,16 +9,15 @@
 //!  delay       camera, 30 frames/s ─► sender ─► loopback ─► receiver
 //! ```
 //!
-//! Everything is a process of its own, on two processors, and does the same: 800 pixels
-//! wide, quality 80. What stands in brackets is charged for all its threads, user and
-//! system, as the scheduler counts them, between two frames in the middle. Ours are the
-//! pipelines of the scripts. Rounds are interleaved and medians printed: on a busy machine
-//! believe the ratios.
+//! Each program is a process of its own, on two processors, and does the same: 800 pixels wide,
+//! quality 80. The CPU time of those in brackets is measured: user and system time of all
+//! threads, from the scheduler, between two frames in the middle. Ours are the pipelines of the
+//! scripts. Rounds are interleaved, and medians are printed: on a busy machine trust the ratios.
 //!
-//! `cargo bench --bench pipelines [-- [CLIP] [PART OF A TABLE'S NAME]]`; it films a clip if
-//! it is given none. `-- --minutes N` shows instead, minute by minute, that nothing grows.
-//! It needs ffmpeg. With `--test`, and under `cargo test --benches`: a few frames through
-//! everything, and no figures.
+//! `cargo bench --bench pipelines [-- [CLIP] [PART OF A TABLE'S NAME]]`; without a clip it makes
+//! one. `-- --minutes N` prints age and memory for each minute instead, which must not grow. It
+//! needs ffmpeg. With `--test`, and under `cargo test --benches`, each case handles a few frames,
+//! and no figures are printed.
 
 mod cases;
 mod child;
@@ -95,8 +94,8 @@ fn compare(options: &Options, clips: &Clips) -> Result<()> {
         }
     }
     println!(
-        "\nReach of serve.sh among senders: 0.50 of the CPU of the first and 0.65 of that of the \
-         second; as a system: 2.5 times the frames/s of the first."
+        "\nTargets for serve.sh: among senders 0.50 of the CPU time of the first and 0.65 of that of \
+         the second; as a system 2.5 times the frames/s of the first."
     );
     Ok(())
 }
@@ -122,35 +121,35 @@ fn delay(options: &Options, clips: &Clips) -> Result<()> {
         return Ok(());
     }
     println!(
-        "\n{DELAY}, ms since capture, 720p, 30 frames/s\n{:<40}{:>8}{:>8}{:>8}",
-        "", "median", "p99", "most"
+        "\n{DELAY}, age since capture in ms, 720p, 30 frames/s\n{:<40}{:>8}{:>8}{:>8}",
+        "", "median", "p99", "max"
     );
     for (chain, samples) in chains.iter().zip(&samples) {
         for (row, (place, _)) in samples[0].iter().enumerate() {
-            let [median, p99, most] = [0, 1, 2].map(|figure| {
+            let [median, p99, max] = [0, 1, 2].map(|figure| {
                 let values = samples.iter().map(|ages| ages[row].1[figure]);
                 spread(values.collect())[1]
             });
             let name = format!("{}: {place}", chain.name);
-            println!("{name:<40}{median:>8.2}{p99:>8.2}{most:>8.2}");
+            println!("{name:<40}{median:>8.2}{p99:>8.2}{max:>8.2}");
         }
     }
     Ok(())
 }
 
-/// Minute by minute.
-fn endure(minutes: usize, clips: &Clips) -> Result<()> {
+/// Prints age and memory for each minute.
+fn watch_growth(minutes: usize, clips: &Clips) -> Result<()> {
     let [chain, _] = delay::chains(Duration::from_secs(60))?;
     println!(
         "{}, decoded: ms since capture, and memory in MB\n{:>6}{:>8}{:>8}{:>8}{:>9}{:>10}",
-        chain.name, "minute", "median", "p99", "most", "sender", "receiver"
+        chain.name, "minute", "median", "p99", "max", "sender", "receiver"
     );
     let mut minute = 0;
     chain.run(clips, minutes, |ages, memory| {
         minute += 1;
-        let (_, [median, p99, most]) = ages[ages.len() - 1];
+        let (_, [median, p99, max]) = ages[ages.len() - 1];
         let [sender, receiver] = memory.map(|kib| kib as f64 / 1e3);
-        println!("{minute:>6}{median:>8.2}{p99:>8.2}{most:>8.2}{sender:>9.1}{receiver:>10.1}");
+        println!("{minute:>6}{median:>8.2}{p99:>8.2}{max:>8.2}{sender:>9.1}{receiver:>10.1}");
     })
 }
 
@@ -175,7 +174,7 @@ fn bench(options: &Options) -> Result<()> {
         jpegs: jpegs.to_str().ok_or(UTF8)?,
     };
     if let Some(minutes) = options.minutes {
-        return endure(minutes, clips);
+        return watch_growth(minutes, clips);
     }
     compare(options, clips)?;
     if options.wants(DELAY) {

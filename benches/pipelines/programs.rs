@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Programs and their words.
+//! Programs and their arguments.
 
 use std::{process::Command, thread};
 
 use crate::common::{self, Result, launch::words, process::Process};
 
-/// Where words are to name the port of the connection, and the clips.
+/// Placeholders in arguments for the port of the connection and the clips.
 pub const PORT: &str = "{port}";
 const CLIP: &str = "{clip}";
 const JPEGS: &str = "{jpegs}";
 
-/// A program, with its words.
+/// A program with its arguments.
 #[derive(Clone)]
 pub enum Program {
     /// A role of `tests/peers/pair.py`.
@@ -34,8 +34,8 @@ impl Program {
         Self::Child("receive", words(line))
     }
 
-    /// Whether it connects to somebody who listens.
-    pub fn calls(&self) -> bool {
+    /// Whether it connects to the other program, which listens.
+    pub fn connects(&self) -> bool {
         self.words().iter().any(|word| word.contains(PORT))
     }
 
@@ -44,7 +44,7 @@ impl Program {
         words
     }
 
-    /// On two processors, also where there are more.
+    /// Starts the program on two processors, even if there are more.
     pub fn start(&self, clips: &Clips, port: Option<u16>) -> Result<Process> {
         let mut command = match self {
             Self::Python(_) => crate::peer::peer("pair.py"),
@@ -77,7 +77,7 @@ impl Program {
     }
 }
 
-/// The clip, and the same in JPEGs.
+/// The clip as H.264 and as JPEGs.
 pub struct Clips<'a> {
     pub h264: &'a str,
     pub jpegs: &'a str,

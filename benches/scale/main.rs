@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! One camera and many serving machines: what each of them takes, and how old pictures are
-//! when they come out.
+//! One camera and many serving machines: CPU time and memory of each machine, and the age of
+//! frames at edges and viewers.
 //!
 //! ```text
-//!  zenoh    [ JPEGs ─► jpegcheck ! zenohsink ] ─┬► [ zenohsrc ! … ! door ] ─► viewers
+//!  zenoh    [ JPEGs ─► jpegcheck ! zenohsink ] ─┬► [ zenohsrc ! … ! server ] ─► viewers
 //!                                               └► …, as many as there are edges
 //!  routers  [ origin ] ─► [ zenohd ] ─► [ zenohd ] ─► [ edges ] ─► viewers
 //!  relays   [ JPEGs ─► b64jpegserversink ] ─► [ b64jpegclientsrc ! b64jpegserversink ] ─► viewers
 //! ```
 //!
-//! What stands in brackets is a process of its own, all on this machine: origins and edges
-//! are the pipelines of `origin.sh` and `edge.sh`. Each is charged for all its threads, user
-//! and system, as the scheduler counts them, while the camera films. Pictures were encoded
-//! before, and are stamped when they leave the camera. Viewers are plain sockets of this
-//! program. Rounds are interleaved and medians printed: on a busy machine believe the ratios.
+//! Each pair of brackets is a process of its own, all on this machine: origins and edges run the
+//! pipelines of `origin.sh` and `edge.sh`. User and system time of all their threads are
+//! measured, from the scheduler, while the camera runs. Frames are encoded before, and are
+//! stamped when they leave the camera. Viewers are plain sockets of this program. Rounds are
+//! interleaved, and medians are printed: on a busy machine trust the ratios.
 //!
 //! `cargo bench --bench scale [-- TABLE] [--json FILE]`; `docs/scale.py` reads the file. It
 //! needs what `pipelines/setup.sh --zenoh --router` builds. With `--test`, and under `cargo
-//! test --benches`: a few pictures through everything that is built, and no figures.
+//! test --benches`, a few frames pass through everything that is built, and no figures are
+//! printed.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -31,68 +32,70 @@ use std::{fs, process::ExitCode, time::Duration};
 
 use common::{Options, Result, simd, spread};
 use serde_json::{Value, json};
-use site::{Case, DOORS, Door, Figures, Way};
+use site::{Case, Figures, PROTOCOLS, Protocol, Route};
 
-const WAYS: [Way; 4] = [
-    Way::Zenoh { routers: 0 },
-    Way::Zenoh { routers: 1 },
-    Way::Zenoh { routers: 2 },
-    Way::Relays,
+const ROUTES: [Route; 4] = [
+    Route::Zenoh { routers: 0 },
+    Route::Zenoh { routers: 1 },
+    Route::Zenoh { routers: 2 },
+    Route::Relays,
 ];
 
 const RATE: f64 = 25.0;
 const ROUNDS: usize = 3;
-/// What is looked at, and what goes before it.
+/// How long is measured, and how long the pipelines run before.
 const WINDOW: Duration = Duration::from_secs(6);
 const SETTLE: Duration = Duration::from_secs(1);
 const SMOKE: Duration = Duration::from_millis(300);
 
 const EDGES: &str = "edges";
-const COUNTS_OF_EDGES: [usize; 4] = [1, 2, 4, 8];
+const EDGE_COUNTS: [usize; 4] = [1, 2, 4, 8];
 
 const VIEWERS: &str = "viewers";
-const CROWDS: [usize; 3] = [1, 100, 400];
+const VIEWER_COUNTS: [usize; 3] = [1, 100, 400];
 
 const MOST: &str = "most";
-/// Frames in a second, until some of them are lost.
+/// Frame rates to try, in frames/s, until frames are lost.
 const RATES: [f64; 6] = [100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0];
 const MOST_WINDOW: Duration = Duration::from_secs(2);
-/// What of them has to arrive; some are on their way when a window begins or ends.
+/// The share of frames that has to arrive. A few are in transit when a window starts or ends.
 const ENOUGH: f64 = 0.98;
 
 /// The cases of a table, without those that cannot run here.
 fn cases(table: &str) -> Vec<Case> {
-    let tcp = &DOORS[0];
-    let ways = || WAYS.into_iter().filter(|way| way.missing().is_none());
-    let case = |way, edges, door, viewers| Case {
-        way,
+    let tcp = &PROTOCOLS[0];
+    let routes = || ROUTES.into_iter().filter(|route| route.missing().is_none());
+    let case = |route, edges, protocol, viewers| Case {
+        route,
         edges,
-        door,
+        protocol,
         viewers,
         rate: RATE,
     };
-    let of_edges = |edges| ways().map(move |way| case(way, edges, tcp, 1));
-    let of_crowd = |door: &'static Door| {
-        let way = WAYS[0];
-        let crowds = CROWDS.into_iter().filter(move |_| way.missing().is_none());
-        crowds.map(move |viewers| case(way, 1, door, viewers))
+    let of_edges = |edges| routes().map(move |route| case(route, edges, tcp, 1));
+    let with_viewers = |protocol: &'static Protocol| {
+        let route = ROUTES[0];
+        let counts = VIEWER_COUNTS
+            .into_iter()
+            .filter(move |_| route.missing().is_none());
+        counts.map(move |viewers| case(route, 1, protocol, viewers))
     };
     match table {
-        EDGES => COUNTS_OF_EDGES.into_iter().flat_map(of_edges).collect(),
-        VIEWERS => DOORS.iter().flat_map(of_crowd).collect(),
+        EDGES => EDGE_COUNTS.into_iter().flat_map(of_edges).collect(),
+        VIEWERS => PROTOCOLS.iter().flat_map(with_viewers).collect(),
         _ => {
             let cases = [1, 8].into_iter().flat_map(of_edges);
-            cases.filter(|case| case.way.routers() < 2).collect()
+            cases.filter(|case| case.route.routers() < 2).collect()
         }
     }
 }
 
 fn name(table: &str, case: &Case) -> String {
     match (table, case.viewers, case.edges) {
-        (VIEWERS, 1, _) => format!("{}, 1 viewer", case.door.name),
-        (VIEWERS, viewers, _) => format!("{}, {viewers} viewers", case.door.name),
-        (_, _, 1) => format!("{}, 1 edge", case.way.name()),
-        (_, _, edges) => format!("{}, {edges} edges", case.way.name()),
+        (VIEWERS, 1, _) => format!("{}, 1 viewer", case.protocol.name),
+        (VIEWERS, viewers, _) => format!("{}, {viewers} viewers", case.protocol.name),
+        (_, _, 1) => format!("{}, 1 edge", case.route.name()),
+        (_, _, edges) => format!("{}, {edges} edges", case.route.name()),
     }
 }
 
@@ -103,7 +106,7 @@ fn run(case: &Case, settle: Duration, window: Duration) -> Result<Figures> {
 
 /// All cases once.
 fn smoke(options: &Options) -> Result<()> {
-    let mut missing: Vec<_> = WAYS.iter().filter_map(|way| way.missing()).collect();
+    let mut missing: Vec<_> = ROUTES.iter().filter_map(|route| route.missing()).collect();
     missing.dedup();
     for missing in missing {
         println!("skipped: scale: {missing}");
@@ -113,7 +116,7 @@ fn smoke(options: &Options) -> Result<()> {
         .filter(|table| options.wants(table))
     {
         for mut case in cases(table) {
-            if case.edges > 2 || case.viewers > CROWDS[1] {
+            if case.edges > 2 || case.viewers > VIEWER_COUNTS[1] {
                 continue;
             }
             case.viewers = case.viewers.min(2);
@@ -177,34 +180,34 @@ fn record(table: &str, case: &Case, figures: &Figures) -> Value {
     };
     let [origin, router, edge] = &figures.tiers;
     json!({
-        "table": table, "way": case.way.key(), "routers": case.way.routers(), "edges": case.edges,
-        "door": case.door.key, "viewers": case.viewers,
+        "table": table, "way": case.route.key(), "routers": case.route.routers(), "edges": case.edges,
+        "door": case.protocol.key, "viewers": case.viewers,
         "origin": cost(origin), "router": cost(router), "edge": cost(edge),
         "arrived_ms": figures.arrived.map(round), "seen_ms": figures.seen.map(round),
         "share": round(figures.share),
     })
 }
 
-/// Nobody measures more exactly.
+/// To two decimals, which is more than the precision of the measurement.
 fn round(figure: f64) -> f64 {
     (figure * 100.0).round() / 100.0
 }
 
-/// The highest rate of [`RATES`] at which every viewer sees all pictures.
-fn carried(case: &Case) -> Result<f64> {
-    let mut carried = 0.0;
+/// The highest rate of [`RATES`] at which every viewer gets all frames.
+fn highest_rate(case: &Case) -> Result<f64> {
+    let mut highest = 0.0;
     'rates: for rate in RATES {
-        // Something else may have come in between.
+        // A second attempt, in case another program has disturbed the first.
         for _ in 0..2 {
             let figures = run(&Case { rate, ..*case }, SETTLE, MOST_WINDOW)?;
             if figures.share >= ENOUGH {
-                carried = rate;
+                highest = rate;
                 continue 'rates;
             }
         }
         break;
     }
-    Ok(carried)
+    Ok(highest)
 }
 
 fn most(size: usize, json: &mut Vec<Value>) -> Result<()> {
@@ -212,7 +215,7 @@ fn most(size: usize, json: &mut Vec<Value>) -> Result<()> {
     let mut samples: Vec<Vec<f64>> = cases.iter().map(|_| Vec::new()).collect();
     for _ in 0..ROUNDS {
         for (case, samples) in cases.iter().zip(&mut samples) {
-            samples.push(carried(case)?);
+            samples.push(highest_rate(case)?);
         }
     }
     println!(
@@ -228,7 +231,7 @@ fn most(size: usize, json: &mut Vec<Value>) -> Result<()> {
             format!("({min} - {max})")
         );
         json.push(json!({
-            "table": MOST, "way": case.way.key(), "routers": case.way.routers(),
+            "table": MOST, "way": case.route.key(), "routers": case.route.routers(),
             "edges": case.edges, "frames": median,
         }));
     }
@@ -240,14 +243,14 @@ fn bench(options: &Options) -> Result<()> {
     if options.smoke {
         return smoke(options);
     }
-    for way in WAYS {
-        if let Some(missing) = way.missing() {
+    for route in ROUTES {
+        if let Some(missing) = route.missing() {
             return Err(missing.into());
         }
     }
     println!(
-        "CPU per frame of {} KB, {} KB as base64, {RATE}/s, in us, of one machine of each kind; \
-         memory in MB; ms since capture. Medians of {ROUNDS} rounds. {}.",
+        "CPU time per frame of {} KB, {} KB as base64, {RATE}/s, in us, for one machine of each kind; \
+         memory in MB; age since capture in ms. Medians of {ROUNDS} rounds. {}.",
         size / 1000,
         size * 4 / 3000,
         simd()
@@ -263,9 +266,9 @@ fn bench(options: &Options) -> Result<()> {
         most(size, &mut rows)?;
     }
     println!(
-        "\nat edge: when it is there. viewer: when a viewer has all of it. seen: of all pictures, \
-         by the viewer who saw fewest. MB/s: of JPEG, to all edges together, at the highest rate \
-         that all viewers see whole."
+        "\nat edge: age when a frame arrives there. viewer: age when a viewer has the whole frame. \
+         seen: share of frames that the slowest viewer got. MB/s: JPEG data to all edges together, \
+         at the highest rate at which no viewer loses frames."
     );
     if let Some(file) = &options.json {
         let rows: Vec<_> = rows.iter().map(Value::to_string).collect();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The machines of one camera, each in a process of its own.
+//! The machines of one camera, each a process of its own.
 
 use std::{
     env, fs, io, iter,
@@ -24,16 +24,16 @@ use crate::{
     viewer::{RunningViewer, Viewer, ViewerKind, ages},
 };
 
-/// How pictures come from the origin to the edges.
+/// How frames get from the origin to the edges.
 #[derive(Debug, Clone, Copy)]
-pub enum Way {
-    /// By so many routers, one behind the other.
+pub enum Route {
+    /// Through a chain of this many routers.
     Zenoh { routers: usize },
-    /// What there is without: TCP clients that serve again.
+    /// Without Zenoh: TCP clients that serve what they receive.
     Relays,
 }
 
-impl Way {
+impl Route {
     pub fn name(self) -> &'static str {
         match self {
             Self::Zenoh { routers: 0 } => "zenoh",
@@ -57,21 +57,21 @@ impl Way {
         }
     }
 
-    /// What is not built, and what would build it.
+    /// A sentence about the program that is not built, if one is missing.
     pub fn missing(self) -> Option<&'static str> {
         match self {
             Self::Zenoh { .. } if load_zenoh().is_err() => {
-                Some("Zenoh's plugin is not built; pipelines/setup.sh --zenoh does it")
+                Some("Zenoh's plugin is not built; run pipelines/setup.sh --zenoh")
             }
             Self::Zenoh { routers: 1.. } if !zenoh("bin/zenohd").exists() => {
-                Some("Zenoh's router is not built; pipelines/setup.sh --router does it")
+                Some("Zenoh's router is not built; run pipelines/setup.sh --router")
             }
             _ => None,
         }
     }
 }
 
-/// A file that `setup.sh --zenoh` or `--router` makes.
+/// The path of a file that `setup.sh --zenoh` or `--router` builds.
 fn zenoh(file: &str) -> PathBuf {
     let directory = env::var_os("B64JPEG_ZENOH_DIR").map(PathBuf::from);
     let directory = directory.unwrap_or_else(|| {
@@ -89,33 +89,33 @@ fn load_zenoh() -> Result<()> {
     Ok(())
 }
 
-/// How pictures come from an edge to its viewers.
-pub struct Door {
+/// How frames get from an edge to its viewers.
+pub struct Protocol {
     pub name: &'static str,
     pub key: &'static str,
-    /// Of `edge.sh`.
+    /// Options for `edge.sh`.
     options: &'static [&'static str],
     connect: fn(&str) -> Result<Viewer>,
 }
 
-pub const DOORS: [Door; 3] = [
-    Door {
+pub const PROTOCOLS: [Protocol; 3] = [
+    Protocol {
         name: "TCP, base64",
         key: "tcp",
         options: &["--tcp=9999"],
         connect: Viewer::connect_tcp,
     },
-    Door {
+    Protocol {
         name: "web, binary",
         key: "web",
-        // All viewers are on this machine.
+        // All viewers have the address of this machine.
         options: &["--web=9999", "--per-address=0"],
         connect: |address| Viewer::connect(address, ViewerKind::Page),
     },
-    Door {
+    Protocol {
         name: "MJPEG",
         key: "mjpeg",
-        // All viewers are on this machine.
+        // All viewers have the address of this machine.
         options: &["--web=9999", "--per-address=0"],
         connect: |address| Viewer::connect(address, ViewerKind::Multipart),
     },
@@ -124,32 +124,31 @@ pub const DOORS: [Door; 3] = [
 /// One row of a table.
 #[derive(Clone, Copy)]
 pub struct Case {
-    pub way: Way,
+    pub route: Route,
     pub edges: usize,
-    pub door: &'static Door,
-    /// Of each edge.
+    pub protocol: &'static Protocol,
+    /// Viewers per edge.
     pub viewers: usize,
     pub rate: f64,
 }
 
-/// What a machine takes.
+/// Resources that a machine uses.
 #[derive(Clone, Copy)]
 pub struct Cost {
-    /// Per frame, in us.
+    /// CPU time per frame, in us.
     pub cpu: f64,
-    /// In MB.
+    /// Resident memory, in MB.
     pub memory: f64,
 }
 
 pub struct Figures {
-    /// Of one origin, one router, one edge.
+    /// For one origin, one router and one edge.
     pub tiers: [Option<Cost>; 3],
-    /// How old pictures were when they were at an edge, in ms: the median and the 99th
-    /// percentile.
+    /// Age of frames at an edge in ms: median and 99th percentile.
     pub arrived: [f64; 2],
-    /// And at a viewer.
+    /// Age of frames at a viewer.
     pub seen: [f64; 2],
-    /// Of all pictures, by the viewer who saw fewest.
+    /// Share of frames that the slowest viewer got.
     pub share: f64,
 }
 
@@ -175,7 +174,7 @@ impl Figures {
 }
 
 impl Case {
-    /// Runs it for a window. Before it begins everybody sees something.
+    /// Measures for `window`, once every viewer has got a frame and `settle` has passed.
     pub fn run(&self, settle: Duration, window: Duration) -> Result<Figures> {
         let mut site = Site::start(self)?;
         let viewers = site.watch(self)?;
@@ -213,10 +212,10 @@ impl Case {
     }
 }
 
-/// Where edges are told to serve, until they pick a port.
+/// The argument for the port of an edge, which is replaced by that for a free port.
 const PORT: &str = "port=9999";
 
-/// What a machine runs, in a directory in which its configuration is.
+/// A script to run, in a directory with its configuration.
 struct Machine {
     directory: PathBuf,
     plan: Plan,
@@ -230,7 +229,7 @@ impl Machine {
         Ok(Self { directory, plan })
     }
 
-    /// Runs a router.
+    /// Starts a router.
     fn route(&self) -> Result<Process> {
         let (program, arguments) = self.plan.program.split_first().ok_or("no router")?;
         let mut command = Command::new(program);
@@ -238,8 +237,8 @@ impl Machine {
         self.start(&command)
     }
 
-    /// Runs a pipeline, from one of its elements on, behind another source.
-    fn behind(&self, source: &str, element: &str, rate: f64) -> Result<Process> {
+    /// Starts the pipeline from `element` on, with another source.
+    fn start_with_source(&self, source: &str, element: &str, rate: f64) -> Result<Process> {
         let at = self.plan.program.iter().position(|word| word == element);
         let at = at.ok_or_else(|| format!("there is no {element}"))?;
         let picked = self.plan.program[at..].iter().map(|word| match &**word {
@@ -264,11 +263,11 @@ impl Machine {
     }
 }
 
-/// All that runs.
+/// All running machines.
 struct Site {
     /// The origin, routers, edges.
     tiers: [Vec<Process>; 3],
-    /// Where the edges serve.
+    /// The addresses of the edges.
     addresses: Vec<String>,
 }
 
@@ -276,19 +275,19 @@ impl Site {
     fn start(case: &Case) -> Result<Self> {
         const CAMERA: &str =
             "appsrc name=camera is-live=true format=time leaky-type=downstream max-buffers=1 !";
-        const DOOR: &str = "b64jpegserversink";
+        const SERVER: &str = "b64jpegserversink";
         let mut routers = Vec::new();
-        let (origin, edge, source, first) = match case.way {
-            Way::Relays => {
+        let (origin, edge, source, first) = match case.route {
+            Route::Relays => {
                 let options = ["--no-preview", "--port=0", "test"];
                 let origin = Machine::of("origin", "serve.sh", &options)?;
-                let mut origin = origin.behind(CAMERA, DOOR, case.rate)?;
+                let mut origin = origin.start_with_source(CAMERA, SERVER, case.rate)?;
                 let port = origin.port()?;
                 let source = format!("b64jpegclientsrc name=camera0 host=127.0.0.1 port={port} !");
-                let edge = Machine::of("edge", "edge.sh", case.door.options)?;
-                (origin, edge, source, DOOR)
+                let edge = Machine::of("edge", "edge.sh", case.protocol.options)?;
+                (origin, edge, source, SERVER)
             }
-            Way::Zenoh { routers: count } => {
+            Route::Zenoh { routers: count } => {
                 let ports: Vec<_> = (0..=count).map(|_| free_port()).collect::<Result<_>>()?;
                 let at = |port: u16| format!("--connect=127.0.0.1:{port}");
                 let by = |port: u16| format!("--router=127.0.0.1:{port}");
@@ -305,8 +304,8 @@ impl Site {
                     [first, ..] => (by(first), by(ports[count - 1])),
                 };
                 let origin = Machine::of("origin", "origin.sh", &[&origin, "test"])?;
-                let origin = origin.behind(CAMERA, "jpegcheck", case.rate)?;
-                let options = [&[&*edge], case.door.options].concat();
+                let origin = origin.start_with_source(CAMERA, "jpegcheck", case.rate)?;
+                let options = [&[&*edge], case.protocol.options].concat();
                 let edge = Machine::of("edge", "edge.sh", &options)?;
                 (origin, edge, String::new(), "zenohsrc")
             }
@@ -314,7 +313,7 @@ impl Site {
         let mut edges = Vec::new();
         let mut addresses = Vec::new();
         for _ in 0..case.edges {
-            let mut process = edge.behind(&source, first, case.rate)?;
+            let mut process = edge.start_with_source(&source, first, case.rate)?;
             addresses.push(format!("127.0.0.1:{}", process.port()?));
             edges.push(process);
         }
@@ -324,7 +323,7 @@ impl Site {
         })
     }
 
-    /// Has everybody watch, each from a first picture on.
+    /// Connects all viewers and waits until each has got a frame.
     fn watch(&self, case: &Case) -> Result<Vec<RunningViewer>> {
         /// `tcpserversink` has a backlog of 5.
         const AT_ONCE: usize = 4;
@@ -333,7 +332,7 @@ impl Site {
             let mut left = case.viewers;
             while left > 0 {
                 let viewers: Result<Vec<_>> = (0..left.min(AT_ONCE))
-                    .map(|_| (case.door.connect)(address))
+                    .map(|_| (case.protocol.connect)(address))
                     .collect();
                 for mut viewer in viewers? {
                     viewer.wait()?;
@@ -345,8 +344,8 @@ impl Site {
         Ok(watching)
     }
 
-    /// What one machine of each kind has of something.
-    fn each(&self, of: impl Fn(u32) -> Result<f64>) -> Result<[Option<f64>; 3]> {
+    /// The mean of a figure per kind of machine.
+    fn mean_per_tier(&self, of: impl Fn(u32) -> Result<f64>) -> Result<[Option<f64>; 3]> {
         let mut each = [None; 3];
         for (each, tier) in each.iter_mut().zip(&self.tiers) {
             let all: Result<f64> = tier.iter().map(|process| of(process.id())).sum();
@@ -355,35 +354,34 @@ impl Site {
         Ok(each)
     }
 
-    /// The CPU time that they have used up, in seconds.
+    /// CPU time in seconds.
     fn cpu(&self) -> Result<[Option<f64>; 3]> {
-        self.each(|process| Ok(cpu_time(process)?.as_secs_f64()))
+        self.mean_per_tier(|process| Ok(cpu_time(process)?.as_secs_f64()))
     }
 
-    /// In MB.
+    /// Resident memory in MB.
     fn memory(&self) -> Result<[Option<f64>; 3]> {
-        self.each(|process| Ok(memory(process)? as f64 * 1.024e-3))
+        self.mean_per_tier(|process| Ok(memory(process)? as f64 * 1.024e-3))
     }
 
-    /// How old pictures were when they were at the edges.
+    /// Age of frames at the edges.
     fn arrived(&mut self) -> Result<[f64; 2]> {
-        let mut told = [Vec::new(), Vec::new()];
+        let mut ages = [Vec::new(), Vec::new()];
         for edge in &mut self.tiers[2] {
-            for (told, word) in told.iter_mut().zip(edge.ask("arrived")?.split(' ')) {
-                told.push(word.parse::<f64>()? / 1e6);
+            for (ages, word) in ages.iter_mut().zip(edge.ask("arrived")?.split(' ')) {
+                ages.push(word.parse::<f64>()? / 1e6);
             }
         }
-        Ok(told.map(|told| spread(told)[1]))
+        Ok(ages.map(|ages| spread(ages)[1]))
     }
 }
 
-/// One that the scripts, which take none for a port that somebody picks, can be told.
+/// A free port. The scripts do not accept 0.
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// A machine, until it is killed: it says where it serves, and how old its pictures are
-/// whenever it is asked.
+/// Runs a machine until it is killed. Prints its port, and the age of its frames on request.
 pub fn child(arguments: &[&str]) -> Result<()> {
     let ["machine", rate, words @ ..] = arguments else {
         return Err("unknown arguments".into());
@@ -392,7 +390,7 @@ pub fn child(arguments: &[&str]) -> Result<()> {
         load_zenoh()?;
     }
     let pipeline = launch::pipeline(words)?;
-    let bus = pipeline.bus().ok_or("there is no bus")?;
+    let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
     bus.set_sync_handler(|_, message| {
         if let gst::MessageView::Error(error) = message.view() {
             eprintln!("{}: {:?}", error.error(), error.debug());
@@ -404,7 +402,7 @@ pub fn child(arguments: &[&str]) -> Result<()> {
     let interval = Duration::from_secs_f64(1.0 / rate.parse::<f64>()?);
     launch::film(&pipeline, Some(common::caps()), jpegs()?, interval);
     for _ in io::stdin().lines() {
-        let check = pipeline.by_name("camera0").ok_or("nothing arrives here")?;
+        let check = pipeline.by_name("camera0").ok_or("no element camera0")?;
         let stats = check.property::<gst::Structure>("stats");
         let [median, p99] = ["delay-median", "delay-p99"].map(|name| stats.get::<i64>(name));
         println!("{} {}", median?, p99?);

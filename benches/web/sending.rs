@@ -185,11 +185,11 @@ impl Row {
         let relay = ServerKind::Node.start_without_feed()?;
         let viewer = Viewer::connect(&relay.address, ViewerKind::Event)?.watch(Duration::ZERO);
         let mut camera = self.start(index, &relay.address)?;
-        camera.tell("wait 1")?;
+        camera.command("wait 1")?;
         let push = |count| format!("push {count} {RATE} false");
-        camera.tell(&push(warm_up))?;
+        camera.command(&push(warm_up))?;
         let before = camera.cpu_at_rest()?;
-        camera.tell(&push(count))?;
+        camera.command(&push(count))?;
         let cpu = camera.cpu_at_rest()? - before;
         camera.finish()?;
         drop(relay);

@@ -67,7 +67,7 @@ impl ServerKind {
         match self {
             Self::Ours => {
                 let mut process = Process::again(&["serve"])?;
-                let port = process.hear()?;
+                let port = process.read_line()?;
                 Ok(RunningServer::new(process, format!("127.0.0.1:{port}")))
             }
             Self::Node => RunningServer::peer(node_peer("relay.js")),
@@ -144,7 +144,7 @@ impl RunningServer {
         match self.feed {
             // Viewers of a relay are connected once their namespace is open.
             Some(_) => Ok(()),
-            None => self.process.tell(&format!("wait {viewers}")),
+            None => self.process.command(&format!("wait {viewers}")),
         }
     }
 
@@ -152,7 +152,9 @@ impl RunningServer {
     pub fn push(&mut self, push: Push) -> Result<()> {
         let Some(feed) = &mut self.feed else {
             let Push { count, rate, stamp } = push;
-            return self.process.tell(&format!("push {count} {rate} {stamp}"));
+            return self
+                .process
+                .command(&format!("push {count} {rate} {stamp}"));
         };
         push.run(|index, stamp| {
             let jpeg = stamped(&feed.jpegs[index], stamp)?;

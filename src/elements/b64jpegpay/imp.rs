@@ -17,8 +17,9 @@
 //! A buffer that is not a JPEG is dropped with a warning. A JPEG that is too long for the
 //! header is an error.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use b64jpeg_net::sync::lock;
 use b64jpeg_wire::{Framing, OutgoingFrame, WireError};
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{
@@ -79,11 +80,11 @@ pub struct B64JpegPay {
 
 impl B64JpegPay {
     fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.settings)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Encodes one JPEG as a frame.

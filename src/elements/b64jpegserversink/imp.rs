@@ -29,12 +29,13 @@
 //! for the first client.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use b64jpeg_net::{
     listen::resolve,
+    sync::lock,
     tcp::{backlog::ServerTotals, server::Server},
 };
 use b64jpeg_wire::Framing;
@@ -116,16 +117,15 @@ pub struct B64JpegServerSink {
 
 impl B64JpegServerSink {
     pub(super) fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.settings)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn flagged_sources(&self) -> MutexGuard<'_, Vec<glib::WeakRef<gst::Element>>> {
-        let elements = self.flagged_sources.lock();
-        elements.unwrap_or_else(PoisonError::into_inner)
+        lock(&self.flagged_sources)
     }
 
     /// The server, between start and stop.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the samples of a picture mean, and how they become what JFIF means by them.
+//! The colour encoding of a frame, and the matrix that converts it to that of JFIF.
 
 use std::fmt;
 
@@ -8,27 +8,26 @@ use gst_video::{
     VideoChromaSite, VideoColorMatrix, VideoColorRange, VideoColorimetry, VideoFormat, VideoInfo,
 };
 
-/// Range and matrix; JFIF knows nothing of primaries and transfer functions.
+/// Range and matrix. JFIF specifies neither primaries nor a transfer function, so those stay.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Colour {
-    pub range: Range,
-    /// Of the luma: the weights of red and blue.
+    pub range: ColourRange,
+    /// The weights of red and blue in luma.
     kr: f64,
     kb: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Range {
-    /// 0 is black and 255 white; chroma is as wide.
+pub enum ColourRange {
+    /// Luma and chroma use 0 to 255.
     Full,
-    /// 16 is black and 235 white; chroma is 16 to 240.
+    /// Luma uses 16 to 235, chroma 16 to 240.
     Limited,
 }
 
-impl Range {
-    /// From this range to the full one: the scale of luma, which black is, the scale of
-    /// chroma.
-    fn scale(self) -> (f64, f64, f64) {
+impl ColourRange {
+    /// For conversion to full range: the scale of luma, the luma of black, the scale of chroma.
+    fn to_full(self) -> (f64, f64, f64) {
         match self {
             Self::Full => (1.0, 0.0, 1.0),
             Self::Limited => (255.0 / 219.0, 16.0, 255.0 / 224.0),
@@ -36,44 +35,51 @@ impl Range {
     }
 }
 
-/// A colorimetry that means nothing.
+/// A string that is not a colorimetry, or whose matrix does not fit the format.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Nonsense(String);
+pub struct InvalidColorimetry(String);
 
-impl fmt::Display for Nonsense {
+impl fmt::Display for InvalidColorimetry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(text) = self;
         write!(
             f,
-            "'{text}' is not a colorimetry of such pictures: bt601, bt709, smpte240m, bt2020 or \
-             range:matrix:transfer:primaries in numbers is"
+            "'{text}' is not a colorimetry for this format: use bt601, bt709, smpte240m, bt2020 or \
+             range:matrix:transfer:primaries in numbers"
         )
     }
 }
 
-/// What `text` says, if it means anything.
-pub fn parse(text: &str) -> Result<VideoColorimetry, Nonsense> {
+/// Parses a colorimetry as in caps.
+///
+/// # Errors
+///
+/// If GStreamer does not know it, its range or its matrix.
+pub fn parse(text: &str) -> Result<VideoColorimetry, InvalidColorimetry> {
     text.parse()
         .ok()
         .filter(|stated: &VideoColorimetry| {
             !matches!(stated.range(), VideoColorRange::__Unknown(_))
                 && !matches!(stated.matrix(), VideoColorMatrix::__Unknown(_))
         })
-        .ok_or_else(|| Nonsense(text.to_owned()))
+        .ok_or_else(|| InvalidColorimetry(text.to_owned()))
 }
 
 impl Colour {
-    /// Full range, and the matrix of BT.601.
+    /// Full range and the matrix of BT.601.
     pub const JFIF: Self = Self {
-        range: Range::Full,
+        range: ColourRange::Full,
         kr: 0.299,
         kb: 0.114,
     };
 
-    /// The colours of pictures of which `text` is said.
+    /// The encoding that the colorimetry `text` specifies. What it leaves open, and a missing
+    /// `text`, is GStreamer's default for the format and size.
     ///
-    /// What it leaves open is GStreamer's default for their format and size.
-    pub fn new(text: Option<&str>, info: &VideoInfo) -> Result<Self, Nonsense> {
+    /// # Errors
+    ///
+    /// If `text` is not a colorimetry, or not one for Y'CbCr although the frames are Y'CbCr.
+    pub fn new(text: Option<&str>, info: &VideoInfo) -> Result<Self, InvalidColorimetry> {
         let stated = text.map(parse).transpose()?;
         let default = default_info(info).colorimetry();
         let range = match stated.as_ref().map(VideoColorimetry::range) {
@@ -81,11 +87,11 @@ impl Colour {
             Some(range) => range,
         };
         let range = match range {
-            VideoColorRange::Range16_235 => Range::Limited,
-            _ => Range::Full,
+            VideoColorRange::Range16_235 => ColourRange::Limited,
+            _ => ColourRange::Full,
         };
         if !info.is_yuv() {
-            // No matrix has been applied; grey is the same in all of them.
+            // RGB has no matrix, and grey is the same under every matrix.
             return Ok(Self {
                 range,
                 ..Self::JFIF
@@ -97,37 +103,37 @@ impl Colour {
         };
         let (kr, kb) = matrix
             .kr_kb()
-            .map_err(|_| Nonsense(text.unwrap_or_default().to_owned()))?;
+            .map_err(|_| InvalidColorimetry(text.unwrap_or_default().to_owned()))?;
         Ok(Self { range, kr, kb })
     }
 
-    /// How Y'CbCr of these colours becomes JFIF's.
-    pub fn yuv_to_jfif(self) -> Matrix {
+    /// The conversion of Y'CbCr with this encoding.
+    pub fn yuv_to_jfif(self) -> ConversionMatrix {
         let Self { range, kr, kb } = self;
         let kg = 1.0 - kr - kb;
         let (b, r) = (2.0 * (1.0 - kb), 2.0 * (1.0 - kr));
-        let (luma, black, chroma) = range.scale();
+        let (luma, black, chroma) = range.to_full();
         let columns = [[0.0, -b * kb / kg, b], [r, -r * kr / kg, 0.0]];
-        Matrix {
+        ConversionMatrix {
             luma,
             black,
-            columns: columns.map(|rgb| Self::JFIF.of_rgb(rgb, chroma)).into(),
+            columns: columns.map(|rgb| Self::JFIF.ycbcr(rgb, chroma)).into(),
         }
     }
 
-    /// How RGB of this range becomes JFIF's Y'CbCr.
-    pub fn rgb_to_jfif(self) -> Matrix {
-        let (luma, black, _) = self.range.scale();
+    /// The conversion of RGB with this range.
+    pub fn rgb_to_jfif(self) -> ConversionMatrix {
+        let (luma, black, _) = self.range.to_full();
         let columns = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
-        Matrix {
+        ConversionMatrix {
             luma,
             black,
-            columns: columns.map(|rgb| Self::JFIF.of_rgb(rgb, luma)).into(),
+            columns: columns.map(|rgb| Self::JFIF.ycbcr(rgb, luma)).into(),
         }
     }
 
-    /// Y'CbCr of full range, of RGB times a scale.
-    fn of_rgb(self, rgb: [f64; 3], scale: f64) -> [f64; 3] {
+    /// Full-range Y'CbCr of RGB values that are multiplied by `scale`.
+    fn ycbcr(self, rgb: [f64; 3], scale: f64) -> [f64; 3] {
         let Self { kr, kb, .. } = self;
         let [r, g, b] = rgb.map(|part| part * scale);
         let y = kr * r + (1.0 - kr - kb) * g + kb * b;
@@ -139,32 +145,34 @@ impl Colour {
     }
 }
 
-/// What samples are multiplied by, so that what is grey stays grey.
+/// A linear conversion of samples to JFIF's Y'CbCr that keeps grey grey.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Matrix {
+pub struct ConversionMatrix {
+    /// The factor of luma in Y'.
     pub luma: f64,
-    /// The luma that becomes 0.
+    /// The input luma of black, which becomes 0.
     pub black: f64,
-    /// What each other component, above 128, adds to Y', Cb and Cr: Cb and Cr, or, of a
-    /// picture whose luma is 128 everywhere, red, green and blue.
+    /// What each other component adds to Y', Cb and Cr, per unit above 128. The other components
+    /// are Cb and Cr, or red, green and blue, whose luma counts as 128.
     pub columns: Vec<[f64; 3]>,
 }
 
-/// Where chroma samples are: between the luma samples, or on the first of them.
+/// The position of chroma samples along each axis: on every second luma sample (cosited), or
+/// between two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Site {
-    pub on_column: bool,
-    pub on_row: bool,
+pub struct ChromaSite {
+    pub h_cosited: bool,
+    pub v_cosited: bool,
 }
 
-impl Site {
-    /// Between, as JFIF has them.
+impl ChromaSite {
+    /// Between the luma samples on both axes.
     pub const JFIF: Self = Self {
-        on_column: false,
-        on_row: false,
+        h_cosited: false,
+        v_cosited: false,
     };
 
-    /// The site that caps state, or that pictures of such colours and size have.
+    /// The site that caps specify as `text`, or the default for the encoding, format and size.
     pub fn new(text: Option<&str>, colour: Colour, info: &VideoInfo) -> Self {
         let site = text.and_then(|text| text.parse().ok());
         let site = site.unwrap_or_else(|| {
@@ -175,23 +183,23 @@ impl Site {
             }
         });
         Self {
-            on_column: site.contains(VideoChromaSite::H_COSITED),
-            on_row: site.contains(VideoChromaSite::V_COSITED),
+            h_cosited: site.contains(VideoChromaSite::H_COSITED),
+            v_cosited: site.contains(VideoChromaSite::V_COSITED),
         }
     }
 }
 
-/// What GStreamer takes pictures of such a format and size for when nothing is said.
+/// GStreamer's defaults for a format and size, which hold where caps specify nothing.
 fn default_info(info: &VideoInfo) -> VideoInfo {
     VideoInfo::builder(info.format(), info.width(), info.height())
         .build()
         .unwrap_or_else(|_| info.clone())
 }
 
-/// Whether the pictures are what `jfifconvert` would make of them.
-pub fn is_jfif(colour: Colour, site: Site, info: &VideoInfo) -> bool {
+/// Whether frames have the colours and an output format of `jfifconvert` already.
+pub fn is_jfif(colour: Colour, site: ChromaSite, info: &VideoInfo) -> bool {
     match info.format() {
-        VideoFormat::I420 | VideoFormat::Y42b => colour == Colour::JFIF && site == Site::JFIF,
+        VideoFormat::I420 | VideoFormat::Y42b => colour == Colour::JFIF && site == ChromaSite::JFIF,
         VideoFormat::Y444 => colour == Colour::JFIF,
         _ => false,
     }

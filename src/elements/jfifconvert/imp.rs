@@ -2,12 +2,12 @@
 
 //! SECTION:element-jfifconvert
 //!
-//! Gives raw pictures the colours that JPEG files mean: full range and the matrix of
+//! Converts raw video to the colours that JPEG files use (JFIF): full range and the matrix of
 //! BT.601.
 //!
-//! `jpegenc` takes the numbers of its input as they are. A video decoder's are of limited
-//! range, and of BT.709 if the video is HD; every viewer of such a JPEG sees them
-//! washed-out. Pictures that have the right colours already pass as they are.
+//! `jpegenc` stores the samples of its input unchanged. Those of a video decoder have limited
+//! range, and the matrix of BT.709 if the video is HD, so every viewer shows such a JPEG washed
+//! out. Frames that have the right colours already pass unchanged.
 //!
 //! ## Example
 //!
@@ -15,44 +15,41 @@
 //! gst-launch-1.0 videotestsrc num-buffers=100 ! video/x-raw,format=I420,width=1280,height=720,colorimetry=bt709 ! jfifconvert ! videoscale ! video/x-raw,width=800,height=450 ! jpegenc quality=80 ! avimux ! filesink location=true.avi
 //! ```
 //!
-//! It stands best before `videoscale`, which then has nothing to do but to scale. What is
-//! not among its formats `videoconvert` in front of it makes so; the others that passes on.
+//! Put it before `videoscale`, which then only scales. For other input formats, put
+//! `videoconvert` before it, which passes the supported formats unchanged.
 //!
-//! The output is `I420`, or `Y42B` or `Y444` where downstream takes nothing else, or where
-//! the input is that and passes as it is. JPEG has chroma samples between two columns of
-//! luma, most video on every second one: half a pixel that nobody corrects, OpenCV and
-//! ffmpeg included. Nor does this, unless `shift-chroma` is set.
+//! The output is `I420`; or `Y42B` or `Y444` if downstream accepts only that, or if the input has
+//! that format and passes unchanged. JPEG has chroma samples between two columns of luma, most
+//! video on every second column. OpenCV and ffmpeg do not correct this half pixel, and neither
+//! does this element unless `shift-chroma` is set.
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
+use b64jpeg_net::sync::lock;
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
-use gst_video::{VideoFormat, VideoFrameRef, VideoInfo, prelude::*, subclass::prelude::*};
+use gst_video::{VideoFormat, VideoFrameRef, VideoInfo, subclass::prelude::*};
 use once_cell::sync::Lazy;
 
 use super::{
-    colour::{self, Colour, Range, Site},
-    linear,
-    planes::{self, Plane, Samples},
-    rgb,
+    colour::{self, ChromaSite, Colour, InvalidColorimetry},
+    converter::FrameConverter,
+    settings::{PROPERTIES, Settings},
 };
-use crate::common::{
-    framing, panics,
-    stats::{self, Stats},
-};
+use crate::common::{framing, panics, stats::Stats};
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     gst::DebugCategory::new(
         "jfifconvert",
         gst::DebugColorFlags::empty(),
-        Some("Converter to the colours of JPEG files"),
+        Some("JFIF colour converter"),
     )
 });
 
-/// The formats that are taken.
+/// The input formats.
 const INPUT: [VideoFormat; 15] = [
     VideoFormat::I420,
     VideoFormat::Yv12,
@@ -71,14 +68,14 @@ const INPUT: [VideoFormat; 15] = [
     VideoFormat::Gray8,
 ];
 
-/// The formats that are made, the best first.
+/// The output formats, the preferred one first.
 const OUTPUT: [VideoFormat; 3] = [VideoFormat::I420, VideoFormat::Y42b, VideoFormat::Y444];
 
-/// What the output's caps say of colours.
+/// The colours in the output caps: full range, BT.601 matrix, transfer and primaries unspecified.
 const COLORIMETRY: &str = "1:4:0:0";
 const CHROMA_SITE: &str = "jpeg";
 
-/// A JPEG is not larger.
+/// The maximum width and height of a JPEG.
 const MAX_SIZE: i32 = u16::MAX as i32;
 
 static INPUT_CAPS: Lazy<gst::Caps> = Lazy::new(|| caps(&INPUT).build());
@@ -97,41 +94,13 @@ fn caps(formats: &[VideoFormat]) -> gst_video::VideoCapsBuilder<gst::caps::NoFea
         .height_range(1..=MAX_SIZE)
 }
 
-/// Neither OpenCV nor ffmpeg does, unless told to; what is shifted is farther from what they
-/// show of the same video. In a JPEG of quality 80 it wins 0.1 or 0.2 dB, and loses as much
-/// where caps are wrong, as they often only assume the site.
-const DEFAULT_SHIFT_CHROMA: bool = false;
-
-#[derive(Debug, Clone)]
-struct Settings {
-    colorimetry: String,
-    shift_chroma: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            colorimetry: String::new(),
-            shift_chroma: DEFAULT_SHIFT_CHROMA,
-        }
-    }
-}
-
-/// How the pictures of a stream are converted.
-#[derive(Debug)]
-struct Converter {
-    any: linear::Converter,
-    /// For progressive pictures in RGB.
-    rgb: Option<rgb::Function>,
-}
-
 #[derive(Debug, Default)]
 struct State {
-    /// None while pictures pass as they are.
-    converter: Option<Arc<Converter>>,
-    /// Caps that are not taken were sent, and it was said.
-    refused: bool,
-    /// What the caps say of the input.
+    /// `None` while frames pass unchanged.
+    converter: Option<Arc<FrameConverter>>,
+    /// Whether the last caps event had caps that are not supported, which was reported.
+    caps_refused: bool,
+    /// The input format.
     input: Option<VideoInfo>,
     bytes_out: usize,
     stats: Stats,
@@ -145,54 +114,59 @@ pub struct JfifConvert {
 
 impl JfifConvert {
     fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.settings)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
-    /// What pictures of such caps are, unless they say what makes no sense.
+    /// The colours and the chroma site of frames with these caps.
+    ///
+    /// # Errors
+    ///
+    /// If the colorimetry in the property or in the caps is invalid.
     fn colours(
         &self,
         caps: &gst::CapsRef,
         info: &VideoInfo,
-    ) -> Result<(Colour, Site), colour::Nonsense> {
+    ) -> Result<(Colour, ChromaSite), InvalidColorimetry> {
         let text = |name: &str| caps.structure(0)?.get::<&str>(name).ok();
         let settings = self.settings().clone();
         let forced = Some(&*settings.colorimetry).filter(|text| !text.is_empty());
         let colour = Colour::new(forced.or(text("colorimetry")), info)?;
         let site = if settings.shift_chroma {
-            Site::new(text("chroma-site"), colour, info)
+            ChromaSite::new(text("chroma-site"), colour, info)
         } else {
-            Site::JFIF
+            ChromaSite::JFIF
         };
         Ok((colour, site))
     }
 
-    /// Says what is wrong with caps before they are refused, which tells users little.
-    /// Once: they may be sent again with each buffer.
+    /// Posts an error about unsupported caps before the pad refuses them, because
+    /// `not-negotiated` tells users little. Once: the event may be sent again with each buffer.
     fn check(&self, caps: &gst::CapsRef) {
         let refused = !caps.can_intersect(&INPUT_CAPS);
-        if refused && !mem::replace(&mut self.state().refused, refused) {
+        let reported = mem::replace(&mut self.state().caps_refused, refused);
+        if refused && !reported {
             let formats = INPUT.map(|format| format.to_str().as_str()).join(", ");
             gst::element_imp_error!(
                 self,
                 gst::StreamError::Format,
-                ("These pictures cannot be converted; put videoconvert before. \
-                     {formats} can, up to {MAX_SIZE} x {MAX_SIZE} in system memory"),
+                ("Cannot convert this format; put videoconvert before jfifconvert. It converts \
+                     {formats}, up to {MAX_SIZE} x {MAX_SIZE} in system memory"),
                 ["{caps}"]
             );
         }
     }
 
-    /// Posts an error about a picture.
+    /// Posts an error about a frame whose memory is too short.
     fn too_short(&self) -> gst::FlowError {
         let input = self.state().input.clone();
         gst::element_imp_error!(
             self,
             gst::StreamError::Format,
-            ("A picture is not laid out as its caps and its GstVideoMeta say: its memory is \
+            ("The layout of a frame does not match its caps and its GstVideoMeta: its memory is \
                  too short for its rows"),
             ["{input:?}"]
         );
@@ -200,155 +174,36 @@ impl JfifConvert {
     }
 }
 
-/// Of Y'CbCr.
-fn subsampling(info: &VideoInfo) -> linear::Subsampling {
-    let format = info.format_info();
-    let of = |shifts: &[u32]| shifts.get(1).copied().unwrap_or_default();
-    (of(format.w_sub()), of(format.h_sub()))
-}
-
-impl Converter {
-    fn new(colour: Colour, site: Site, from: &VideoInfo, to: &VideoInfo) -> Self {
-        let out = subsampling(to);
-        let (matrix, site, input) = if from.is_rgb() {
-            (colour.rgb_to_jfif(), Site::JFIF, (0, 0))
-        } else if from.is_gray() {
-            // It is given chroma as it is wanted.
-            (colour.yuv_to_jfif(), Site::JFIF, out)
-        } else {
-            (colour.yuv_to_jfif(), site, subsampling(from))
-        };
-        let rgb = (colour.range == Range::Full)
-            .then(|| rgb::function(from.format(), out))
-            .flatten();
-        let any = linear::Converter::new(&matrix, site, input, out);
-        Self { any, rgb }
-    }
-
-    /// Does it, unless the memory of a frame is shorter than it ought to be.
-    fn convert(
-        &self,
-        from: &VideoFrameRef<&gst::BufferRef>,
-        to: &mut VideoFrameRef<&mut gst::BufferRef>,
-    ) -> Option<()> {
-        if !(0..3).all(|plane| planes::has_room(to, plane)) {
-            return None;
-        }
-        let strides: [i32; 3] = to.plane_stride().try_into().ok()?;
-        let sizes = [0, 1, 2].map(|plane| (to.comp_width(plane), to.comp_height(plane)));
-        let [y, cb, cr, _] = to.planes_data_mut();
-        let plane = |data, index: usize| {
-            let (width, height) = sizes[index];
-            Plane::new(data, strides[index], width, height)
-        };
-        let mut output = [plane(y, 0)?, plane(cb, 1)?, plane(cr, 2)?];
-
-        // Each field has chroma rows of its own, if there are enough for both.
-        let interlaced = from.is_interlaced() && from.height().is_multiple_of(4);
-        if let Some(function) = self.rgb.filter(|_| !interlaced) {
-            let stride = *from.plane_stride().first()?;
-            let pixels = planes::plane_data(from, 0)?;
-            let rows = from.height() as usize;
-            // It needs the last row to be as long as the others.
-            if stride.unsigned_abs() as usize * rows == pixels.len() {
-                let stride = u32::try_from(stride).ok()?;
-                return rgb::convert(function, pixels, stride, output).ok();
-            }
-        }
-
-        let components = (0..from.n_components())
-            .map(|index| Samples::of(from, index))
-            .collect::<Option<Vec<_>>>()?;
-        let neutral = vec![128; from.width() as usize];
-        let repeated = |(width, height): (u32, u32)| {
-            Samples::repeated(&neutral[..width as usize], height as usize)
-        };
-        let chroma = [repeated(sizes[1]); 2];
-        let (luma, mixed) = match &components[..] {
-            [grey] => (*grey, &chroma[..]),
-            [y, chroma @ ..] if from.info().is_yuv() => (*y, chroma),
-            rgb => (repeated(sizes[0]), rgb),
-        };
-        let fields = if interlaced { 2 } else { 1 };
-        for field in 0..fields {
-            let luma = luma.rows(field, fields);
-            let mixed: Vec<_> = mixed.iter().map(|c| c.rows(field, fields)).collect();
-            let output = output.each_mut().map(|plane| plane.rows(field, fields));
-            self.any.convert(luma, &mixed, output);
-        }
-        Some(())
-    }
-}
-
 #[glib::object_subclass]
 impl ObjectSubclass for JfifConvert {
-    const NAME: &'static str = "GstJfifConvert";
+    const NAME: &'static str = "GstB64JpegJfifConvert";
     type Type = super::JfifConvert;
     type ParentType = gst_video::VideoFilter;
 }
 
 impl ObjectImpl for JfifConvert {
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
-            vec![
-                glib::ParamSpecString::builder("colorimetry")
-                    .nick("Colorimetry")
-                    .blurb(
-                        "The colours of the input, as bt601, bt709 or 1:4:0:0, whatever its \
-                         caps say; as they say if empty",
-                    )
-                    .default_value("")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecBoolean::builder("shift-chroma")
-                    .nick("Shift chroma")
-                    .blurb(
-                        "Move chroma from where the caps say that it is to where JPEG has it, \
-                         by half a pixel",
-                    )
-                    .default_value(DEFAULT_SHIFT_CHROMA)
-                    .mutable_ready()
-                    .build(),
-                stats::spec(),
-            ]
-        });
-        &PROPERTIES
+        PROPERTIES.specs()
     }
 
-    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+    fn set_property(&self, id: usize, value: &glib::Value, _pspec: &glib::ParamSpec) {
         panics::guard(self, "set_property", (), || {
-            const OF_TYPE: &str = "GObject checks the type";
-            let mut settings = self.settings();
-            match pspec.name() {
-                "colorimetry" => {
-                    let text = value.get::<Option<_>>().expect(OF_TYPE);
-                    settings.colorimetry = text.unwrap_or_default();
-                }
-                "shift-chroma" => settings.shift_chroma = value.get().expect(OF_TYPE),
-                name => unreachable!("no writable property {name}"),
-            }
+            PROPERTIES.set(&mut self.settings(), id, value);
         })
     }
 
-    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        panics::guard(
-            self,
-            "property",
-            pspec.default_value().clone(),
-            || match pspec.name() {
-                "colorimetry" => self.settings().colorimetry.to_value(),
-                "shift-chroma" => self.settings().shift_chroma.to_value(),
-                "stats" => self.state().stats.structure().to_value(),
-                name => unreachable!("no property {name}"),
-            },
-        )
+    fn property(&self, id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        panics::guard(self, "property", pspec.default_value().clone(), || {
+            let setting = PROPERTIES.get(&self.settings(), id);
+            setting.unwrap_or_else(|| self.state().stats.structure().to_value())
+        })
     }
 
     fn constructed(&self) {
         self.parent_constructed();
         let obj = self.obj();
         let element = obj.downgrade();
-        // A pad that refuses caps does so before its element sees them.
+        // A pad refuses caps before the element gets the event.
         obj.sink_pad()
             .add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
                 if let Some(gst::EventView::Caps(event)) = info.event().map(|event| event.view())
@@ -370,7 +225,7 @@ impl ElementImpl for JfifConvert {
             gst::subclass::ElementMetadata::new(
                 "JFIF colour converter",
                 "Filter/Converter/Video/Colorspace",
-                "Gives raw pictures the colours that JPEG files mean: full range, BT.601",
+                "Converts raw video to the colours that JPEG files use: full range, BT.601",
                 env!("CARGO_PKG_AUTHORS"),
             )
         });
@@ -398,8 +253,8 @@ impl BaseTransformImpl for JfifConvert {
         panics::catch(self, "start", || {
             let colorimetry = self.settings().colorimetry.clone();
             if !colorimetry.is_empty() {
-                colour::parse(&colorimetry).map_err(|nonsense| {
-                    gst::error_msg!(gst::LibraryError::Settings, ("colorimetry: {nonsense}"))
+                colour::parse(&colorimetry).map_err(|error| {
+                    gst::error_msg!(gst::LibraryError::Settings, ("colorimetry: {error}"))
                 })?;
             }
             *self.state() = State::default();
@@ -414,14 +269,14 @@ impl BaseTransformImpl for JfifConvert {
         filter: Option<&gst::Caps>,
     ) -> Option<gst::Caps> {
         panics::guard(self, "transform_caps", Some(gst::Caps::new_empty()), || {
-            // All but the colours stays.
+            // Everything but format and colours stays.
             let mut other = gst::Caps::new_empty();
             {
                 let template = match direction {
                     gst::PadDirection::Src => &INPUT_CAPS,
                     _ => &OUTPUT_CAPS,
                 };
-                let other = other.get_mut().expect("nobody else has it yet");
+                let other = other.get_mut().expect("new caps have one owner");
                 for (structure, features) in caps.iter_with_features() {
                     let mut structure = structure.to_owned();
                     structure.remove_fields(["format", "colorimetry", "chroma-site"]);
@@ -435,7 +290,11 @@ impl BaseTransformImpl for JfifConvert {
             if let Some(filter) = filter {
                 other = filter.intersect_with_mode(&other, gst::CapsIntersectMode::First);
             }
-            gst::trace!(CAT, imp = self, "{caps} from {direction:?} makes {other}");
+            gst::trace!(
+                CAT,
+                imp = self,
+                "{caps} on the {direction:?} pad: {other} on the other"
+            );
             Some(other)
         })
     }
@@ -447,8 +306,8 @@ impl BaseTransformImpl for JfifConvert {
                 && let gst::QueryViewMut::Caps(caps) = query.view_mut()
                 && let Some(result) = caps.result_owned()
             {
-                // It names the colours first that would pass as they are. videotestsrc would
-                // promise them and make others, videoconvert would set out to convert.
+                // The result prefers the colours that pass unchanged. With it, videotestsrc would
+                // claim these colours but produce others, and videoconvert would convert.
                 let any = self.transform_caps(
                     gst::PadDirection::Src,
                     &result,
@@ -467,7 +326,7 @@ impl BaseTransformImpl for JfifConvert {
         mut other: gst::Caps,
     ) -> gst::Caps {
         panics::guard(self, "fixate_caps", gst::Caps::new_empty(), || {
-            // What is right already need not change its subsampling either.
+            // Frames that have the right colours keep their subsampling, too.
             if direction == gst::PadDirection::Sink
                 && let Ok(info) = VideoInfo::from_caps(caps)
                 && let Ok((colour, site)) = self.colours(caps, &info)
@@ -491,8 +350,8 @@ impl BaseTransformImpl for JfifConvert {
         outbuf: &mut gst::BufferRef,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         panics::guard(self, "transform", Err(gst::FlowError::Error), || {
-            // For a buffer that cannot be mapped GstVideoFilter pushes a picture that nobody has
-            // written to, with whatever was in its memory.
+            // If a buffer cannot be mapped, GstVideoFilter pushes an output buffer that was not
+            // written, with old contents of its memory.
             let input = self.state().input.clone();
             if input
                 .is_some_and(|info| VideoFrameRef::from_buffer_ref_readable(inbuf, &info).is_err())
@@ -528,26 +387,27 @@ impl VideoFilterImpl for JfifConvert {
             "set_info",
             Err(gst::loggable_error!(CAT, "an internal error")),
             || {
-                let (colour, site) = self.colours(incaps, in_info).map_err(|nonsense| {
+                let (colour, site) = self.colours(incaps, in_info).map_err(|error| {
                     gst::element_imp_error!(
                         self,
                         gst::StreamError::Format,
-                        ("{nonsense}"),
+                        ("{error}"),
                         ["{incaps}"]
                     );
-                    gst::loggable_error!(CAT, "{nonsense}")
+                    gst::loggable_error!(CAT, "{error}")
                 })?;
                 let pass =
                     in_info.format() == out_info.format() && colour::is_jfif(colour, site, in_info);
                 let converter = if pass {
                     None
                 } else {
-                    Some(Arc::new(Converter::new(colour, site, in_info, out_info)))
+                    Some(Arc::new(FrameConverter::new(
+                        colour, site, in_info, out_info,
+                    )))
                 };
                 gst::debug!(CAT, imp = self, "{colour:?}, {site:?}: {converter:?}");
                 {
                     let mut state = self.state();
-                    state.refused = false;
                     state.converter = converter;
                     state.input = Some(in_info.clone());
                     state.bytes_out = out_info.size();

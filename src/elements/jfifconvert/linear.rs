@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Pictures of any matrix, range, subsampling and siting to JFIF's.
+//! Converts frames with any matrix, range, subsampling and chroma site to those of JFIF.
 //!
-//! One multiplication by one matrix and one rounding, without a detour through RGB, which
-//! would round twice and cut off what is outside of it. All that is interpolated is
-//! interpolated linearly.
+//! Each sample is multiplied by one matrix and rounded once. A conversion by way of RGB would
+//! round twice and clip colours outside of RGB. Chroma is resampled by linear interpolation.
 //!
 //! ```text
 //!  Cb row ─┐         ┌─► t ─── down, across ──┐
@@ -13,27 +12,27 @@
 //!  Y row ──── scale ──────────────────────────┴─► Y'
 //! ```
 //!
-//! `t` is what chroma adds to luma: it is little, as nothing but the matrix differs, but
-//! it is not nothing. RGB is mixed in the same way, with grey for the row of luma.
+//! `t` is what chroma adds to luma. It is small, because only the matrices differ, but not zero.
+//! RGB is converted in the same way, with grey as the row of luma.
 //!
-//! Numbers are 16 bits, of which [`FRACTION`] are a fraction, and loops go over whole
-//! rows, so that the compiler makes vector instructions of them.
+//! Numbers have 16 bits, of which [`FRACTION`] are the fraction, and the loops run over whole
+//! rows, so that the compiler can vectorise them.
 
 use multiversion::multiversion;
 
 use super::{
-    colour::{Matrix, Site},
-    planes::{Plane, Samples},
+    colour::{ChromaSite, ConversionMatrix},
+    planes::{PlaneMut, Samples},
 };
 
-/// Binary places of intermediate numbers. The largest, four times a Cb or Cr between
-/// rows, is below 2^15.
+/// Fraction bits of intermediate numbers. The largest number, four times a Cb or Cr in the
+/// interpolation of rows, must stay below 2^15.
 const FRACTION: u32 = 5;
 
-/// Columns and rows of luma that one sample of chroma stands for, as powers of two.
+/// Columns and rows of luma per sample of chroma, as powers of two.
 pub type Subsampling = (u32, u32);
 
-/// [`Matrix`] as whole numbers.
+/// A [`ConversionMatrix`] in fixed point.
 #[derive(Debug, Clone)]
 struct Coefficients {
     luma: i16,
@@ -42,11 +41,11 @@ struct Coefficients {
     columns: Vec<[i16; 3]>,
 }
 
-impl From<&Matrix> for Coefficients {
-    fn from(matrix: &Matrix) -> Self {
-        // `product` takes eight places away.
+impl From<&ConversionMatrix> for Coefficients {
+    fn from(matrix: &ConversionMatrix) -> Self {
+        // `product` drops eight more bits.
         let coefficient = |x: f64| (x * f64::from(1 << (FRACTION + 8))).round() as i16;
-        // Half for rounding, and half a unit for each product that was rounded down.
+        // One half rounds the result; half a unit per product corrects its rounding down.
         let offset = |x: f64, products: usize| {
             let units = x * f64::from(1 << FRACTION) + 0.5 * products as f64;
             units as i16 + (1 << (FRACTION - 1))
@@ -61,71 +60,72 @@ impl From<&Matrix> for Coefficients {
     }
 }
 
-/// A sample, less 128, in the upper half.
+/// A sample minus 128, in the upper byte.
 #[inline(always)]
 fn centred(sample: u8) -> i16 {
     i16::from_be_bytes([sample ^ 0x80, 0])
 }
 
-/// The upper half; for which there is an instruction.
+/// The upper half of the product, for which CPUs have a vector instruction.
 #[inline(always)]
 fn product(centred: i16, coefficient: i16) -> i16 {
     ((i32::from(centred) * i32::from(coefficient)) >> 16) as i16
 }
 
+/// Rounds a number, whose rounding offset was added, to a sample.
 #[inline(always)]
 fn sample(number: i16) -> u8 {
     (number >> FRACTION).clamp(0, 255) as u8
 }
 
-/// How chroma gets along one axis from the resolution and site of the input to those of
+/// How chroma is resampled along one axis, from the resolution and site of the input to those of
 /// the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Axis {
-    /// It is there.
-    Same,
-    /// A quarter of a sample on.
+pub enum ChromaResampling {
+    /// Resolution and site are the same.
+    Copy,
+    /// The output is a quarter of a sample further on.
     Shift,
-    /// Each between two.
+    /// Each output sample is in the middle of two input samples.
     Halve,
-    /// Two between which the input's is, and which are a quarter away from it.
-    DoubleBetween,
-    /// One at the place of the input's, one between it and the next.
-    DoubleOn,
+    /// Two output samples, a quarter of a sample before and after each input sample.
+    DoubleCentred,
+    /// Two output samples, at each input sample and in the middle to the next.
+    DoubleCosited,
 }
 
-impl Axis {
-    fn new(from: u32, to: u32, on_sample: bool) -> Self {
+impl ChromaResampling {
+    fn new(from: u32, to: u32, cosited: bool) -> Self {
         match (from, to) {
-            (0, 0) => Self::Same,
+            (0, 0) => Self::Copy,
             (0, _) => Self::Halve,
-            (_, 0) if on_sample => Self::DoubleOn,
-            (_, 0) => Self::DoubleBetween,
-            _ if on_sample => Self::Shift,
-            _ => Self::Same,
+            (_, 0) if cosited => Self::DoubleCosited,
+            (_, 0) => Self::DoubleCentred,
+            _ if cosited => Self::Shift,
+            _ => Self::Copy,
         }
     }
 
-    /// The two of `len` samples that sample `i` is made of, and how many quarters of the
-    /// second.
-    fn parts(self, i: usize, len: usize) -> (usize, usize, i16) {
+    /// The two of `len` input samples for the output sample `i`, and the weight of the second in
+    /// quarters.
+    fn taps(self, i: usize, len: usize) -> (usize, usize, i16) {
         let (near, far, quarters) = match self {
-            Self::Same => (i, i, 0),
+            Self::Copy => (i, i, 0),
             Self::Shift => (i, i + 1, 1),
             Self::Halve => (2 * i, 2 * i + 1, 2),
-            Self::DoubleBetween if i.is_multiple_of(2) => (i / 2, (i / 2).saturating_sub(1), 1),
-            Self::DoubleBetween => (i / 2, i / 2 + 1, 1),
-            Self::DoubleOn => (i / 2, i / 2 + 1, 2 * (i % 2) as i16),
+            Self::DoubleCentred if i.is_multiple_of(2) => (i / 2, (i / 2).saturating_sub(1), 1),
+            Self::DoubleCentred => (i / 2, i / 2 + 1, 1),
+            Self::DoubleCosited => (i / 2, i / 2 + 1, 2 * (i % 2) as i16),
         };
         let last = len - 1;
         (near.min(last), far.min(last), quarters)
     }
 
-    /// A row, which has one more number at either end, at the resolution of the output.
+    /// Resamples a row, which has one more number at either end.
     #[inline(always)]
-    fn across<'a>(self, row: &'a [i16], scratch: &'a mut [i16]) -> &'a [i16] {
+    fn resample_row<'a>(self, row: &'a [i16], scratch: &'a mut [i16]) -> &'a [i16] {
         match self {
-            Self::Same => &row[1..],
+            Self::Copy => &row[1..],
             Self::Shift => blend(&row[1..], &row[2..], 1, scratch),
             Self::Halve => {
                 let (pairs, _) = row[1..].as_chunks();
@@ -134,13 +134,13 @@ impl Axis {
                 }
                 scratch
             }
-            Self::DoubleBetween => double(row, 1, 1, scratch),
-            Self::DoubleOn => double(row, 0, 2, scratch),
+            Self::DoubleCentred => double(row, 1, 1, scratch),
+            Self::DoubleCosited => double(row, 0, 2, scratch),
         }
     }
 }
 
-/// Four quarters of two rows.
+/// Interpolates between two rows; `quarters` is the weight of `far`.
 #[inline(always)]
 fn blend<'a>(near: &'a [i16], far: &[i16], quarters: i16, scratch: &'a mut [i16]) -> &'a [i16] {
     if quarters == 0 {
@@ -152,7 +152,8 @@ fn blend<'a>(near: &'a [i16], far: &[i16], quarters: i16, scratch: &'a mut [i16]
     scratch
 }
 
-/// Two for each of a row: so many quarters of the one before, so many of the one after.
+/// Two numbers for each in a row; `before` and `after` are the weights of its neighbours in
+/// quarters.
 #[inline(always)]
 fn double<'a>(row: &[i16], before: i16, after: i16, scratch: &'a mut [i16]) -> &'a [i16] {
     let (pairs, _) = scratch.as_chunks_mut();
@@ -163,11 +164,13 @@ fn double<'a>(row: &[i16], before: i16, after: i16, scratch: &'a mut [i16]) -> &
     scratch
 }
 
-/// What chroma adds to Y', and Cb' and Cr', of one row of chroma, one more at either end.
-type Row = [Vec<i16>; 3];
+/// What chroma adds to Y', and Cb' and Cr', for one row of chroma, with one more number at either
+/// end.
+type MixedRow = [Vec<i16>; 3];
 
+/// Multiplies a row of chroma, or of RGB, by the matrix.
 #[inline(always)]
-fn mix<const N: usize>(from: [&[u8]; N], columns: &[[i16; 3]; N], row: &mut Row) {
+fn mix<const N: usize>(from: [&[u8]; N], columns: &[[i16; 3]; N], row: &mut MixedRow) {
     let len = row[0].len() - 2;
     let from = from.map(|samples| &samples[..len]);
     let [t, cb, cr] = row.each_mut().map(|numbers| &mut numbers[1..=len]);
@@ -186,35 +189,42 @@ fn mix<const N: usize>(from: [&[u8]; N], columns: &[[i16; 3]; N], row: &mut Row)
     }
 }
 
-/// How pictures are converted.
+/// The conversion of all frames of a stream.
 #[derive(Debug, Clone)]
-pub struct Converter {
+pub struct LinearConverter {
     coefficients: Coefficients,
-    /// From the input's chroma to luma, and to the output's chroma.
-    luma_axes: [Axis; 2],
-    chroma_axes: [Axis; 2],
-    /// Rows of the output's luma for one of its chroma, as a power of two.
+    /// From the input's chroma to luma, horizontally and vertically.
+    to_luma: [ChromaResampling; 2],
+    /// From the input's chroma to the output's chroma.
+    to_chroma: [ChromaResampling; 2],
+    /// Rows of luma per row of chroma in the output, as a power of two.
     rows: u32,
 }
 
-impl Converter {
-    pub fn new(matrix: &Matrix, site: Site, from: Subsampling, to: Subsampling) -> Self {
-        let axes = |to: Subsampling| {
+impl LinearConverter {
+    pub fn new(
+        matrix: &ConversionMatrix,
+        site: ChromaSite,
+        from: Subsampling,
+        to: Subsampling,
+    ) -> Self {
+        let resampling = |to: Subsampling| {
             [
-                Axis::new(from.0, to.0, site.on_column),
-                Axis::new(from.1, to.1, site.on_row),
+                ChromaResampling::new(from.0, to.0, site.h_cosited),
+                ChromaResampling::new(from.1, to.1, site.v_cosited),
             ]
         };
         Self {
             coefficients: matrix.into(),
-            luma_axes: axes((0, 0)),
-            chroma_axes: axes(to),
+            to_luma: resampling((0, 0)),
+            to_chroma: resampling(to),
             rows: to.1,
         }
     }
 
-    /// Converts a picture, or one of its fields: luma, and what is mixed.
-    pub fn convert(&self, luma: Samples, mixed: &[Samples], to: [Plane; 3]) {
+    /// Converts a frame or a field: `luma`, and the components that are mixed by the matrix, which
+    /// are Cb and Cr or red, green and blue.
+    pub fn convert(&self, luma: Samples, mixed: &[Samples], to: [PlaneMut; 3]) {
         let columns = &self.coefficients.columns[..];
         match (mixed, columns) {
             (&[a, b], &[for_a, for_b]) => convert(self, luma, [a, b], [for_a, for_b], to),
@@ -226,26 +236,27 @@ impl Converter {
     }
 }
 
-/// The rows of a picture, one by one, and those of chroma as they are needed.
+/// Converts row by row, and mixes the rows of chroma when they are needed.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn convert<const N: usize>(
-    converter: &Converter,
+    converter: &LinearConverter,
     luma: Samples<'_>,
     from: [Samples<'_>; N],
     columns: [[i16; 3]; N],
-    [mut to_luma, mut to_cb, mut to_cr]: [Plane<'_>; 3],
+    [mut to_luma, mut to_cb, mut to_cr]: [PlaneMut<'_>; 3],
 ) {
-    // The row before, the one itself, the next.
+    // A row of output needs at most three rows of chroma: the one before, its own and the next.
     const RING: usize = 4;
-    let Converter {
+    let LinearConverter {
         coefficients,
-        luma_axes,
-        chroma_axes,
+        to_luma: luma_resampling,
+        to_chroma: chroma_resampling,
         rows,
     } = converter;
     let height = from[0].height;
     let width = from[0].width + 2;
-    let mut ring: [Row; RING] = std::array::from_fn(|_| std::array::from_fn(|_| vec![0; width]));
+    let mut ring: [MixedRow; RING] =
+        std::array::from_fn(|_| std::array::from_fn(|_| vec![0; width]));
     let mut ready = 0;
     let mut gathered: [Vec<u8>; N] = std::array::from_fn(|_| Vec::new());
     let mut gathered_luma = Vec::new();
@@ -253,10 +264,10 @@ fn convert<const N: usize>(
     let mut spread = vec![0; 2 * width];
 
     for y in 0..luma.height {
-        let parts = luma_axes[1].parts(y, height);
+        let luma_taps = luma_resampling[1].taps(y, height);
         let chroma_y = y >> rows;
-        let chroma_parts = chroma_axes[1].parts(chroma_y, height);
-        let needed = [parts.0, parts.1, chroma_parts.0, chroma_parts.1];
+        let chroma_taps = chroma_resampling[1].taps(chroma_y, height);
+        let needed = [luma_taps.0, luma_taps.1, chroma_taps.0, chroma_taps.1];
         while needed.iter().any(|&row| row >= ready) {
             let mut scratch = gathered.iter_mut();
             let from = from
@@ -267,8 +278,13 @@ fn convert<const N: usize>(
         }
         let row = |part: usize, i: usize| &ring[i % RING][part][..];
 
-        let t = blend(row(0, parts.0), row(0, parts.1), parts.2, &mut blended);
-        let t = luma_axes[0].across(t, &mut spread);
+        let t = blend(
+            row(0, luma_taps.0),
+            row(0, luma_taps.1),
+            luma_taps.2,
+            &mut blended,
+        );
+        let t = luma_resampling[0].resample_row(t, &mut spread);
         let luma = luma.row(y, &mut gathered_luma);
         for ((out, &y), t) in to_luma.row(y).iter_mut().zip(luma).zip(t) {
             *out = sample(product(centred(y), coefficients.luma) + t + coefficients.luma_offset);
@@ -278,9 +294,9 @@ fn convert<const N: usize>(
             continue;
         }
         for (part, plane) in [(1, &mut to_cb), (2, &mut to_cr)] {
-            let (near, far, quarters) = chroma_parts;
+            let (near, far, quarters) = chroma_taps;
             let chroma = blend(row(part, near), row(part, far), quarters, &mut blended);
-            let chroma = chroma_axes[0].across(chroma, &mut spread);
+            let chroma = chroma_resampling[0].resample_row(chroma, &mut spread);
             for (out, chroma) in plane.row(chroma_y).iter_mut().zip(chroma) {
                 *out = sample(chroma + coefficients.chroma_offset);
             }

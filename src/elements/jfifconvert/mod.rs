@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! `jfifconvert`: raw pictures to the colours that JPEG files mean.
+//! `jfifconvert`: converts raw video to the colours that JPEG files use.
 
 use glib::prelude::*;
 
 mod colour;
+mod converter;
 mod imp;
 mod linear;
 mod planes;
 mod rgb;
+mod settings;
+#[cfg(test)]
+mod tests;
 
 glib::wrapper! {
     pub struct JfifConvert(ObjectSubclass<imp::JfifConvert>)

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Where the samples of pictures are in memory.
+//! Access to the samples of a frame, with checked bounds.
 
 use std::slice;
 
 use gst_video::{VideoFrameRef, ffi, prelude::*};
 
-/// The first byte of a plane, and how many bytes are mapped from there on; none if the plane
-/// is outside of what is mapped.
+/// The first byte of a plane and the number of mapped bytes from there; `None` if the plane is
+/// outside of the mapping.
 ///
-/// `VideoFrameRef::plane_data()` takes the stride times the height for its length. A
-/// `GstVideoMeta` can say any stride and offset, however short the memory is.
+/// Needed because `VideoFrameRef::plane_data()` trusts stride times height as the length, and a
+/// `GstVideoMeta` may state any stride and offset, however short the memory is.
 fn mapped(frame: &ffi::GstVideoFrame, plane: usize) -> Option<(*const u8, usize)> {
-    // Without a meta all planes are in one mapping.
+    // Without a GstVideoMeta all planes share one mapping.
     let map = match frame.meta.is_null() {
         true => frame.map.first()?,
         false => frame.map.get(plane)?,
@@ -23,42 +23,43 @@ fn mapped(frame: &ffi::GstVideoFrame, plane: usize) -> Option<(*const u8, usize)
     Some((data, len))
 }
 
-/// The bytes of a plane that are there, up to the end of its last row.
+/// The mapped bytes of a plane, at most stride times height.
 pub fn plane_data<'a>(frame: &'a VideoFrameRef<&gst::BufferRef>, plane: usize) -> Option<&'a [u8]> {
     let stride = usize::try_from(*frame.plane_stride().get(plane)?).ok()?;
     let rows = frame.plane_height(plane as u32) as usize;
-    // SAFETY: it points to the frame that the reference holds.
+    // SAFETY: the pointer is to the frame that the reference borrows.
     let (data, len) = mapped(unsafe { &*frame.as_ptr() }, plane)?;
-    // SAFETY: so many bytes are mapped for reading as long as the frame is.
+    // SAFETY: `mapped` has checked that this many bytes are mapped, for as long as the frame is.
     Some(unsafe { slice::from_raw_parts(data, len.min(stride.checked_mul(rows)?)) })
 }
 
-/// Whether the rows of a plane that is to be written are all inside of what is mapped.
+/// Whether all rows of an output plane are inside of the mapping.
 pub fn has_room(frame: &VideoFrameRef<&mut gst::BufferRef>, plane: usize) -> bool {
     let inside = || {
         let stride = usize::try_from(*frame.plane_stride().get(plane)?).ok()?;
         let rows = frame.plane_height(plane as u32) as usize;
-        // SAFETY: it points to the frame that the reference holds.
+        // SAFETY: the pointer is to the frame that the reference borrows.
         let (_, len) = mapped(unsafe { &*frame.as_ptr() }, plane)?;
         (stride.checked_mul(rows)? <= len).then_some(())
     };
     inside().is_some()
 }
 
-/// One component of a picture that is read.
+/// One component of an input frame.
 #[derive(Debug, Clone, Copy)]
 pub struct Samples<'a> {
-    /// From the first sample on.
+    /// The bytes from the first sample on.
     data: &'a [u8],
-    /// From one sample to the next, and from one row to the next.
+    /// Bytes from one sample to the next.
     step: usize,
+    /// Bytes from one row to the next.
     stride: usize,
     pub width: usize,
     pub height: usize,
 }
 
 impl<'a> Samples<'a> {
-    /// A component of a frame; none if the memory is shorter than it ought to be.
+    /// A component of a frame; `None` if the memory is too short for it.
     pub fn of(frame: &'a VideoFrameRef<&gst::BufferRef>, component: u32) -> Option<Self> {
         let step = frame.info().comp_pstride(component as u8);
         let plane = *frame.format_info().plane().get(component as usize)?;
@@ -75,7 +76,7 @@ impl<'a> Samples<'a> {
         (last_row.checked_add(last)? < samples.data.len()).then_some(samples)
     }
 
-    /// The same row again and again.
+    /// A component whose rows are all `row`.
     pub fn repeated(row: &'a [u8], height: usize) -> Self {
         Self {
             data: row,
@@ -96,7 +97,7 @@ impl<'a> Samples<'a> {
         }
     }
 
-    /// One row, if need be gathered in `scratch`.
+    /// One row. Samples that are not adjacent are gathered in `scratch`.
     #[inline(always)]
     pub fn row<'s>(&self, y: usize, scratch: &'s mut Vec<u8>) -> &'s [u8]
     where
@@ -121,11 +122,11 @@ impl<'a> Samples<'a> {
     }
 }
 
-/// The first sample of each `STEP`.
+/// Copies every `STEP`th sample.
 #[inline(always)]
 fn gather<const STEP: usize>(from: &[u8], to: &mut [u8]) {
     let (from, rest) = from.as_chunks::<STEP>();
-    // The last one may end with the memory.
+    // The memory may end right after the last sample.
     if let ([first, ..], Some(last)) = (rest, to.get_mut(from.len())) {
         *last = *first;
     }
@@ -134,17 +135,17 @@ fn gather<const STEP: usize>(from: &[u8], to: &mut [u8]) {
     }
 }
 
-/// One plane of a picture that is written, a sample a byte.
+/// One plane of an output frame, with one byte per sample.
 #[derive(Debug)]
-pub struct Plane<'a> {
+pub struct PlaneMut<'a> {
     pub data: &'a mut [u8],
     pub stride: usize,
     pub width: usize,
     pub height: usize,
 }
 
-impl<'a> Plane<'a> {
-    /// None if the memory is shorter than it ought to be.
+impl<'a> PlaneMut<'a> {
+    /// A plane; `None` if the memory is too short for it.
     pub fn new(data: &'a mut [u8], stride: i32, width: u32, height: u32) -> Option<Self> {
         let plane = Self {
             data,
@@ -157,8 +158,8 @@ impl<'a> Plane<'a> {
     }
 
     /// Every `every`th row from `first` on.
-    pub fn rows(&mut self, first: usize, every: usize) -> Plane<'_> {
-        Plane {
+    pub fn rows(&mut self, first: usize, every: usize) -> PlaneMut<'_> {
+        PlaneMut {
             data: self.data.get_mut(first * self.stride..).unwrap_or_default(),
             stride: self.stride * every,
             width: self.width,

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Full-range RGB to JFIF's Y'CbCr by the `yuv` crate, which is faster at that than
+//! Converts full-range RGB to JFIF's Y'CbCr with the `yuv` crate, which is faster at this than
 //! [`linear`](super::linear) and as exact.
 //!
-//! It knows no other range of RGB and no byte in front of the colours.
+//! The crate has no functions for RGB of limited range, nor for formats with the padding byte
+//! first.
 
 use gst_video::VideoFormat;
 use yuv::{
     BufferStoreMut, YuvConversionMode, YuvError, YuvPlanarImageMut, YuvRange, YuvStandardMatrix,
 };
 
-use super::{linear::Subsampling, planes::Plane};
+use super::{linear::Subsampling, planes::PlaneMut};
 
-pub type Function = fn(
+/// A conversion function of the crate.
+pub type RgbConversion = fn(
     &mut YuvPlanarImageMut<u8>,
     &[u8],
     u32,
@@ -21,9 +23,9 @@ pub type Function = fn(
     YuvConversionMode,
 ) -> Result<(), YuvError>;
 
-/// The crate's function, if it has one.
-pub fn function(format: VideoFormat, to: Subsampling) -> Option<Function> {
-    let functions: [Function; 3] = match format {
+/// The function for an input format and an output subsampling, if the crate has one.
+pub fn conversion(format: VideoFormat, to: Subsampling) -> Option<RgbConversion> {
+    let functions: [RgbConversion; 3] = match format {
         VideoFormat::Rgb => [yuv::rgb_to_yuv420, yuv::rgb_to_yuv422, yuv::rgb_to_yuv444],
         VideoFormat::Bgr => [yuv::bgr_to_yuv420, yuv::bgr_to_yuv422, yuv::bgr_to_yuv444],
         VideoFormat::Rgbx => [
@@ -46,15 +48,17 @@ pub fn function(format: VideoFormat, to: Subsampling) -> Option<Function> {
     }
 }
 
-/// Converts a picture, all rows of which are as long as the stride.
+/// Converts a frame. `pixels` must be `stride` times the height long: the crate derives the number
+/// of rows from the length, and would skip a last row without padding.
 ///
-/// The crate takes the number of rows from the length of the slices: of one that ends
-/// with the last sample it would leave out that row.
+/// # Errors
+///
+/// If the crate finds that strides, lengths and sizes do not match.
 pub fn convert(
-    function: Function,
+    conversion: RgbConversion,
     pixels: &[u8],
     stride: u32,
-    [y, cb, cr]: [Plane; 3],
+    [y, cb, cr]: [PlaneMut; 3],
 ) -> Result<(), YuvError> {
     let mut image = YuvPlanarImageMut {
         width: y.width as u32,
@@ -66,7 +70,7 @@ pub fn convert(
         u_plane: BufferStoreMut::Borrowed(cb.data),
         v_plane: BufferStoreMut::Borrowed(cr.data),
     };
-    function(
+    conversion(
         &mut image,
         pixels,
         stride,

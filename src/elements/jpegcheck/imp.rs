@@ -38,10 +38,11 @@
 
 use std::{
     ops::ControlFlow,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Instant,
 };
 
+use b64jpeg_net::sync::lock;
 use b64jpeg_wire::{
     FrameLimits, WireError,
     jpeg::{self, Origin},
@@ -109,11 +110,11 @@ pub struct JpegCheck {
 
 impl JpegCheck {
     fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.settings)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// The implementation of the element that a pad belongs to.

@@ -45,7 +45,7 @@ impl fmt::Display for SenderConflict {
         write!(
             f,
             "Frames of {} are dropped while those of {} arrive: two senders use one stream; stop \
-             one of them, or use another stream for it",
+             one of them, or give it a stream of its own",
             SenderName(&self.dropped),
             SenderName(&self.holder)
         )

@@ -142,7 +142,7 @@ fn invalid_origin_is_refused_at_start() {
     for (name, part) in [
         (
             "two\nlines".to_owned(),
-            "`origin` \"two\\nlines\" is no name",
+            "`origin` \"two\\nlines\" is not a valid name",
         ),
         ("ü".repeat(101), "up to 200 bytes"),
     ] {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Why there is no connection, or no longer one.
+//! Why there is no connection.
 //!
 //! The texts are facts that follow the name of the server and a colon. Advice to users names
 //! settings of the program around this crate, and so belongs there. The enums are exhaustive so
@@ -9,10 +9,8 @@
 use std::{error::Error, fmt, io, time::Duration};
 
 use b64jpeg_wire::{FirstBytes, ForeignProtocol, socketio::ProtocolError};
-use rustls::CertificateError;
-use tokio_tungstenite::tungstenite;
 
-use crate::tls;
+use super::{certificate::CertificateProblem, lost::LostConnection};
 
 /// Why a connection could not be made.
 #[derive(Debug)]
@@ -295,81 +293,6 @@ impl fmt::Display for ConnectStage {
     }
 }
 
-/// Why a certificate was rejected.
-#[derive(Debug, Clone, PartialEq)]
-pub enum CertificateProblem {
-    /// Its time is over.
-    Expired,
-    /// Its time has not begun.
-    NotYetValid,
-    /// It is for other names.
-    WrongName {
-        /// The names it is for.
-        presented: Vec<String>,
-        /// The host of the URL.
-        expected: String,
-    },
-    /// No authority that this machine trusts has signed it.
-    UnknownIssuer,
-    /// Anything else.
-    Other(CertificateError),
-}
-
-impl From<CertificateError> for CertificateProblem {
-    fn from(error: CertificateError) -> Self {
-        match error {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                Self::NotYetValid
-            }
-            CertificateError::NotValidForNameContext {
-                expected,
-                presented,
-            } => Self::WrongName {
-                presented: presented
-                    .iter()
-                    .map(|name| bare_name(name).into())
-                    .collect(),
-                expected: expected.to_str().into_owned(),
-            },
-            CertificateError::UnknownIssuer => Self::UnknownIssuer,
-            error if tls::is_self_signed(&error) => Self::UnknownIssuer,
-            error => Self::Other(error),
-        }
-    }
-}
-
-/// The name in a text such as `DnsName("relay")` or `IpAddress(127.0.0.1)`, the only form in
-/// which the TLS library gives it.
-fn bare_name(text: &str) -> &str {
-    let parts = text.split(['"', '(', ')']);
-    parts
-        .rev()
-        .find(|part| !part.is_empty())
-        .unwrap_or_default()
-}
-
-impl fmt::Display for CertificateProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Expired => f.write_str("its certificate has expired"),
-            Self::NotYetValid => f.write_str("its certificate is not valid yet"),
-            Self::WrongName {
-                presented,
-                expected,
-            } => write!(
-                f,
-                "its certificate is for {}, and not for {expected}",
-                presented.join(", ")
-            ),
-            Self::UnknownIssuer => f.write_str(
-                "its certificate is signed by an authority that this machine does not know",
-            ),
-            Self::Other(error) => write!(f, "its certificate cannot be trusted: {error}"),
-        }
-    }
-}
-
 /// What a server speaks that is not HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NonHttp {
@@ -413,133 +336,9 @@ impl fmt::Display for UnexpectedMessage {
     }
 }
 
-/// Why a connection was lost.
-#[derive(Debug)]
-pub enum LostConnection {
-    /// The server closed the connection as the protocol prescribes.
-    ClosedByServer {
-        /// The reason that the server gave.
-        reason: Option<String>,
-    },
-    /// The server removed the client from the namespace.
-    Disconnected,
-    /// The stream ended without a closing handshake.
-    Ended,
-    /// The stream failed.
-    Io(io::Error),
-    /// The server accepted none of the bytes that were sent.
-    NothingTaken {
-        /// The timeout.
-        after: Duration,
-    },
-    /// The server sent nothing, not even a ping.
-    Silent {
-        /// The longest silence that the server had announced.
-        after: Duration,
-    },
-    /// A message is not what Socket.IO prescribes.
-    BadMessage(ProtocolError),
-    /// A message is over the limit.
-    TooLong {
-        /// Its length, in bytes.
-        len: usize,
-        /// The limit, in bytes.
-        max: usize,
-    },
-    /// The server violates the WebSocket protocol.
-    WebSocket(Box<tungstenite::Error>),
-}
-
-impl LostConnection {
-    /// Whether the server announced that it closes the connection.
-    pub fn is_closed(&self) -> bool {
-        matches!(self, Self::ClosedByServer { .. } | Self::Disconnected)
-    }
-
-    /// Whether the connection was given up because of what the server sent.
-    pub fn is_bad(&self) -> bool {
-        matches!(
-            self,
-            Self::BadMessage(_) | Self::TooLong { .. } | Self::WebSocket(_)
-        )
-    }
-}
-
-impl fmt::Display for LostConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ClosedByServer { reason: None } => {
-                f.write_str("the server closed the connection")
-            }
-            Self::ClosedByServer {
-                reason: Some(reason),
-            } => write!(f, "the server closed the connection: {reason}"),
-            Self::Disconnected => f.write_str("the server disconnected us"),
-            Self::Ended => f.write_str("the connection ended"),
-            Self::Io(error) => error.fmt(f),
-            Self::NothingTaken { after } => {
-                write!(f, "the server took nothing for {} s", after.as_secs_f64())
-            }
-            Self::Silent { after } => {
-                write!(f, "the server was silent for {} s", after.as_secs_f64())
-            }
-            Self::BadMessage(error) => write!(f, "its message is bad: {error}"),
-            Self::TooLong { len, max } => {
-                write!(f, "its message of {len} bytes is over the limit of {max}")
-            }
-            Self::WebSocket(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for LostConnection {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Io(error) => error.source(),
-            Self::BadMessage(error) => Some(error),
-            Self::WebSocket(error) => error.source(),
-            _ => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn certificate_problem_wrong_name_lists_bare_names() {
-        let error = CertificateError::NotValidForNameContext {
-            expected: "localhost".try_into().expect("a name"),
-            presented: vec![r#"DnsName("relay")"#.into(), "IpAddress(::1)".into()],
-        };
-        let problem = CertificateProblem::from(error);
-        assert_eq!(
-            problem.to_string(),
-            "its certificate is for relay, ::1, and not for localhost"
-        );
-    }
-
-    #[test]
-    fn certificate_problem_from_each_error_is_classified() {
-        for (error, problem) in [
-            (CertificateError::Expired, CertificateProblem::Expired),
-            (
-                CertificateError::NotValidYet,
-                CertificateProblem::NotYetValid,
-            ),
-            (
-                CertificateError::UnknownIssuer,
-                CertificateProblem::UnknownIssuer,
-            ),
-            (
-                CertificateError::BadEncoding,
-                CertificateProblem::Other(CertificateError::BadEncoding),
-            ),
-        ] {
-            assert_eq!(CertificateProblem::from(error), problem);
-        }
-    }
 
     #[test]
     fn connect_error_kind_tells_whether_to_retry() {
@@ -560,18 +359,6 @@ mod tests {
             ),
         ] {
             assert_eq!(error.kind(), kind, "{error}");
-        }
-    }
-
-    #[test]
-    fn lost_connection_cause_is_closed_or_bad_or_neither() {
-        for (lost, closed, bad) in [
-            (LostConnection::ClosedByServer { reason: None }, true, false),
-            (LostConnection::Disconnected, true, false),
-            (LostConnection::Ended, false, false),
-            (LostConnection::TooLong { len: 2, max: 1 }, false, true),
-        ] {
-            assert_eq!((lost.is_closed(), lost.is_bad()), (closed, bad), "{lost}");
         }
     }
 }

@@ -14,25 +14,27 @@
 //!           │                 │
 //!         stream              │       byte streams, and their counters
 //!           └────────┬────────┘
-//!      target · error · url · text    what to connect to; why that failed; texts for logs
+//!   target · error · lost · certificate · url · text
+//!                                     what to connect to; why that failed; texts for logs
 //! ```
 
+mod certificate;
 mod connection;
 mod diagnosis;
 mod dial;
 mod error;
 mod http;
+mod lost;
 mod stream;
 mod target;
 mod text;
 mod url;
 
 pub use self::{
+    certificate::CertificateProblem,
     connection::{Connection, IncomingEvent, Message, Progress},
-    error::{
-        CertificateProblem, ConnectError, ConnectErrorKind, ConnectStage, LostConnection, NonHttp,
-        UnexpectedMessage,
-    },
+    error::{ConnectError, ConnectErrorKind, ConnectStage, NonHttp, UnexpectedMessage},
+    lost::LostConnection,
     target::Target,
     text::printable,
     url::{Url, UrlError, UrlErrorKind},

@@ -167,7 +167,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Closes all connections, wakes all waiters and reports the failure. Makes no use of the
+    /// Closes all connections, reports the failure and wakes all waiters. Makes no use of the
     /// other fields, which a panic may have left inconsistent.
     fn fail(mut self, failure: ServerFailure) {
         self.listeners.clear();
@@ -177,12 +177,18 @@ impl EventLoop {
             state.backlog.clear();
             self.shared.publish_clients(&state);
             state.reporting_removal = false;
+        }
+        // The failure is reported before waiters are woken: they end the stream, and people
+        // would read that as the first error. A panic in the callback cannot be reported
+        // anywhere else.
+        let report = || (self.on_event)(ServerEvent::Failed(failure));
+        let _ = catch_unwind(AssertUnwindSafe(report));
+        {
+            // Under the lock, so that no waiter checks the flag and then misses the notification.
+            let _state = self.shared.state();
             self.shared.failed.store(true, Ordering::SeqCst);
         }
         self.shared.changed.notify_all();
-        // A panic in the callback cannot be reported anywhere else.
-        let report = || (self.on_event)(ServerEvent::Failed(failure));
-        let _ = catch_unwind(AssertUnwindSafe(report));
     }
 
     /// How long the poll may wait for an event; `None` for any time.

@@ -19,7 +19,7 @@ use std::{
     fmt,
     io::{self, ErrorKind},
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -31,6 +31,7 @@ use self::{
     shared::{ServerPhase, Shared},
 };
 use super::backlog::{BacklogLimits, ClientStats, Overflow, ServerTotals};
+use crate::sync;
 
 mod connection;
 mod event_loop;
@@ -230,12 +231,9 @@ impl Server {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let changed = &self.shared.changed;
             state = match left {
-                None => changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => sync::wait(changed, state),
                 Some(Duration::ZERO) => break false,
-                Some(left) => {
-                    let woken = changed.wait_timeout(state, left);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
+                Some(left) => sync::wait_timeout(changed, state, left).0,
             };
         };
         state.waiting -= 1;
@@ -267,8 +265,7 @@ impl Server {
     /// Stops listening, gives clients one second to take the rest of a frame, and closes all
     /// connections. Returns when the I/O thread has ended, unless it is called from there.
     pub fn stop(&self) {
-        let thread = self.thread.lock();
-        let Some(thread) = thread.unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some(thread) = sync::lock(&self.thread).take() else {
             return;
         };
         let deadline = Instant::now() + STOP_TIMEOUT;

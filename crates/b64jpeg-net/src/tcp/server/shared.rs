@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Instant,
@@ -13,7 +13,10 @@ use std::{
 use mio::Waker;
 
 use super::ServerStatus;
-use crate::tcp::backlog::{Backlog, BacklogLimits, QueuedFrame, SentCounts};
+use crate::{
+    sync::lock,
+    tcp::backlog::{Backlog, BacklogLimits, QueuedFrame, SentCounts},
+};
 
 /// What the server does with its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +86,7 @@ impl Shared {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, SharedState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn status(&self, state: &SharedState) -> ServerStatus {

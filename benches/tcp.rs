@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The elements with a socket beside compositions of stock elements, in the same run.
+//! The TCP elements compared with compositions of stock elements, in the same run.
 //!
 //! ```text
 //!  receiving:  this program ─► loopback ─► [ source ! fakesink ]
 //!  serving:    [ JPEGs ─► sink ] ─► loopback ─► this program: 1, 50, 200 clients
 //! ```
 //!
-//! What stands in brackets is a process of its own. It alone is charged, for all its
-//! threads, user and system, as the scheduler counts them, from when it rests after a
-//! few frames until it rests again. Rounds are interleaved and medians printed: on a
-//! busy machine believe the ratios. What does not arrive whole is an error.
+//! The brackets are a process of their own. Only its CPU time is measured: user and system time
+//! of all its threads, from the scheduler, from when it is idle after a few frames until it is
+//! idle again. Rounds are interleaved, and medians are printed: on a busy machine trust the
+//! ratios. A frame that does not arrive whole is an error.
 //!
-//! `cargo bench --bench doors [-- PART OF A NAME]`. With `--test`, and under
-//! `cargo test --benches`: a few frames through everything, and no figures.
+//! `cargo bench --bench tcp [-- PART OF A NAME]`. With `--test`, and under
+//! `cargo test --benches`, each case handles a few frames, and no figures are printed.
 
 mod common;
 
@@ -34,12 +34,12 @@ const ROUNDS: usize = 7;
 /// Frames before the measured ones.
 const WARM_UP: usize = 2 * FRAMES;
 
-/// A source, and what it is sent.
+/// A source and its input.
 struct Source {
     name: &'static str,
-    /// With `AT` for host and port; empty for a bare socket.
+    /// With `AT` in place of host and port; empty for a bare socket.
     line: &'static str,
-    /// Makes its input of the JPEGs.
+    /// Makes the input from the JPEGs.
     pay: &'static str,
 }
 
@@ -64,7 +64,7 @@ const SOURCES: [Source; 6] = [
     Source {
         name: "tcpclientsrc ! gdpdepay",
         line: "tcpclientsrc AT ! gdpdepay",
-        // For as many bytes on the wire.
+        // With b64jpegpay for the same number of bytes on the wire.
         pay: "b64jpegpay ! gdppay",
     },
     Source {
@@ -79,13 +79,13 @@ const SOURCES: [Source; 6] = [
     },
 ];
 
-/// How its input comes: table, frames that are measured, and the time between two.
+/// Table, number of measured frames, and the interval between two frames.
 const PACES: [(&str, usize, Duration); 2] = [
-    ("receiving, as fast as it goes", 2000, Duration::ZERO),
+    ("receiving, as fast as possible", 2000, Duration::ZERO),
     ("receiving, 100 frames/s", 100, Duration::from_millis(10)),
 ];
 
-/// A sink, and the property that counts its clients.
+/// A sink and the property with its number of clients.
 struct Sink {
     name: &'static str,
     line: &'static str,
@@ -107,8 +107,8 @@ const SINKS: [Sink; 2] = [
     },
 ];
 
-/// How many clients there are, and the table.
-const CROWDS: [(usize, &str); 3] = [
+/// Number of clients and table.
+const CLIENT_COUNTS: [(usize, &str); 3] = [
     (1, "serving 1 client, 25 frames/s"),
     (50, "serving 50 clients, 25 frames/s"),
     (200, "serving 200 clients, 25 frames/s"),
@@ -116,7 +116,7 @@ const CROWDS: [(usize, &str); 3] = [
 const SERVED: usize = 50;
 const INTERVAL: Duration = Duration::from_millis(40);
 
-/// What a source is sent: in the first round of the JPEGs, and in each that follows.
+/// The bytes that a source receives, for the first pass over the JPEGs and for each later one.
 struct Input {
     first: Vec<u8>,
     frames: Vec<Vec<u8>>,
@@ -129,7 +129,7 @@ impl Input {
             Some(&common::caps()),
         )?;
         let jpegs = jpegs()?;
-        // The first round may begin with headers.
+        // The first pass may start with stream headers.
         let first = bytes(&line.record(&jpegs)?)?;
         let frames = line.record(&jpegs)?;
         let frames: Result<Vec<_>> = frames
@@ -144,7 +144,7 @@ impl Input {
     }
 }
 
-/// CPU per frame of one source, which runs in a child.
+/// CPU time per frame of one source, in a child process.
 fn receiving(index: usize, input: &Input, count: usize, interval: Duration) -> Result<Duration> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port().to_string();
@@ -154,7 +154,7 @@ fn receiving(index: usize, input: &Input, count: usize, interval: Duration) -> R
     let mut send = |count| {
         pace(count, interval, |i| {
             client.write_all(&input.frames[i % FRAMES])?;
-            // On one processor, megabytes would pile up in the kernel and leave the caches.
+            // On one processor megabytes would queue up in the kernel and leave the caches.
             thread::yield_now();
             Ok(())
         })
@@ -164,8 +164,8 @@ fn receiving(index: usize, input: &Input, count: usize, interval: Duration) -> R
     send(count)?;
     let cpu = child.cpu_at_rest()? - before;
     drop(client);
-    // Buffers, of which each frame makes one at least.
-    let arrived: usize = child.hear()?.parse()?;
+    // Counted in buffers; a frame makes at least one.
+    let arrived: usize = child.read_line()?.parse()?;
     let sent = FRAMES + WARM_UP + count;
     if arrived < sent {
         return Err(format!("{arrived} of {sent} frames arrived").into());
@@ -174,7 +174,7 @@ fn receiving(index: usize, input: &Input, count: usize, interval: Duration) -> R
     Ok(cpu.div_f64(count as f64))
 }
 
-/// The child of [`receiving`].
+/// Child process of [`receiving`].
 fn receive(source: &Source, port: &str) -> Result<()> {
     if source.line.is_empty() {
         let stream = TcpStream::connect(format!("127.0.0.1:{port}"))?;
@@ -198,26 +198,26 @@ fn receive(source: &Source, port: &str) -> Result<()> {
     Ok(())
 }
 
-/// CPU per frame of one sink, which runs in a child.
+/// CPU time per frame of one sink, in a child process.
 fn serving(index: usize, clients: usize, count: usize) -> Result<Duration> {
     let mut child = Process::again(&["serve", &index.to_string()])?;
-    let address = format!("127.0.0.1:{}", child.hear()?);
+    let address = format!("127.0.0.1:{}", child.read_line()?);
     let mut readers = Vec::new();
     for count in 1..=clients {
         let stream = TcpStream::connect(&address)?;
         readers.push(thread::spawn(|| read(stream)));
         // `tcpserversink` has a backlog of 5.
-        child.tell(&format!("wait {count}"))?;
+        child.command(&format!("wait {count}"))?;
     }
 
-    child.tell(&format!("push {WARM_UP}"))?;
+    child.command(&format!("push {WARM_UP}"))?;
     let before = child.cpu_at_rest()?;
-    child.tell(&format!("push {count}"))?;
+    child.command(&format!("push {count}"))?;
     let cpu = child.cpu_at_rest()? - before;
     child.finish()?;
 
-    let text = |jpeg: &gst::Buffer| 4 + jpeg.size().div_ceil(3) * 4;
-    let sizes: Vec<_> = jpegs()?.iter().map(text).collect();
+    let frame_len = |jpeg: &gst::Buffer| 4 + jpeg.size().div_ceil(3) * 4;
+    let sizes: Vec<_> = jpegs()?.iter().map(frame_len).collect();
     let sent: usize = sizes.iter().cycle().take(WARM_UP + count).sum();
     for reader in readers {
         let arrived = reader.join().map_err(|_| "a reader panicked")??;
@@ -228,7 +228,7 @@ fn serving(index: usize, clients: usize, count: usize) -> Result<Duration> {
     Ok(cpu.div_f64(count as f64))
 }
 
-/// Reads to the end; returns how many bytes there were.
+/// Reads to the end. Returns the number of bytes.
 fn read(mut stream: TcpStream) -> io::Result<usize> {
     let mut buffer = vec![0; 1 << 17];
     let mut total = 0;
@@ -240,7 +240,7 @@ fn read(mut stream: TcpStream) -> io::Result<usize> {
     }
 }
 
-/// The child of [`serving`].
+/// Child process of [`serving`].
 fn serve(sink: &Sink) -> Result<()> {
     let options = "name=sink host=127.0.0.1 port=0 sync=false async=false";
     let mut line = Line::start(&format!("{} {options}", sink.line), Some(&common::caps()))?;
@@ -248,7 +248,10 @@ fn serve(sink: &Sink) -> Result<()> {
     println!("{}", line.sink.property::<i32>("current-port"));
     for command in io::stdin().lines() {
         let command = command?;
-        match command.split_once(' ').ok_or("it is told nothing")? {
+        match command
+            .split_once(' ')
+            .ok_or("a command without an argument")?
+        {
             ("wait", clients) => wait_for(&line.sink, sink.clients, clients.parse()?)?,
             (_, count) => pace(count.parse()?, INTERVAL, |i| {
                 line.push_all(&jpegs[i % FRAMES..][..1])
@@ -270,22 +273,22 @@ fn child(arguments: &[&str]) -> Result<()> {
 /// One row of a table.
 enum Case {
     Receive { pace: usize, source: usize },
-    Serve { crowd: usize, sink: usize },
+    Serve { clients: usize, sink: usize },
 }
 
 impl Case {
     fn all() -> Vec<Self> {
         let receive = |pace| (0..SOURCES.len()).map(move |source| Self::Receive { pace, source });
-        let serve = |crowd| (0..SINKS.len()).map(move |sink| Self::Serve { crowd, sink });
+        let serve = |clients| (0..SINKS.len()).map(move |sink| Self::Serve { clients, sink });
         let mut cases: Vec<_> = (0..PACES.len()).flat_map(receive).collect();
-        cases.extend((0..CROWDS.len()).flat_map(serve));
+        cases.extend((0..CLIENT_COUNTS.len()).flat_map(serve));
         cases
     }
 
     fn table(&self) -> &'static str {
         match *self {
             Self::Receive { pace, .. } => PACES[pace].0,
-            Self::Serve { crowd, .. } => CROWDS[crowd].1,
+            Self::Serve { clients, .. } => CLIENT_COUNTS[clients].1,
         }
     }
 
@@ -296,7 +299,7 @@ impl Case {
         }
     }
 
-    /// The row that does the same with stock elements.
+    /// The row for the same with stock elements.
     fn peer(&self) -> &'static str {
         match self {
             Self::Receive { .. } => STOCK_SOURCE,
@@ -304,7 +307,7 @@ impl Case {
         }
     }
 
-    /// CPU per frame; with `smoke` of a few frames.
+    /// CPU time per frame; with `smoke` of a few frames only.
     fn run(&self, inputs: &[Input], smoke: bool) -> Result<Duration> {
         let count = |count| if smoke { FRAMES } else { count };
         match *self {
@@ -312,7 +315,7 @@ impl Case {
                 let (_, frames, interval) = PACES[pace];
                 receiving(source, &inputs[source], count(frames), interval)
             }
-            Self::Serve { crowd, sink } => serving(sink, CROWDS[crowd].0, count(SERVED)),
+            Self::Serve { clients, sink } => serving(sink, CLIENT_COUNTS[clients].0, count(SERVED)),
         }
     }
 }
@@ -340,7 +343,7 @@ fn bench(options: &Options) -> Result<()> {
     }
 
     println!(
-        "CPU per frame of {} KB, {} KB as base64, in us: median of {ROUNDS} rounds (min - max). {}.",
+        "CPU time per frame of {} KB, {} KB as base64, in us: median of {ROUNDS} rounds (min - max). {}.",
         size / 1000,
         size * 4 / 3000,
         simd()
@@ -367,8 +370,8 @@ fn bench(options: &Options) -> Result<()> {
         );
     }
     println!(
-        "\n/ peer: {STOCK_SOURCE} and {STOCK_SINK}. Reach of b64jpegclientsrc, as fast as it \
-         goes: 0.25."
+        "\n/ peer: relative to {STOCK_SOURCE} or {STOCK_SINK}. Target for b64jpegclientsrc, as fast as \
+         possible: 0.25."
     );
     Ok(())
 }
