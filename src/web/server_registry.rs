@@ -5,9 +5,10 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
+use b64jpeg_net::sync::lock;
 use once_cell::sync::Lazy;
 use serde_json::{Map, Value};
 
@@ -20,10 +21,6 @@ use super::{
 type SharedServer = Arc<Mutex<Option<Server>>>;
 
 static SERVERS: Lazy<Mutex<HashMap<(String, u16), SharedServer>>> = Lazy::new(Mutex::default);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn shared_server(config: &ServerConfig) -> SharedServer {
     // Port 0 is another free port for each server.
