@@ -13,8 +13,12 @@ use once_cell::sync::Lazy;
 use serde_json::{Map, Value};
 
 use super::{
-    cameras::Camera, config::ServerConfig, errors::RegistrationError, server::Server,
-    state::ServerState, viewers::WebServerObserver,
+    cameras::Camera,
+    config::ServerConfig,
+    errors::{RegistrationError, ServerWarning},
+    server::Server,
+    state::ServerState,
+    viewers::WebServerObserver,
 };
 
 /// A server while it has cameras. Locked while it starts or stops.
@@ -40,7 +44,7 @@ pub struct CameraRegistration {
     camera: Arc<Camera>,
     observer_id: u64,
     address: SocketAddr,
-    warnings: Vec<String>,
+    warnings: Vec<ServerWarning>,
 }
 
 impl CameraRegistration {
@@ -89,7 +93,7 @@ impl CameraRegistration {
     }
 
     /// Warnings about the configuration, if the server was started for this camera.
-    pub fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[ServerWarning] {
         &self.warnings
     }
 

@@ -121,8 +121,8 @@ impl B64JpegSocketIoServerSink {
             CameraRegistration::new(&settings.server, &settings.camera, Arc::new(on_event))
                 .map_err(|error| error_message(&error, &settings))?;
         gst::info!(CAT, imp = self, "Serving on {}", registration.address());
-        for text in registration.warnings() {
-            gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{text}"));
+        for warning in registration.warnings() {
+            gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{warning}"));
         }
         *self.state() = State {
             registration: Some(Arc::new(registration)),
