@@ -5,9 +5,10 @@
 use std::{
     error::Error,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
 };
 
+use b64jpeg_net::sync::lock;
 use b64jpeg_wire::base64;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -60,7 +61,7 @@ struct CameraCounts {
 
 impl Camera {
     fn counts(&self) -> MutexGuard<'_, CameraCounts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.counts)
     }
 
     /// Replaces the newest frame, without waiting for any viewer. `size` is its width and height
@@ -170,7 +171,7 @@ impl fmt::Debug for Cameras {
 
 impl Cameras {
     fn list(&self) -> MutexGuard<'_, Vec<Arc<Camera>>> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.list)
     }
 
     /// Adds a camera.

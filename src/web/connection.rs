@@ -7,14 +7,14 @@ use std::{
     net::{Shutdown, SocketAddr},
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use b64jpeg_net::socket::Socket;
+use b64jpeg_net::{socket::Socket, sync::lock};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,
@@ -88,7 +88,7 @@ impl HttpConnection {
     }
 
     fn incoming(&self) -> MutexGuard<'_, RateLimiter> {
-        self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.incoming)
     }
 
     /// Charges bytes that the peer sent.

@@ -10,10 +10,11 @@ use std::{
     collections::HashMap,
     error::Error,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     time::Duration,
 };
 
+use b64jpeg_net::sync::lock;
 use tokio::time::Instant;
 
 use super::{
@@ -100,7 +101,7 @@ impl EngineIoSessions {
     }
 
     fn list(&self) -> MutexGuard<'_, HashMap<String, EngineIoSession>> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.list)
     }
 
     /// A permit for a polling session.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Why a camera cannot be added to a server.
+//! Why a camera cannot be added to a server, and warnings about one that starts.
 
 use std::{error::Error, fmt, io, net::SocketAddr};
 
-use b64jpeg_net::tls::TlsError;
+use b64jpeg_net::{host::host_and_port, tls::TlsError};
 
 use super::{cameras::CameraNameError, config::ServerConfig};
 
@@ -54,6 +54,42 @@ impl fmt::Display for RegistrationError {
                 write!(f, "the server at {address} has another configuration")
             }
             Self::CameraName { address, error } => write!(f, "at {address} {error}"),
+        }
+    }
+}
+
+/// Something doubtful in the configuration of a server that starts nevertheless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerWarning {
+    /// The certificate has expired.
+    CertificateExpired {
+        /// The file with the certificate.
+        certificate: String,
+        /// Its last day, `YYYY-MM-DD`.
+        day: String,
+    },
+    /// Other machines can reach the server, and there is no token.
+    NoToken {
+        /// The host as configured.
+        host: String,
+        /// The port that the server listens on.
+        port: u16,
+    },
+}
+
+impl fmt::Display for ServerWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CertificateExpired { certificate, day } => write!(
+                f,
+                "The certificate in {certificate} expired on {day}: browsers warn about it, and \
+                 other programs refuse it"
+            ),
+            Self::NoToken { host, port } => write!(
+                f,
+                "Every machine that can reach {} can watch: there is no `token`",
+                host_and_port(host, *port)
+            ),
         }
     }
 }

@@ -6,10 +6,11 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
+use b64jpeg_net::sync::lock;
 use tokio::time::Instant;
 
 use super::{
@@ -57,7 +58,7 @@ impl TokenGuessLimiter {
     pub const RETRY_AFTER: &str = "3";
 
     fn guessers(&self) -> MutexGuard<'_, HashMap<Guesser, Guesses>> {
-        self.guessers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.guessers)
     }
 
     /// Whether every token from this address is refused for now, also a right one.

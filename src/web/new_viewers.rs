@@ -2,8 +2,9 @@
 
 //! Viewers by Socket.IO event that have not got their first frame yet.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use b64jpeg_net::sync::lock;
 use tokio::sync::Notify;
 
 use super::viewers::Viewer;
@@ -20,7 +21,7 @@ pub struct NewViewers {
 
 impl NewViewers {
     fn list(&self) -> MutexGuard<'_, Vec<Arc<Viewer>>> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.list)
     }
 
     /// Adds a viewer and wakes the sending task.

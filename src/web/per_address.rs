@@ -5,8 +5,10 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
+
+use b64jpeg_net::sync::lock;
 
 /// Addresses that count as one client: an IPv4 address, or the network prefix (64 bits) of an
 /// IPv6 address. Within its network a single machine may use any number of addresses
@@ -44,7 +46,7 @@ impl PerAddressLimit {
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<ClientNetwork, usize>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.counts)
     }
 
     /// A permit, released when it is dropped; `None` if the network already has the maximum.

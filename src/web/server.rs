@@ -12,7 +12,6 @@ use std::{
 
 use axum::routing::MethodRouter;
 use b64jpeg_net::{
-    host::host_and_port,
     listen::{listen, resolve},
     runtime::Runtime,
     tls,
@@ -29,7 +28,7 @@ use super::{
     connection_limits::ConnectionLimits,
     engineio,
     engineio_sessions::EngineIoSessions,
-    errors::RegistrationError,
+    errors::{RegistrationError, ServerWarning},
     new_viewers::NewViewers,
     routes, socketio,
     state::ServerState,
@@ -45,7 +44,7 @@ pub struct Server {
     state: Arc<ServerState>,
     config: ServerConfig,
     address: SocketAddr,
-    warnings: Vec<String>,
+    warnings: Vec<ServerWarning>,
     io: SocketIo,
     socket_io: MethodRouter,
     limits: ConnectionLimits,
@@ -76,10 +75,8 @@ impl Server {
             (certificate, key) => {
                 let tls = tls::server_config(certificate, key).map_err(RegistrationError::Tls)?;
                 if let Some(day) = tls.expired {
-                    warnings.push(format!(
-                        "The certificate in {certificate} expired on {day}: browsers warn about \
-                         it, and other programs refuse it"
-                    ));
+                    let certificate = certificate.into();
+                    warnings.push(ServerWarning::CertificateExpired { certificate, day });
                 }
                 Some(TlsAcceptor::from(tls.config))
             }
@@ -96,10 +93,8 @@ impl Server {
         let address = addresses[0];
         let local = addresses.iter().all(|address| address.ip().is_loopback());
         if !local && config.token.is_empty() {
-            warnings.push(format!(
-                "Every machine that can reach {} can watch: there is no `token`",
-                host_and_port(&config.host, address.port())
-            ));
+            let (host, port) = (config.host.clone(), address.port());
+            warnings.push(ServerWarning::NoToken { host, port });
         }
 
         let state = Arc::new(ServerState::new(config, local));
@@ -156,7 +151,7 @@ impl Server {
     }
 
     /// Returns the warnings about its configuration, once.
-    pub fn take_warnings(&mut self) -> Vec<String> {
+    pub fn take_warnings(&mut self) -> Vec<ServerWarning> {
         mem::take(&mut self.warnings)
     }
 

@@ -5,25 +5,26 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
+use b64jpeg_net::sync::lock;
 use once_cell::sync::Lazy;
 use serde_json::{Map, Value};
 
 use super::{
-    cameras::Camera, config::ServerConfig, errors::RegistrationError, server::Server,
-    state::ServerState, viewers::WebServerObserver,
+    cameras::Camera,
+    config::ServerConfig,
+    errors::{RegistrationError, ServerWarning},
+    server::Server,
+    state::ServerState,
+    viewers::WebServerObserver,
 };
 
 /// A server while it has cameras. Locked while it starts or stops.
 type SharedServer = Arc<Mutex<Option<Server>>>;
 
 static SERVERS: Lazy<Mutex<HashMap<(String, u16), SharedServer>>> = Lazy::new(Mutex::default);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn shared_server(config: &ServerConfig) -> SharedServer {
     // Port 0 is another free port for each server.
@@ -43,7 +44,7 @@ pub struct CameraRegistration {
     camera: Arc<Camera>,
     observer_id: u64,
     address: SocketAddr,
-    warnings: Vec<String>,
+    warnings: Vec<ServerWarning>,
 }
 
 impl CameraRegistration {
@@ -92,7 +93,7 @@ impl CameraRegistration {
     }
 
     /// Warnings about the configuration, if the server was started for this camera.
-    pub fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[ServerWarning] {
         &self.warnings
     }
 

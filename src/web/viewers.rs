@@ -6,11 +6,12 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
+use b64jpeg_net::sync::lock;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
@@ -156,13 +157,11 @@ impl Viewers {
     }
 
     fn list(&self) -> MutexGuard<'_, Vec<Arc<Viewer>>> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.list)
     }
 
     fn observers(&self) -> MutexGuard<'_, Vec<(u64, WebServerObserver)>> {
-        self.observers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.observers)
     }
 
     fn next_id(&self) -> u64 {

@@ -48,9 +48,9 @@
 //! `socketio-viewer-removed` (the same, frames, dropped), from the first of the elements
 //! that share a server. The kind is `socketio`, `view` (the page) or `mjpeg`.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use b64jpeg_net::host::host_and_port;
+use b64jpeg_net::{host::host_and_port, sync::lock};
 use b64jpeg_wire::OutgoingFrame;
 use bytes::Bytes;
 use gst::{prelude::*, subclass::prelude::*};
@@ -97,11 +97,11 @@ pub struct B64JpegSocketIoServerSink {
 
 impl B64JpegSocketIoServerSink {
     fn settings(&self) -> MutexGuard<'_, Settings> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.settings)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn registration(&self) -> Option<Arc<CameraRegistration>> {
@@ -121,8 +121,8 @@ impl B64JpegSocketIoServerSink {
             CameraRegistration::new(&settings.server, &settings.camera, Arc::new(on_event))
                 .map_err(|error| error_message(&error, &settings))?;
         gst::info!(CAT, imp = self, "Serving on {}", registration.address());
-        for text in registration.warnings() {
-            gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{text}"));
+        for warning in registration.warnings() {
+            gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{warning}"));
         }
         *self.state() = State {
             registration: Some(Arc::new(registration)),
