@@ -34,6 +34,10 @@ pub enum ConnectionState {
     /// The server cannot be reached or used; the next attempt waits for the retry delay.
     Unreachable,
     /// The server refuses this client.
+    #[cfg_attr(
+        not(feature = "web"),
+        allow(dead_code, reason = "only Socket.IO uses it")
+    )]
     Refused,
 }
 
@@ -68,10 +72,18 @@ pub enum Problem {
     /// The connection was lost.
     Lost,
     /// The connection was ended because of what the server sent.
+    #[cfg_attr(
+        not(feature = "web"),
+        allow(dead_code, reason = "only Socket.IO uses it")
+    )]
     BadData,
     /// The server cannot be reached, or sends or takes no frames.
     Unreachable,
     /// The server answers, but cannot be used.
+    #[cfg_attr(
+        not(feature = "web"),
+        allow(dead_code, reason = "only Socket.IO uses it")
+    )]
     Unusable,
 }
 
