@@ -2,6 +2,7 @@
 
 //! JPEGs and metadata with capture times that no camera would write.
 
+#[cfg(feature = "web")]
 use gst::prelude::*;
 
 use super::{
