@@ -15,7 +15,7 @@ mod web;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
-    common::framing::document_enums();
+    common::framing_properties::document_enums();
     elements::register(plugin)
 }
 

@@ -2,17 +2,17 @@
 
 //! What elements share.
 
-pub mod capture;
-pub mod clock;
+pub mod capture_time;
 pub mod connection_report;
-pub mod faults;
-pub mod framing;
+pub mod error_policy;
+pub mod framing_properties;
+pub mod jpeg_buffer;
 pub mod panics;
-pub mod picture;
 pub mod property_table;
-pub mod quit;
-pub mod receiver;
-pub mod sender;
+pub mod quit_key;
+pub mod receiver_settings;
+pub mod reconnect_settings;
+pub mod sender_settings;
 #[cfg(feature = "web")]
 pub mod socketio_advice;
 #[cfg(feature = "web")]
@@ -20,5 +20,5 @@ pub mod socketio_session;
 #[cfg(feature = "web")]
 pub mod socketio_settings;
 pub mod stats;
-pub mod uri;
-pub mod waits;
+pub mod stream_uri;
+pub mod time;

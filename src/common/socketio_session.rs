@@ -28,9 +28,10 @@ use tokio::{
 
 use crate::common::{
     connection_report::{ConnectionReporter, ConnectionState, PeerName, Problem, ReportCodes},
-    panics, socketio_advice as advice,
+    panics,
+    reconnect_settings::ReconnectSettings,
+    socketio_advice as advice,
     socketio_settings::SocketIoSettings,
-    waits::Waits,
 };
 
 /// How long [`SocketIoConnection::close`] waits for the server to take the Disconnect packet.
@@ -381,7 +382,7 @@ impl<E: SocketIoElement> Session<E> {
         with(&self.element, E::reconnects).unwrap_or_default()
     }
 
-    fn waits(&self) -> Waits {
+    fn waits(&self) -> ReconnectSettings {
         let settings = with(&self.element, E::settings).unwrap_or_default();
         settings.waits
     }

@@ -9,7 +9,9 @@ use b64jpeg_net::{
 use b64jpeg_wire::socketio::{self, Json, PictureEvent};
 use gst::prelude::*;
 
-use crate::common::{property_table::PropertyTable, socketio_advice as advice, waits::Waits};
+use crate::common::{
+    property_table::PropertyTable, reconnect_settings::ReconnectSettings, socketio_advice as advice,
+};
 
 const DEFAULT_URL: &str = "http://localhost:5000";
 const DEFAULT_EVENT: &str = "stream";
@@ -33,7 +35,7 @@ pub struct SocketIoSettings {
     pub camera: String,
     auth: String,
     ca_file: String,
-    pub waits: Waits,
+    pub waits: ReconnectSettings,
 }
 
 impl Default for SocketIoSettings {
@@ -45,7 +47,7 @@ impl Default for SocketIoSettings {
             camera: String::new(),
             auth: String::new(),
             ca_file: String::new(),
-            waits: Waits::default(),
+            waits: ReconnectSettings::default(),
         }
     }
 }
@@ -114,7 +116,7 @@ impl SocketIoSettings {
                 |settings| &mut settings.ca_file,
             )
             .group(
-                Waits::properties(
+                ReconnectSettings::properties(
                     "the relay has to answer, and to take at least a part of what is sent",
                     "that fails",
                 ),

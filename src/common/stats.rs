@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use b64jpeg_wire::Framing;
 use gst::prelude::*;
 
-use crate::common::clock::time_spec;
+use crate::common::time::time_spec;
 
 /// The name of the property with the counts.
 pub const NAME: &str = "stats";
@@ -36,17 +36,17 @@ pub fn interval_spec() -> glib::ParamSpec {
 
 /// When `stats` was notified last.
 #[derive(Debug)]
-pub struct Told(Instant);
+pub struct NotifyTimer(Instant);
 
-impl Default for Told {
+impl Default for NotifyTimer {
     fn default() -> Self {
         Self(Instant::now())
     }
 }
 
-impl Told {
+impl NotifyTimer {
     /// Whether a notification is due. If so, the next one is due an interval later.
-    pub fn again(&mut self, interval: gst::ClockTime) -> bool {
+    pub fn is_due(&mut self, interval: gst::ClockTime) -> bool {
         let interval = Duration::from(interval);
         let due = !interval.is_zero() && self.0.elapsed() >= interval;
         if due {

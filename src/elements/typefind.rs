@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use b64jpeg_wire::{DETECT_LEN, Payload, recognise};
 use gst::{Rank, TypeFind, TypeFindProbability};
 
-use crate::common::framing::{CAPS, MEDIA_TYPE};
+use crate::common::framing_properties::{CAPS, MEDIA_TYPE};
 
 /// Registers the typefinder. It is named by its media type: with the name of the
 /// plugin it would hide the plugin's page from `gst-inspect-1.0`.

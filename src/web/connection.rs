@@ -126,7 +126,7 @@ impl HttpConnection {
         self.abort.notify_one();
     }
 
-    /// Waits for [`abort`](Self::abort).
+    /// ReconnectSettings for [`abort`](Self::abort).
     pub async fn aborted(&self) {
         self.abort.notified().await;
     }
@@ -164,7 +164,7 @@ impl ConnectionStream {
         }
     }
 
-    /// Waits until the peer may send; the number of bytes that it may send.
+    /// ReconnectSettings until the peer may send; the number of bytes that it may send.
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         loop {
             let available = self.connection.incoming().available(Instant::now());

@@ -52,7 +52,7 @@ impl ConnectionLimits {
         })
     }
 
-    /// Waits until all connections are closed. New ones must not be accepted meanwhile.
+    /// ReconnectSettings until all connections are closed. New ones must not be accepted meanwhile.
     pub async fn wait_until_closed(&self) {
         let _ = self.total.acquire_many(MAX_CONNECTIONS).await;
     }

@@ -30,7 +30,7 @@ impl NewViewers {
         self.added.notify_one();
     }
 
-    /// Waits until a viewer is added.
+    /// ReconnectSettings until a viewer is added.
     pub async fn added(&self) {
         self.added.notified().await;
     }

@@ -29,7 +29,7 @@ use super::{
     task_panics::{call_reporting_panics, run_reporting_panics},
     viewers::{ViewerKind, ViewerRegistration},
 };
-use crate::common::capture;
+use crate::common::capture_time;
 
 /// The namespace of the page.
 const PAGE_NAMESPACE: &str = "/view";
@@ -186,7 +186,7 @@ async fn serve_page(socket: SocketRef) {
     };
     socket.on("time", async |ack: AckSender| {
         // Fails if the queue of the session is full: the page asks again.
-        let _ = ack.send(&milliseconds(capture::now()));
+        let _ = ack.send(&milliseconds(capture_time::now()));
     });
     let state = admitted.state.clone();
     let (viewers, viewer) = (state.viewers.clone(), admitted.registration.viewer.clone());

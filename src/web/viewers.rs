@@ -173,7 +173,7 @@ impl Viewers {
         self.list().len()
     }
 
-    /// Waits until all viewers are removed and their removal is reported.
+    /// ReconnectSettings until all viewers are removed and their removal is reported.
     pub async fn wait_until_empty(&self) {
         let mut registered = self.registered.subscribe();
         let _ = registered.wait_for(|viewers| *viewers == 0).await;

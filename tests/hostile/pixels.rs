@@ -29,7 +29,8 @@ fn resized(jpeg: &[u8], width: u16, height: u16) -> Vec<u8> {
 fn expect_warning(receiver: &mut Receiver, kind: ReceiverKind, number: u64, numbers: &[&str]) {
     let place = match kind {
         ReceiverKind::Depay | ReceiverKind::ClientSrc => format!("Frame {number} at byte "),
-        _ => format!("icture {}", receiver.before + number),
+        ReceiverKind::Check => format!("Frame {} is dropped", receiver.before + number),
+        ReceiverKind::SocketIoClientSrc => format!("Picture {}: ", receiver.before + number),
     };
     let warning = receiver
         .fixture

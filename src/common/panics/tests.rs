@@ -193,7 +193,7 @@ fn every_method_and_callback_catches_panics() {
             );
         }
     }
-    let others = [("quit", include_str!("../quit.rs"), &[][..])];
+    let others = [("quit_key", include_str!("../quit_key.rs"), &[][..])];
     for (name, source, _) in ELEMENTS.iter().chain(&others) {
         for callback in CALLBACKS {
             for (at, _) in source.match_indices(callback) {

@@ -57,11 +57,11 @@ use super::{
     settings::{PROPERTIES, Settings},
 };
 use crate::common::{
-    capture::Delays,
-    framing, panics, picture,
-    quit::Quit,
+    capture_time::Delays,
+    framing_properties, jpeg_buffer, panics,
+    quit_key::QuitRequest,
     stats::{self, Stats},
-    uri,
+    stream_uri,
 };
 
 pub static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -189,10 +189,10 @@ impl ElementImpl for B64JpegClientSrc {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
-            vec![framing::always_template(
+            vec![framing_properties::always_template(
                 "src",
                 gst::PadDirection::Src,
-                &picture::CAPS,
+                &jpeg_buffer::CAPS,
             )]
         });
         &TEMPLATES
@@ -229,7 +229,7 @@ impl URIHandlerImpl for B64JpegClientSrc {
     const URI_TYPE: gst::URIType = gst::URIType::Src;
 
     fn protocols() -> &'static [&'static str] {
-        &[uri::SCHEME]
+        &[stream_uri::SCHEME]
     }
 
     fn uri(&self) -> Option<String> {
@@ -300,7 +300,7 @@ impl BaseSrcImpl for B64JpegClientSrc {
         panics::guard(self, "event", false, || {
             let key = self.settings().quit_key.clone();
             // The EOS event that this sends interrupts the streaming thread.
-            Quit::default().on_key(&*self.obj(), &key, event) || self.parent_event(event)
+            QuitRequest::default().on_key(&*self.obj(), &key, event) || self.parent_event(event)
         })
     }
 

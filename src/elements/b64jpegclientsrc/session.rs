@@ -20,10 +20,10 @@ use super::{
     settings::Settings,
 };
 use crate::common::{
-    capture,
+    capture_time,
     connection_report::{ConnectionReporter, ConnectionState, PeerName, Problem, ReportCodes},
-    faults::{Faults, Verdict, with_advice},
-    picture, stats,
+    error_policy::{ErrorPolicy, Verdict, with_advice},
+    jpeg_buffer, stats,
 };
 
 /// How a connection has ended.
@@ -52,12 +52,12 @@ pub struct Session {
     end: Option<ConnectionEnd>,
     /// Resynchronisations on the connections before this one.
     earlier_resyncs: u64,
-    faults: Faults,
+    faults: ErrorPolicy,
     slow: SlowPeerDetector,
     /// Width and height of the last picture, as in the caps downstream.
     size: Option<Option<(u16, u16)>>,
     discont: bool,
-    stats_told: stats::Told,
+    stats_timer: stats::NotifyTimer,
 }
 
 impl Session {
@@ -85,17 +85,17 @@ impl Session {
             deframer: None,
             end: None,
             earlier_resyncs: 0,
-            faults: Faults::default(),
+            faults: ErrorPolicy::default(),
             slow: SlowPeerDetector::default(),
             size: None,
             discont: true,
-            stats_told: stats::Told::default(),
+            stats_timer: stats::NotifyTimer::default(),
         }
     }
 
     /// Whether `stats` is to be notified again.
     pub fn stats_due(&mut self, interval: gst::ClockTime) -> bool {
-        self.stats_told.again(interval)
+        self.stats_timer.is_due(interval)
     }
 
     /// The next picture, however long it takes and however many connections.
@@ -116,7 +116,7 @@ impl Session {
                 self.connect(src)?;
                 continue;
             };
-            let decode = |kind, payload: &[u8]| picture::decode(kind, payload, &self.limits);
+            let decode = |kind, payload: &[u8]| jpeg_buffer::decode(kind, payload, &self.limits);
             match deframer.next_with(decode) {
                 Some(Ok((buffer, info))) => return Ok(self.deliver(src, buffer, &info)),
                 Some(Err(error)) => self.handle_bad_frame(src, error)?,
@@ -128,7 +128,7 @@ impl Session {
         }
     }
 
-    /// Waits for the retry delay, if there is one, and tries to connect.
+    /// ReconnectSettings for the retry delay, if there is one, and tries to connect.
     fn connect(&mut self, src: &imp::B64JpegClientSrc) -> Result<(), gst::FlowError> {
         if let Some(time) = self.next_attempt {
             match self.client.wait_until(time) {
@@ -231,7 +231,7 @@ impl Session {
         info: &jpeg::JpegInfo,
     ) -> gst::Buffer {
         if self.size != Some(info.size) {
-            let caps = picture::caps(info.size, None);
+            let caps = jpeg_buffer::caps(info.size, None);
             gst::debug!(CAT, imp = src, "The caps are {caps}");
             // This fails while the pad is flushing: then the caps are set with the next picture.
             let set = src.obj().set_caps(&caps).is_ok();
@@ -246,8 +246,8 @@ impl Session {
         {
             let counts = &mut *src.counts();
             if let Some(time) = counts.delays.judge(info) {
-                capture::add_meta(output, time);
-                counts.delays.add(time, capture::now());
+                capture_time::add_meta(output, time);
+                counts.delays.add(time, capture_time::now());
             }
             // The bytes that came in were counted when they were read.
             counts.stats.frame(0, output.size());

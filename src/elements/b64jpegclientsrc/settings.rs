@@ -7,13 +7,13 @@ use gst::prelude::*;
 use once_cell::sync::Lazy;
 
 use crate::common::{
-    framing::{HeaderOrAuto, PayloadOrAuto},
+    framing_properties::{HeaderOrAuto, PayloadOrAuto},
     property_table::{PropertyTable, PropertyValue},
-    quit,
-    receiver::Format,
+    quit_key,
+    receiver_settings::ReceiverSettings,
+    reconnect_settings::ReconnectSettings,
     stats,
-    uri::Uri,
-    waits::Waits,
+    stream_uri::StreamUri,
 };
 
 const DEFAULT_HOST: &str = "localhost";
@@ -25,8 +25,8 @@ pub struct Settings {
     pub port: u16,
     /// Why the URI that was set last could not be parsed, if so.
     pub bad_uri: Option<String>,
-    pub format: Format,
-    pub waits: Waits,
+    pub format: ReceiverSettings,
+    pub waits: ReconnectSettings,
     pub reconnect: bool,
     pub quit_key: String,
     pub stats_interval: gst::ClockTime,
@@ -38,8 +38,8 @@ impl Default for Settings {
             host: DEFAULT_HOST.into(),
             port: DEFAULT_PORT,
             bad_uri: None,
-            format: Format::default(),
-            waits: Waits::default(),
+            format: ReceiverSettings::default(),
+            waits: ReconnectSettings::default(),
             reconnect: DEFAULT_RECONNECT,
             quit_key: String::new(),
             stats_interval: stats::DEFAULT_INTERVAL,
@@ -49,8 +49,8 @@ impl Default for Settings {
 
 impl Settings {
     /// The URI that turns the default settings into these.
-    pub fn uri(&self) -> Uri {
-        Uri {
+    pub fn uri(&self) -> StreamUri {
+        StreamUri {
             host: bare_host(&self.host).into(),
             port: self.port,
             header: Some(self.format.header).filter(|header| *header != HeaderOrAuto::Auto),
@@ -60,7 +60,7 @@ impl Settings {
     }
 
     /// Applies a URI. What it does not mention stays as it is.
-    pub fn set_uri(&mut self, uri: Uri) {
+    pub fn set_uri(&mut self, uri: StreamUri) {
         self.host = uri.host;
         self.port = uri.port;
         self.bad_uri = None;
@@ -92,7 +92,7 @@ pub static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
             |s, value| s.set_uri_text(&String::from_value(value)),
         )
         .field(reconnect_spec(), |s| &s.reconnect, |s| &mut s.reconnect)
-        .field(quit::key_spec(), |s| &s.quit_key, |s| &mut s.quit_key)
+        .field(quit_key::key_spec(), |s| &s.quit_key, |s| &mut s.quit_key)
         .computed(stats::spec())
         .field(
             stats::interval_spec(),
@@ -100,7 +100,7 @@ pub static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
             |s| &mut s.stats_interval,
         )
         .group(
-            Waits::properties(
+            ReconnectSettings::properties(
                 "the server has to answer, and then to send something; after six times as \
                  long without a whole picture there is a warning",
                 "that brings no picture",
@@ -109,7 +109,7 @@ pub static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
             |s| &mut s.waits,
         )
         .group(
-            Format::properties(
+            ReceiverSettings::properties(
                 "after one more the element connects again, or the stream ends with an error",
             ),
             |s| &s.format,

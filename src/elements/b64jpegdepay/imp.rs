@@ -34,11 +34,11 @@ use super::{
     state::{Outcome, State},
 };
 use crate::common::{
-    clock,
-    faults::{Verdict, with_advice},
-    framing::{self, CAPS},
-    panics, picture,
-    quit::Quit,
+    error_policy::{Verdict, with_advice},
+    framing_properties::{self, CAPS},
+    jpeg_buffer, panics,
+    quit_key::QuitRequest,
+    time,
 };
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -52,7 +52,7 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 pub struct B64JpegDepay {
     settings: Mutex<Settings>,
     state: Mutex<State>,
-    quit: Quit,
+    quit: QuitRequest,
 }
 
 impl Default for B64JpegDepay {
@@ -61,7 +61,7 @@ impl Default for B64JpegDepay {
         Self {
             state: Mutex::new(State::new(&settings)),
             settings: Mutex::new(settings),
-            quit: Quit::default(),
+            quit: QuitRequest::default(),
         }
     }
 }
@@ -226,7 +226,7 @@ impl B64JpegDepay {
     fn arrival_time(&self) -> Option<gst::ClockTime> {
         let obj = self.obj();
         // There is no running time before the first frame has prerolled the sinks.
-        let now = clock::running_time(&*obj).or_else(|| obj.start_time())?;
+        let now = time::running_time(&*obj).or_else(|| obj.start_time())?;
         let segment = obj.segment().downcast::<gst::ClockTime>().ok()?;
         segment.position_from_running_time(now)
     }
@@ -249,7 +249,7 @@ fn decode(
             .expect("the frame is inside the input");
         return Ok((buffer, info));
     }
-    picture::decode(payload, text, limits)
+    jpeg_buffer::decode(payload, text, limits)
 }
 
 #[glib::object_subclass]
@@ -299,8 +299,12 @@ impl ElementImpl for B64JpegDepay {
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
             vec![
-                framing::always_template("sink", gst::PadDirection::Sink, &CAPS),
-                framing::always_template("src", gst::PadDirection::Src, &picture::CAPS),
+                framing_properties::always_template("sink", gst::PadDirection::Sink, &CAPS),
+                framing_properties::always_template(
+                    "src",
+                    gst::PadDirection::Src,
+                    &jpeg_buffer::CAPS,
+                ),
             ]
         });
         &TEMPLATES
@@ -326,7 +330,7 @@ impl BaseParseImpl for B64JpegDepay {
             Err(gst::loggable_error!(CAT, "an internal error")),
             || {
                 let format = self.settings().format.clone();
-                let in_caps = framing::from_caps(caps)
+                let in_caps = framing_properties::from_caps(caps)
                     .map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{caps}: {error}")))
                     .and_then(|in_caps| Ok((in_caps, format.check(in_caps)?)));
                 let (in_caps, accepted) = match in_caps {

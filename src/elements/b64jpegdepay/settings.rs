@@ -5,13 +5,15 @@
 use gst::prelude::*;
 use once_cell::sync::Lazy;
 
-use crate::common::{property_table::PropertyTable, quit, receiver::Format, stats};
+use crate::common::{
+    property_table::PropertyTable, quit_key, receiver_settings::ReceiverSettings, stats,
+};
 
 const DEFAULT_FRAMERATE: gst::Fraction = gst::Fraction::new_raw(25, 1);
 
 #[derive(Debug, Clone)]
 pub struct Settings {
-    pub format: Format,
+    pub format: ReceiverSettings,
     pub framerate: gst::Fraction,
     /// Whether the frame rate was set: only then is it used for a live stream.
     pub framerate_set: bool,
@@ -21,7 +23,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            format: Format::default(),
+            format: ReceiverSettings::default(),
             framerate: DEFAULT_FRAMERATE,
             framerate_set: false,
             quit_key: String::new(),
@@ -50,10 +52,10 @@ pub static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
                 s.framerate_set = true;
             },
         )
-        .field(quit::key_spec(), |s| &s.quit_key, |s| &mut s.quit_key)
+        .field(quit_key::key_spec(), |s| &s.quit_key, |s| &mut s.quit_key)
         .computed(stats::spec())
         .group(
-            Format::properties("one more is an error"),
+            ReceiverSettings::properties("one more is an error"),
             |s| &s.format,
             |s| &mut s.format,
         )

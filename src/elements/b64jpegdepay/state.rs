@@ -6,9 +6,9 @@ use b64jpeg_wire::{AcceptedFramings, FrameError, FrameLimits, FrameSpan, FrameSt
 
 use super::settings::Settings;
 use crate::common::{
-    capture::{self, Delays},
-    faults::Faults,
-    picture,
+    capture_time::{self, Delays},
+    error_policy::ErrorPolicy,
+    jpeg_buffer,
     stats::Stats,
 };
 
@@ -45,7 +45,7 @@ pub struct State {
     pub eos: bool,
     /// Width and height of the last frame, as in the caps downstream.
     pub size: Option<Option<(u16, u16)>>,
-    pub faults: Faults,
+    pub faults: ErrorPolicy,
     pub discont: bool,
     /// Whether bytes between frames were skipped, which GstBaseParse takes for a
     /// discontinuity.
@@ -67,7 +67,7 @@ impl State {
             live: None,
             eos: false,
             size: None,
-            faults: Faults::default(),
+            faults: ErrorPolicy::default(),
             discont: false,
             skipped: false,
             last_pts: None,
@@ -103,9 +103,9 @@ impl State {
             .get_mut()
             .expect("the buffer is new, so it is not shared");
         if let Some(time) = self.delays.judge(info) {
-            capture::add_meta(output, time);
+            capture_time::add_meta(output, time);
             if self.live == Some(true) {
-                self.delays.add(time, capture::now());
+                self.delays.add(time, capture_time::now());
             }
         }
         // GstBaseParse has set the timestamps of the bytes, and does not copy them.
@@ -118,7 +118,8 @@ impl State {
             output.set_flags(gst::BufferFlags::DISCONT);
         }
 
-        let caps = (self.size != Some(info.size)).then(|| picture::caps(info.size, self.framerate));
+        let caps =
+            (self.size != Some(info.size)).then(|| jpeg_buffer::caps(info.size, self.framerate));
         self.size = Some(info.size);
         self.faults.good();
         self.stream.accept(&frame);

@@ -29,13 +29,14 @@ use gst_base::{
 use once_cell::sync::Lazy;
 
 use crate::common::{
-    capture, clock,
-    framing::{self, CAPS_WITH_FRAMING, JPEG_CAPS, MEDIA_TYPE},
+    capture_time,
+    framing_properties::{self, CAPS_WITH_FRAMING, JPEG_CAPS, MEDIA_TYPE},
     panics,
     property_table::PropertyTable,
-    quit::{self, Quit},
-    sender::{Format, Refused},
+    quit_key::{self, QuitRequest},
+    sender_settings::{SenderSettings, UnsendableFrame},
     stats::{self, Stats},
+    time,
 };
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -48,18 +49,18 @@ static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 
 #[derive(Debug, Default, Clone)]
 struct Settings {
-    format: Format,
+    format: SenderSettings,
     quit_key: String,
 }
 
 static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
     PropertyTable::default()
         .group(
-            Format::properties(),
+            SenderSettings::properties(),
             |s: &Settings| &s.format,
             |s| &mut s.format,
         )
-        .field(quit::key_spec(), |s| &s.quit_key, |s| &mut s.quit_key)
+        .field(quit_key::key_spec(), |s| &s.quit_key, |s| &mut s.quit_key)
         .computed(stats::spec())
 });
 
@@ -75,7 +76,7 @@ struct State {
 pub struct B64JpegPay {
     settings: Mutex<Settings>,
     state: Mutex<State>,
-    quit: Quit,
+    quit: QuitRequest,
 }
 
 impl B64JpegPay {
@@ -96,7 +97,7 @@ impl B64JpegPay {
         let mut frame = OutgoingFrame::new(jpeg)?;
         if capture_time {
             let obj = self.obj();
-            let time = capture::time_of(&*obj, &obj.segment(), input);
+            let time = capture_time::time_of(&*obj, &obj.segment(), input);
             frame = frame.captured_at(time.unix_ns());
         }
 
@@ -163,8 +164,12 @@ impl ElementImpl for B64JpegPay {
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
             vec![
-                framing::always_template("sink", gst::PadDirection::Sink, &JPEG_CAPS),
-                framing::always_template("src", gst::PadDirection::Src, &CAPS_WITH_FRAMING),
+                framing_properties::always_template("sink", gst::PadDirection::Sink, &JPEG_CAPS),
+                framing_properties::always_template(
+                    "src",
+                    gst::PadDirection::Src,
+                    &CAPS_WITH_FRAMING,
+                ),
             ]
         });
         &TEMPLATES
@@ -260,7 +265,7 @@ impl BaseTransformImpl for B64JpegPay {
     fn sink_event(&self, event: gst::Event) -> bool {
         panics::guard(self, "sink_event", false, || {
             self.quit.on_sink_event(&event);
-            self.parent_sink_event(clock::segment_of_time(event))
+            self.parent_sink_event(time::segment_of_time(event))
         })
     }
 
@@ -294,7 +299,7 @@ impl BaseTransformImpl for B64JpegPay {
                     let refused = {
                         let stats = &mut self.state().stats;
                         stats.dropped += 1;
-                        Refused::new(stats, input.size(), error)
+                        UnsendableFrame::new(stats, input.size(), error)
                     };
                     refused.report(&*self.obj())?;
                     Ok(GenerateOutputSuccess::NoOutput)

@@ -46,10 +46,10 @@ use once_cell::sync::Lazy;
 
 use super::settings::{PROPERTIES, Settings};
 use crate::common::{
-    framing::{self, JPEG_CAPS},
+    framing_properties::{self, JPEG_CAPS},
     panics,
-    quit::Quit,
-    sender::cannot_listen,
+    quit_key::QuitRequest,
+    sender_settings::cannot_listen,
     stats::Stats,
 };
 
@@ -106,7 +106,7 @@ impl State {
 pub struct B64JpegServerSink {
     settings: Mutex<Settings>,
     state: Mutex<State>,
-    pub(super) quit: Quit,
+    pub(super) quit: QuitRequest,
     /// Whether BaseSink wants the streaming thread to stop waiting.
     pub(super) unlocked: AtomicBool,
     /// How often it has wanted that: a wait may miss a short unlock.
@@ -309,7 +309,7 @@ impl ElementImpl for B64JpegServerSink {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
-            vec![framing::always_template(
+            vec![framing_properties::always_template(
                 "sink",
                 gst::PadDirection::Sink,
                 &JPEG_CAPS,

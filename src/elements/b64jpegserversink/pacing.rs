@@ -18,7 +18,7 @@ use gst::{prelude::*, subclass::prelude::*};
 use gst_base::prelude::*;
 
 use super::imp::{B64JpegServerSink, CAT, check};
-use crate::common::clock;
+use crate::common::time;
 
 impl B64JpegServerSink {
     /// Handles a buffer before it enters the sink, in the streaming thread.
@@ -63,7 +63,7 @@ impl B64JpegServerSink {
         Ok(())
     }
 
-    /// Waits until there is a client.
+    /// ReconnectSettings until there is a client.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl B64JpegServerSink {
     /// frames up to now would be late and be sent at once.
     fn catch_up(&self, pad: &gst::Pad, pts: Option<gst::ClockTime>) {
         let obj = self.obj();
-        let pipeline = clock::outermost(&*obj);
+        let pipeline = time::outermost(&*obj);
         // A pipeline that prerolls with us is not in PAUSED yet, and its clock has not started.
         let prerolling = pipeline.current_state() < gst::State::Paused;
         if prerolling

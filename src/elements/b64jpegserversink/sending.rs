@@ -13,7 +13,7 @@ use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 
 use super::imp::{B64JpegServerSink, CAT};
-use crate::common::{capture, sender::Refused};
+use crate::common::{capture_time, sender_settings::UnsendableFrame};
 
 /// What sending one frame needs, read from the state under one lock.
 struct FrameContext {
@@ -49,7 +49,7 @@ impl B64JpegServerSink {
                 state.frame_buffer = frame_buffer;
             }
             Err(error) => {
-                let refused = Refused::new(&mut self.state().stats, buffer.size(), error);
+                let refused = UnsendableFrame::new(&mut self.state().stats, buffer.size(), error);
                 refused.report(&*self.obj())?;
             }
         }
@@ -94,7 +94,7 @@ impl B64JpegServerSink {
         let mut frame = OutgoingFrame::new(jpeg)?;
         if capture_time {
             let obj = self.obj();
-            let time = capture::time_of(&*obj, &obj.segment(), input);
+            let time = capture_time::time_of(&*obj, &obj.segment(), input);
             frame = frame.captured_at(time.unix_ns());
         }
         let len = frame.wire_len(framing)?;

@@ -6,7 +6,7 @@ use b64jpeg_net::{host::DEFAULT_PORT, tcp::backlog::BacklogLimits};
 use gst::prelude::*;
 use once_cell::sync::Lazy;
 
-use crate::common::{property_table::PropertyTable, sender::Format, stats};
+use crate::common::{property_table::PropertyTable, sender_settings::SenderSettings, stats};
 
 const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_WAIT_FOR_CLIENT: bool = false;
@@ -21,7 +21,7 @@ const TYPE_IS_CHECKED: &str = "GObject checks the type";
 
 #[derive(Debug, Clone)]
 pub struct Settings {
-    pub format: Format,
+    pub format: SenderSettings,
     pub host: String,
     pub port: u16,
     pub wait_for_client: bool,
@@ -36,7 +36,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            format: Format::default(),
+            format: SenderSettings::default(),
             host: DEFAULT_HOST.into(),
             port: DEFAULT_PORT,
             wait_for_client: DEFAULT_WAIT_FOR_CLIENT,
@@ -61,7 +61,7 @@ impl Settings {
 pub static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
     PropertyTable::default()
         .group(
-            Format::properties(),
+            SenderSettings::properties(),
             |s: &Settings| &s.format,
             |s| &mut s.format,
         )

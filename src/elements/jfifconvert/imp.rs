@@ -39,7 +39,7 @@ use super::{
     converter::FrameConverter,
     settings::{PROPERTIES, Settings},
 };
-use crate::common::{framing, panics, stats::Stats};
+use crate::common::{framing_properties, panics, stats::Stats};
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     gst::DebugCategory::new(
@@ -235,8 +235,8 @@ impl ElementImpl for JfifConvert {
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
             vec![
-                framing::always_template("sink", gst::PadDirection::Sink, &INPUT_CAPS),
-                framing::always_template("src", gst::PadDirection::Src, &OUTPUT_CAPS),
+                framing_properties::always_template("sink", gst::PadDirection::Sink, &INPUT_CAPS),
+                framing_properties::always_template("src", gst::PadDirection::Src, &OUTPUT_CAPS),
             ]
         });
         &TEMPLATES

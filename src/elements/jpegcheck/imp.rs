@@ -55,11 +55,11 @@ use super::{
     stream_holder::{ForeignSender, StreamHolder},
 };
 use crate::common::{
-    capture::{self, CaptureTime, Delays},
-    clock,
-    faults::RAISE_MAX_PIXELS,
-    panics, picture, receiver,
+    capture_time::{self, CaptureTime, Delays},
+    error_policy::RAISE_MAX_PIXELS,
+    jpeg_buffer, panics, receiver_settings,
     stats::{self, Stats},
+    time,
 };
 
 static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
@@ -85,7 +85,7 @@ struct State {
     /// Frames dropped because another sender holds the stream.
     strangers: u64,
     delays: Delays,
-    told: stats::Told,
+    stats_timer: stats::NotifyTimer,
 }
 
 impl State {
@@ -127,7 +127,7 @@ impl JpegCheck {
         let settings = self.settings().clone();
         *self.state() = State {
             limits: FrameLimits {
-                max_pixels: receiver::max_pixels(settings.max_pixels),
+                max_pixels: receiver_settings::max_pixels(settings.max_pixels),
                 ..FrameLimits::default()
             },
             capture_time: settings.capture_time,
@@ -141,7 +141,7 @@ impl JpegCheck {
         let accepted = self.accept(&buffer)?;
         let output = accepted.map(|info| self.prepare(buffer, info));
         let interval = self.settings().stats_interval;
-        let due = self.state().told.again(interval);
+        let due = self.state().stats_timer.is_due(interval);
         if due {
             self.obj().notify("stats");
         }
@@ -216,7 +216,7 @@ impl JpegCheck {
             let state = &mut *self.state();
             let captured = state.delays.judge(&info);
             if let Some(time) = captured {
-                state.delays.add(time, capture::now());
+                state.delays.add(time, capture_time::now());
             }
             let discont = std::mem::take(&mut state.discont);
             (captured, state.capture_time, state.origin.clone(), discont)
@@ -226,20 +226,20 @@ impl JpegCheck {
         let stamp = (capture_time && captured.is_none()).then(|| {
             let segment = self.sink_pad.sticky_event::<gst::event::Segment>(0);
             let segment = segment.map_or_else(gst::Segment::new, |event| event.segment().clone());
-            capture::time_of(&*self.obj(), &segment, &input)
+            capture_time::time_of(&*self.obj(), &segment, &input)
         });
         let mut buffer = match (stamp, &origin) {
             (None, None) => input,
             _ => {
                 let time = stamp.map(CaptureTime::unix_ns);
-                picture::stamped(&input, jpeg::stamps(time, origin.as_ref()))
+                jpeg_buffer::stamped(&input, jpeg::stamps(time, origin.as_ref()))
             }
         };
         if discont {
             buffer.make_mut().set_flags(gst::BufferFlags::DISCONT);
         }
         if let Some(time) = captured.or(stamp) {
-            capture::add_meta(buffer.make_mut(), time);
+            capture_time::add_meta(buffer.make_mut(), time);
         }
         gst::log!(CAT, imp = self, "{buffer:?}");
 
@@ -255,7 +255,7 @@ impl JpegCheck {
         if last == Some(size) {
             return;
         }
-        let caps = picture::caps(size, None);
+        let caps = jpeg_buffer::caps(size, None);
         gst::debug!(CAT, imp = self, "Caps: {caps}");
         if !self.src_pad.push_event(gst::event::Caps::new(&caps)) {
             // A flushing pad refuses events: try again with the next frame.
@@ -270,7 +270,7 @@ impl JpegCheck {
                 ControlFlow::Continue(gst::EventForeachAction::Keep)
             });
             for event in held {
-                self.src_pad.push_event(clock::segment_of_time(event));
+                self.src_pad.push_event(time::segment_of_time(event));
             }
         }
     }
@@ -284,7 +284,7 @@ impl JpegCheck {
             _ if !caps_sent && follows_caps(&event) => true,
             // A gap before the first frame means nothing downstream.
             gst::EventType::Gap if !caps_sent => true,
-            _ => self.src_pad.push_event(clock::segment_of_time(event)),
+            _ => self.src_pad.push_event(time::segment_of_time(event)),
         }
     }
 }
@@ -382,10 +382,10 @@ impl ElementImpl for JpegCheck {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
-            use crate::common::framing::always_template;
+            use crate::common::framing_properties::always_template;
             vec![
                 always_template("sink", gst::PadDirection::Sink, &gst::Caps::new_any()),
-                always_template("src", gst::PadDirection::Src, &picture::CAPS),
+                always_template("src", gst::PadDirection::Src, &jpeg_buffer::CAPS),
             ]
         });
         &TEMPLATES

@@ -7,11 +7,10 @@ use gst::prelude::*;
 use once_cell::sync::Lazy;
 
 use crate::common::{
-    clock,
     property_table::PropertyTable,
-    receiver::{self, DEFAULT_MAX_PIXELS},
-    sender::{self, DEFAULT_CAPTURE_TIME},
-    stats,
+    receiver_settings::{self, DEFAULT_MAX_PIXELS},
+    sender_settings::{self, DEFAULT_CAPTURE_TIME},
+    stats, time,
 };
 
 const DEFAULT_ORIGIN_TIMEOUT: gst::ClockTime = gst::ClockTime::SECOND;
@@ -60,13 +59,13 @@ impl Settings {
 pub static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
     PropertyTable::default()
         .field(
-            sender::capture_time_spec(),
+            sender_settings::capture_time_spec(),
             |s: &Settings| &s.capture_time,
             |s| &mut s.capture_time,
         )
         .field(origin_spec(), |s| &s.origin, |s| &mut s.origin)
         .field(
-            clock::time_spec(
+            time::time_spec(
                 "origin-timeout",
                 "Origin timeout",
                 "Time in nanoseconds without a frame of the sender whose frames pass, after which \
@@ -78,7 +77,7 @@ pub static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
             |s| &mut s.origin_timeout,
         )
         .field(
-            receiver::max_pixels_spec(),
+            receiver_settings::max_pixels_spec(),
             |s| &s.max_pixels,
             |s| &mut s.max_pixels,
         )

@@ -54,11 +54,11 @@ use super::{
     outbox::{Outbox, PictureMessages, RelayState, TooLong},
 };
 use crate::common::{
-    capture,
-    framing::{self, JPEG_CAPS},
+    capture_time,
+    framing_properties::{self, JPEG_CAPS},
     panics,
     property_table::{PropertyTable, property_values},
-    sender::{self, DEFAULT_CAPTURE_TIME, Refused},
+    sender_settings::{self, DEFAULT_CAPTURE_TIME, UnsendableFrame},
     socketio_session::{SocketIoConnection, SocketIoElement},
     socketio_settings::SocketIoSettings,
     stats,
@@ -128,7 +128,7 @@ static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
         )
         .field(payload, |s| &s.payload, |s| &mut s.payload)
         .field(
-            sender::capture_time_spec(),
+            sender_settings::capture_time_spec(),
             |s| &s.capture_time,
             |s| &mut s.capture_time,
         )
@@ -209,7 +209,7 @@ impl SocketIoClientSink {
         };
         if capture_time {
             let obj = self.obj();
-            let time = capture::time_of(&*obj, &obj.segment(), buffer);
+            let time = capture_time::time_of(&*obj, &obj.segment(), buffer);
             picture = picture.captured_at(time.unix_ns());
         }
         let messages = PictureMessages::new(&picture, &event, payload, buffer.size());
@@ -237,7 +237,7 @@ impl SocketIoClientSink {
         );
     }
 
-    /// Waits until the last picture was sent, but no longer than [`DRAIN_TIMEOUT`].
+    /// ReconnectSettings until the last picture was sent, but no longer than [`DRAIN_TIMEOUT`].
     fn drain(&self) {
         let deadline = Instant::now() + DRAIN_TIMEOUT;
         let mut outbox = self.outbox();
@@ -361,7 +361,7 @@ impl ElementImpl for SocketIoClientSink {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
-            vec![framing::always_template(
+            vec![framing_properties::always_template(
                 "sink",
                 gst::PadDirection::Sink,
                 &JPEG_CAPS,
@@ -437,7 +437,8 @@ impl BaseSinkImpl for SocketIoClientSink {
                 self.put(buffer, &jpeg)
             };
             if let Err(error) = put {
-                let refused = Refused::of(number, &mut self.outbox().stats, buffer.size(), error);
+                let refused =
+                    UnsendableFrame::of(number, &mut self.outbox().stats, buffer.size(), error);
                 refused.report(&*self.obj())?;
             }
             Ok(gst::FlowSuccess::Ok)

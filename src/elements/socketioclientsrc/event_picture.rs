@@ -9,7 +9,7 @@ use b64jpeg_wire::{
 };
 use bytes::Bytes;
 
-use crate::common::picture;
+use crate::common::jpeg_buffer;
 
 /// What every JPEG begins with in base64.
 const BASE64_JPEG: &[u8] = b"/9j/";
@@ -80,7 +80,7 @@ impl EventPicture {
     ///
     /// # Errors
     ///
-    /// [`WireError::TooLong`], [`WireError::Empty`], and those of [`picture::decode`].
+    /// [`WireError::TooLong`], [`WireError::Empty`], and those of [`jpeg_buffer::decode`].
     pub fn decode(&self, limits: &FrameLimits) -> Result<(gst::Buffer, jpeg::JpegInfo), WireError> {
         let (len, max) = (self.bytes.len(), limits.max_frame);
         if len > max {
@@ -90,7 +90,7 @@ impl EventPicture {
         if len == 0 {
             return Err(WireError::Empty);
         }
-        picture::decode(self.payload, &self.bytes, limits)
+        jpeg_buffer::decode(self.payload, &self.bytes, limits)
     }
 }
 

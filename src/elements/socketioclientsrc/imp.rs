@@ -57,10 +57,10 @@ use super::{
     settings::{PROPERTIES, Settings},
 };
 use crate::common::{
-    capture,
-    faults::{Bad, Faults, Verdict},
-    framing, panics, picture,
-    quit::Quit,
+    capture_time,
+    error_policy::{BadFrame, ErrorPolicy, Verdict},
+    framing_properties, jpeg_buffer, panics,
+    quit_key::QuitRequest,
     socketio_session::{SocketIoConnection, SocketIoElement},
     socketio_settings::SocketIoSettings,
     stats,
@@ -86,7 +86,7 @@ impl fmt::Display for BadPicture {
     }
 }
 
-impl Bad for BadPicture {
+impl BadFrame for BadPicture {
     fn error(&self) -> &WireError {
         &self.error
     }
@@ -95,10 +95,10 @@ impl Bad for BadPicture {
 /// The state of the streaming thread.
 #[derive(Default)]
 struct StreamState {
-    faults: Faults,
+    faults: ErrorPolicy,
     /// Width and height of the last picture, as in the caps downstream.
     size: Option<Option<(u16, u16)>>,
-    stats_told: stats::Told,
+    stats_timer: stats::NotifyTimer,
 }
 
 #[derive(Default)]
@@ -186,7 +186,7 @@ impl SocketIoClientSrc {
             stream.size.replace(info.size) != Some(info.size)
         };
         if size_changed {
-            let caps = picture::caps(info.size, None);
+            let caps = jpeg_buffer::caps(info.size, None);
             gst::debug!(CAT, imp = self, "The caps are {caps}");
             // This fails while the pad is flushing: then the caps are set with the next picture.
             if self.obj().set_caps(&caps).is_err() {
@@ -203,8 +203,8 @@ impl SocketIoClientSrc {
             }
             inbox.stats.frame(len, output.size());
             if let Some(time) = inbox.delays.judge(info) {
-                capture::add_meta(output, time);
-                inbox.delays.add(time, capture::now());
+                capture_time::add_meta(output, time);
+                inbox.delays.add(time, capture_time::now());
             }
             std::mem::take(&mut inbox.first)
         };
@@ -258,7 +258,7 @@ impl SocketIoClientSrc {
     /// Notifies `stats` when `stats-interval` has passed.
     fn notify_stats(&self) {
         let interval = self.settings().stats_interval;
-        let due = self.stream().stats_told.again(interval);
+        let due = self.stream().stats_timer.is_due(interval);
         if due {
             self.obj().notify(stats::NAME);
         }
@@ -390,10 +390,10 @@ impl ElementImpl for SocketIoClientSrc {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
-            vec![framing::always_template(
+            vec![framing_properties::always_template(
                 "src",
                 gst::PadDirection::Src,
-                &picture::CAPS,
+                &jpeg_buffer::CAPS,
             )]
         });
         &TEMPLATES
@@ -467,7 +467,7 @@ impl BaseSrcImpl for SocketIoClientSrc {
         panics::guard(self, "event", false, || {
             let key = self.settings().quit_key.clone();
             // The EOS event that this sends interrupts the streaming thread.
-            Quit::default().on_key(&*self.obj(), &key, event) || self.parent_event(event)
+            QuitRequest::default().on_key(&*self.obj(), &key, event) || self.parent_event(event)
         })
     }
 

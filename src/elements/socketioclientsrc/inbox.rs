@@ -6,7 +6,7 @@
 use b64jpeg_net::socketio::Message;
 
 use super::event_picture::EventPicture;
-use crate::common::{capture::Delays, stats::Stats};
+use crate::common::{capture_time::Delays, stats::Stats};
 
 /// Most events that wait for their picture to be taken; the oldest is acknowledged earlier.
 const MAX_PENDING: usize = 64;

@@ -6,8 +6,8 @@ use gst::prelude::*;
 use once_cell::sync::Lazy;
 
 use crate::common::{
-    property_table::PropertyTable, quit, receiver::Tolerance, socketio_settings::SocketIoSettings,
-    stats,
+    property_table::PropertyTable, quit_key, receiver_settings::ReceiverLimits,
+    socketio_settings::SocketIoSettings, stats,
 };
 
 const DEFAULT_RECONNECT: bool = true;
@@ -15,7 +15,7 @@ const DEFAULT_RECONNECT: bool = true;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub relay: SocketIoSettings,
-    pub tolerance: Tolerance,
+    pub tolerance: ReceiverLimits,
     pub reconnect: bool,
     pub quit_key: String,
     pub stats_interval: gst::ClockTime,
@@ -25,7 +25,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             relay: SocketIoSettings::default(),
-            tolerance: Tolerance::default(),
+            tolerance: ReceiverLimits::default(),
             reconnect: DEFAULT_RECONNECT,
             quit_key: String::new(),
             stats_interval: stats::DEFAULT_INTERVAL,
@@ -53,7 +53,7 @@ pub static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
             |s| &mut s.relay,
         )
         .field(reconnect, |s| &s.reconnect, |s| &mut s.reconnect)
-        .field(quit::key_spec(), |s| &s.quit_key, |s| &mut s.quit_key)
+        .field(quit_key::key_spec(), |s| &s.quit_key, |s| &mut s.quit_key)
         .computed(stats::spec())
         .field(
             stats::interval_spec(),
@@ -61,7 +61,7 @@ pub static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
             |s| &mut s.stats_interval,
         )
         .group(
-            Tolerance::properties(
+            ReceiverLimits::properties(
                 "ends the connection",
                 "after one more the stream ends with an error",
             ),

@@ -4,7 +4,7 @@
 
 use super::settings::Settings;
 use crate::{
-    common::{faults::sentence, sender::cannot_listen},
+    common::{error_policy::sentence, sender_settings::cannot_listen},
     web::{CameraNameError, RegistrationError},
 };
 

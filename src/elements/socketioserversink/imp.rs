@@ -64,10 +64,10 @@ use super::{
 };
 use crate::{
     common::{
-        capture::{self, CaptureTime},
-        framing::{self, JPEG_CAPS},
+        capture_time::{self, CaptureTime},
+        framing_properties::{self, JPEG_CAPS},
         panics,
-        sender::Refused,
+        sender_settings::UnsendableFrame,
         stats::Stats,
     },
     web::{CameraRegistration, Viewer, WebServerEvent},
@@ -246,7 +246,7 @@ impl B64JpegSocketIoServerSink {
                 let captured = info
                     .capture_time
                     .and_then(CaptureTime::received)
-                    .unwrap_or_else(|| capture::time_of(&*obj, &obj.segment(), buffer));
+                    .unwrap_or_else(|| capture_time::time_of(&*obj, &obj.segment(), buffer));
                 // Copied, because cameras have few buffers and need them back.
                 let jpeg = Bytes::copy_from_slice(picture.jpeg());
                 camera.show(jpeg, info.size, captured.unix_ns());
@@ -254,7 +254,7 @@ impl B64JpegSocketIoServerSink {
                 Ok(())
             }
             Err(error) => {
-                let refuse = |stats: &mut Stats| Refused::new(stats, jpeg.len(), error);
+                let refuse = |stats: &mut Stats| UnsendableFrame::new(stats, jpeg.len(), error);
                 camera.with_stats(refuse).report(&*self.obj())
             }
         }
@@ -325,7 +325,7 @@ impl ElementImpl for B64JpegSocketIoServerSink {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
-            vec![framing::always_template(
+            vec![framing_properties::always_template(
                 "sink",
                 gst::PadDirection::Sink,
                 &JPEG_CAPS,

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gst::prelude::*;
 use gst_video::NavigationEvent;
 
-use crate::common::{clock, panics};
+use crate::common::{panics, time};
 
 /// The property `quit-key`, the same for every element that has it.
 pub fn key_spec() -> glib::ParamSpec {
     glib::ParamSpecString::builder("quit-key")
-        .nick("Quit key")
+        .nick("QuitRequest key")
         .blurb(
             "Key that ends the whole pipeline with EOS when it is pressed in a video \
              window downstream, named as by X (\"q\", \"Escape\"); empty for none",
@@ -25,11 +25,11 @@ pub fn key_spec() -> glib::ParamSpec {
 
 /// Whether the stream is to end early.
 #[derive(Debug, Default)]
-pub struct Quit {
+pub struct QuitRequest {
     asked: AtomicBool,
 }
 
-impl Quit {
+impl QuitRequest {
     /// Ends the stream before the next frame.
     pub fn ask(&self) {
         self.asked.store(true, Ordering::Relaxed);
@@ -85,7 +85,7 @@ impl Quit {
         self.ask();
         element.call_async(|element| {
             panics::guard_element(element.upcast_ref(), "on_key", (), || {
-                clock::outermost(element).send_event(gst::event::Eos::new());
+                time::outermost(element).send_event(gst::event::Eos::new());
             });
         });
         true

@@ -13,7 +13,7 @@ use b64jpeg_wire::jpeg;
 use gst::prelude::*;
 use once_cell::sync::Lazy;
 
-use crate::common::clock;
+use crate::common::time;
 
 /// Caps of a [`gst::ReferenceTimestampMeta`] with a time since 1970.
 static UNIX_TIME_CAPS: Lazy<gst::Caps> =
@@ -102,7 +102,7 @@ fn age(
     segment: &gst::Segment,
     buffer: &gst::BufferRef,
 ) -> Option<gst::ClockTime> {
-    let now = clock::running_time(element)?;
+    let now = time::running_time(element)?;
     let segment = segment.downcast_ref::<gst::ClockTime>()?;
     let due = segment.to_running_time(buffer.pts()?)?;
     now.checked_sub(due)

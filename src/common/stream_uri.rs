@@ -11,13 +11,13 @@ use std::{fmt, str::FromStr};
 use b64jpeg_net::host::DEFAULT_PORT;
 use glib::{UriFlags, prelude::*};
 
-use crate::common::framing::{HeaderOrAuto, PayloadOrAuto};
+use crate::common::framing_properties::{HeaderOrAuto, PayloadOrAuto};
 
 pub const SCHEME: &str = "b64jpeg";
 
 /// A `b64jpeg://` URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Uri {
+pub struct StreamUri {
     /// Name or address; an IPv6 address without brackets.
     pub host: String,
     pub port: u16,
@@ -27,7 +27,7 @@ pub struct Uri {
     pub reconnect: Option<bool>,
 }
 
-impl FromStr for Uri {
+impl FromStr for StreamUri {
     type Err = glib::Error;
 
     fn from_str(text: &str) -> Result<Self, glib::Error> {
@@ -82,7 +82,7 @@ impl FromStr for Uri {
     }
 }
 
-impl fmt::Display for Uri {
+impl fmt::Display for StreamUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = self.header.and_then(nick).map(|nick| ("header", nick));
         let payload = self.payload.and_then(nick).map(|nick| ("payload", nick));
@@ -130,13 +130,13 @@ mod tests {
 
     use super::*;
 
-    fn parsed(text: &str) -> Uri {
+    fn parsed(text: &str) -> StreamUri {
         text.parse().unwrap_or_else(|error| panic!("{error}"))
     }
 
     #[test]
     fn uri_with_every_parameter_is_parsed_and_written() {
-        let plain = Uri {
+        let plain = StreamUri {
             host: "localhost".into(),
             port: 9999,
             header: None,
@@ -189,7 +189,7 @@ mod tests {
             ("b64jpeg://h?reconnect=true&reconnect=false", "twice"),
             ("b64jpeg://[::1", ""),
         ] {
-            let error = text.parse::<Uri>().expect_err(text);
+            let error = text.parse::<StreamUri>().expect_err(text);
             let error = error.message().to_lowercase();
             assert!(error.contains(what), "{text}: {error}");
             assert!(error.contains(&text.to_lowercase()), "{text}: {error}");
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn error_does_not_repeat_a_password() {
         for text in ["b64jpeg://me:secret@h", "b64jpeg://me:secret@h:x"] {
-            let error = text.parse::<Uri>().expect_err(text);
+            let error = text.parse::<StreamUri>().expect_err(text);
             assert!(error.message().contains("password"), "{error}");
             assert!(!error.message().contains("secret"), "{error}");
         }
@@ -215,7 +215,7 @@ mod tests {
         ]
     }
 
-    fn uris() -> impl Strategy<Value = Uri> {
+    fn uris() -> impl Strategy<Value = StreamUri> {
         let header = || prop::sample::select(["auto", "be32", "le64", "ascii16", "lines"].to_vec());
         let payload = || prop::sample::select(["auto", "base64", "jpeg"].to_vec());
         (
@@ -225,7 +225,7 @@ mod tests {
             prop::option::of(payload()),
             any::<Option<bool>>(),
         )
-            .prop_map(|(host, port, header, payload, reconnect)| Uri {
+            .prop_map(|(host, port, header, payload, reconnect)| StreamUri {
                 host,
                 port,
                 header: header.and_then(by_nick),
@@ -242,7 +242,7 @@ mod tests {
 
         #[test]
         fn any_text_is_refused_or_parsed(rest in "[ -~]{0,20}") {
-            if let Ok(uri) = format!("b64jpeg://{rest}").parse::<Uri>() {
+            if let Ok(uri) = format!("b64jpeg://{rest}").parse::<StreamUri>() {
                 prop_assert_eq!(parsed(&uri.to_string()), uri);
             }
         }

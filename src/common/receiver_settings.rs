@@ -5,7 +5,7 @@
 use gst::prelude::*;
 
 use crate::common::{
-    framing::{self, HeaderOrAuto, PayloadOrAuto},
+    framing_properties::{self, HeaderOrAuto, PayloadOrAuto},
     property_table::PropertyTable,
 };
 use b64jpeg_wire::{AcceptedFramings, FrameLimits};
@@ -38,14 +38,14 @@ pub fn max_pixels(value: u32) -> u64 {
 
 /// The properties `max-frame-size`, `max-pixels` and `max-errors`.
 #[derive(Debug, Clone)]
-pub struct Tolerance {
+pub struct ReceiverLimits {
     max_frame_size: u32,
     max_pixels: u32,
     /// Consecutive bad frames that are skipped; negative for no limit.
     pub max_errors: i32,
 }
 
-impl Default for Tolerance {
+impl Default for ReceiverLimits {
     fn default() -> Self {
         Self {
             max_frame_size: DEFAULT_MAX_FRAME_SIZE,
@@ -55,7 +55,7 @@ impl Default for Tolerance {
     }
 }
 
-impl Tolerance {
+impl ReceiverLimits {
     /// `longer` is what happens to a longer frame, `too_many` what one more error does.
     pub fn properties(longer: &str, too_many: &str) -> PropertyTable<Self> {
         PropertyTable::default()
@@ -104,15 +104,15 @@ impl Tolerance {
     }
 }
 
-/// The properties `header` and `payload`, and those of [`Tolerance`].
+/// The properties `header` and `payload`, and those of [`ReceiverLimits`].
 #[derive(Debug, Default, Clone)]
-pub struct Format {
+pub struct ReceiverSettings {
     pub header: HeaderOrAuto,
     pub payload: PayloadOrAuto,
-    pub tolerance: Tolerance,
+    pub tolerance: ReceiverLimits,
 }
 
-impl Format {
+impl ReceiverSettings {
     /// `too_many` is what one more error than `max-errors` does.
     pub fn properties(too_many: &str) -> PropertyTable<Self> {
         PropertyTable::default()
@@ -135,7 +135,7 @@ impl Format {
                 |settings| &mut settings.payload,
             )
             .group(
-                Tolerance::properties("is a bad frame", too_many),
+                ReceiverLimits::properties("is a bad frame", too_many),
                 |settings| &settings.tolerance,
                 |settings| &mut settings.tolerance,
             )
@@ -156,6 +156,6 @@ impl Format {
     /// If header and payload cannot be combined.
     pub fn check(&self, other: AcceptedFramings) -> Result<AcceptedFramings, gst::ErrorMessage> {
         let accept = self.accept(other);
-        framing::check(accept).map(|()| accept)
+        framing_properties::check(accept).map(|()| accept)
     }
 }

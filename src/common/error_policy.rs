@@ -39,7 +39,7 @@ pub const fn advice(error: &WireError) -> Option<&'static str> {
 }
 
 /// The message about a bad frame, and the [`advice`] for it, if there is any.
-pub fn with_advice(fault: &impl Bad) -> String {
+pub fn with_advice(fault: &impl BadFrame) -> String {
     join_advice(fault, fault.error())
 }
 
@@ -51,12 +51,12 @@ fn join_advice(what: &impl fmt::Display, error: &WireError) -> String {
 }
 
 /// A bad frame. Its text says where it is and what is wrong.
-pub trait Bad: fmt::Display {
+pub trait BadFrame: fmt::Display {
     /// What is wrong with it.
     fn error(&self) -> &WireError;
 }
 
-impl Bad for FrameError {
+impl BadFrame for FrameError {
     fn error(&self) -> &WireError {
         &self.error
     }
@@ -76,14 +76,14 @@ pub enum Verdict {
 
 /// Counts the bad frames of an element, from its start to its stop.
 #[derive(Debug, Default)]
-pub struct Faults {
+pub struct ErrorPolicy {
     in_a_row: u32,
     any_good: bool,
     /// The first bad frame, while there was no good one.
     first: Option<String>,
 }
 
-impl Faults {
+impl ErrorPolicy {
     /// A frame was good.
     pub fn good(&mut self) {
         self.in_a_row = 0;
@@ -102,7 +102,7 @@ impl Faults {
 
     /// Decides about a bad frame. Up to `max_errors` consecutive ones are skipped, any number if
     /// it is negative.
-    pub fn judge(&mut self, fault: &impl Bad, max_errors: i32) -> Verdict {
+    pub fn judge(&mut self, fault: &impl BadFrame, max_errors: i32) -> Verdict {
         self.in_a_row = self.in_a_row.saturating_add(1);
         if !self.any_good && self.first.is_none() {
             self.first = Some(sentence(&with_advice(fault)));
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn consecutive_errors_beyond_the_limit_end_the_stream() {
-        let mut faults = Faults::default();
+        let mut faults = ErrorPolicy::default();
         let bad = fault(WireError::NoEnd);
         let mut forgiven = |max| matches!(faults.judge(&bad, max), Verdict::Forgiven(_));
         assert_eq!([2; 4].map(&mut forgiven), [true, true, false, false]);
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn flood_of_errors_is_reported_at_powers_of_two() {
-        let mut faults = Faults::default();
+        let mut faults = ErrorPolicy::default();
         let bad = fault(WireError::NoEnd);
         let reported = |_: &_| matches!(faults.judge(&bad, -1), Verdict::Forgiven(Some(_)));
         let reported: Vec<_> = (1..=10_000).filter(reported).collect();
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn stream_without_a_good_frame_reports_its_first_error() {
-        let mut faults = Faults::default();
+        let mut faults = ErrorPolicy::default();
         assert_eq!(faults.conclude(), None, "nothing bad either");
         faults.judge(&fault(WireError::Empty), -1);
         faults.judge(&fault(WireError::NoEnd), -1);
@@ -202,7 +202,7 @@ mod tests {
         );
         assert_eq!(faults.conclude(), None, "it is said once");
 
-        let mut faults = Faults::default();
+        let mut faults = ErrorPolicy::default();
         faults.judge(&fault(WireError::NoEnd), -1);
         faults.good();
         assert_eq!(faults.conclude(), None);
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn another_protocol_ends_the_stream() {
         let http = fault(WireError::Foreign(ForeignProtocol::Http));
-        let verdict = Faults::default().judge(&http, -1);
+        let verdict = ErrorPolicy::default().judge(&http, -1);
         assert!(
             matches!(verdict, Verdict::Foreign(text) if text.starts_with("This stream is HTTP"))
         );
@@ -257,14 +257,14 @@ mod tests {
                 "This stream is PNG pictures; encode with cv2.imencode('.jpg', …)",
             ),
         ] {
-            let verdict = Faults::default().judge(&fault(WireError::Foreign(foreign)), -1);
+            let verdict = ErrorPolicy::default().judge(&fault(WireError::Foreign(foreign)), -1);
             assert_eq!(verdict, Verdict::Foreign(text.into()));
         }
 
         let first = FirstBytes::of(b"xxxx");
         let unrecognised = fault(WireError::Unrecognised { first });
         assert_eq!(
-            Faults::default().judge(&unrecognised, 1),
+            ErrorPolicy::default().judge(&unrecognised, 1),
             Verdict::Forgiven(Some(
                 "Frame 3 at byte 70: no known framing begins with 78 78 78 78 (\"xxxx\"); set the \
                  header and payload properties; going on with the next good frame"

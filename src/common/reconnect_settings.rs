@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::common::{clock::time_spec, property_table::PropertyTable};
+use crate::common::{property_table::PropertyTable, time::time_spec};
 use b64jpeg_net::backoff::Backoff;
 
 const DEFAULT_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(10);
@@ -13,13 +13,13 @@ const DEFAULT_RECONNECT_DELAY_MAX: gst::ClockTime = gst::ClockTime::from_seconds
 
 /// The properties `timeout`, `reconnect-delay` and `reconnect-delay-max`.
 #[derive(Debug, Clone)]
-pub struct Waits {
+pub struct ReconnectSettings {
     timeout: gst::ClockTime,
     reconnect_delay: gst::ClockTime,
     reconnect_delay_max: gst::ClockTime,
 }
 
-impl Default for Waits {
+impl Default for ReconnectSettings {
     fn default() -> Self {
         Self {
             timeout: DEFAULT_TIMEOUT,
@@ -29,7 +29,7 @@ impl Default for Waits {
     }
 }
 
-impl Waits {
+impl ReconnectSettings {
     /// `timeout` is what the server has to do in that time, `failure` what doubles the delay
     /// before the next attempt.
     pub fn properties(timeout: &str, failure: &str) -> PropertyTable<Self> {

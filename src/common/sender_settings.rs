@@ -12,7 +12,7 @@ use b64jpeg_wire::{AcceptedFramings, Framing, WireError};
 use gst::prelude::*;
 
 use crate::common::{
-    framing::{self, HeaderProperty, PayloadProperty},
+    framing_properties::{self, HeaderProperty, PayloadProperty},
     property_table::PropertyTable,
     stats::Stats,
 };
@@ -34,13 +34,13 @@ pub fn capture_time_spec() -> glib::ParamSpec {
 
 /// The properties `header`, `payload` and `capture-time`.
 #[derive(Debug, Default, Clone)]
-pub struct Format {
+pub struct SenderSettings {
     header: HeaderProperty,
     payload: PayloadProperty,
     pub capture_time: bool,
 }
 
-impl Format {
+impl SenderSettings {
     /// The properties, for the table of an element.
     pub fn properties() -> PropertyTable<Self> {
         PropertyTable::default()
@@ -80,7 +80,7 @@ impl Format {
     ///
     /// If header and payload cannot be combined.
     pub fn check(&self) -> Result<Framing, gst::ErrorMessage> {
-        framing::check(AcceptedFramings {
+        framing_properties::check(AcceptedFramings {
             header: Some(self.header.into()),
             payload: Some(self.payload.into()),
         })?;
@@ -90,13 +90,13 @@ impl Format {
 
 /// A picture that cannot be sent.
 #[derive(Debug)]
-pub struct Refused {
+pub struct UnsendableFrame {
     /// Its number among the pictures from upstream, from zero.
     number: u64,
     error: WireError,
 }
 
-impl Refused {
+impl UnsendableFrame {
     /// Counts a picture of `len` bytes.
     pub fn new(stats: &mut Stats, len: usize, error: WireError) -> Self {
         Self::of(stats.frames + stats.errors, stats, len, error)
