@@ -106,9 +106,9 @@ mod tests {
             let pipeline = gst::Pipeline::new();
             pipeline.add(&sink).expect("a free element");
             let playing = pipeline.set_state(gst::State::Playing);
-            playing.expect("it waits for a frame");
+            playing.expect("a state change");
             let port = sink.property::<i32>("current-port");
-            let port = u16::try_from(port).expect("it listens");
+            let port = u16::try_from(port).expect("a port");
             let viewer = std::thread::spawn(move || connect(port));
 
             let bus = pipeline.bus().expect("a pipeline has a bus");
@@ -123,7 +123,9 @@ mod tests {
                 format!("Internal error in {task}: on purpose; this is a bug in the plugin");
             assert!(text.starts_with(&wanted), "{text}");
 
-            pipeline.set_state(gst::State::Null).expect("it stops");
+            pipeline
+                .set_state(gst::State::Null)
+                .expect("a state change");
             viewer.join().expect("the viewer ends");
             let again = TcpStream::connect_timeout(
                 &(Ipv4Addr::LOCALHOST, port).into(),
