@@ -35,12 +35,10 @@ fn main() -> anyhow::Result<()> {
     )?;
     let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
     let source = pipeline.by_name("source").and_downcast::<gst_app::AppSrc>();
-    let source = source.expect("an element of the pipeline");
+    let source = source.expect("an element");
     let info = VideoInfo::builder(VideoFormat::Rgb, WIDTH as u32, 240).build()?;
     source.set_caps(Some(&info.to_caps()?));
-    let server = pipeline
-        .by_name("server")
-        .expect("an element of the pipeline");
+    let server = pipeline.by_name("server").expect("an element");
     server.set_property("host", address.ip().to_string());
     server.set_property("port", i32::from(address.port()));
 

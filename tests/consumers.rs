@@ -365,7 +365,7 @@ fn two_cameras_share_one_port() {
     for pair in SHADES.chunks_exact(2) {
         server.push(&pair[0]);
         let back = gst::Buffer::from_slice(&pair[1][..]);
-        other.push_buffer(back).expect("it plays");
+        other.push_buffer(back).expect("a playing pipeline");
         for viewer in &mut viewers {
             let mut missing = vec![("front", sum(&pair[0])), ("back", sum(&pair[1]))];
             while !missing.is_empty() {

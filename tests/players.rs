@@ -211,7 +211,7 @@ fn playbins_seek_in_recording() {
             player
                 .0
                 .seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE, to)
-                .expect("it seeks");
+                .expect("a seekable pipeline");
             player.wait_for_state();
             let sample: gst::Sample = sink.property("last-sample");
             assert_eq!(

@@ -184,7 +184,11 @@ fn frames_have_increasing_timestamps() {
         assert_eq!(picture.is_discont(), times.len() == 1);
     }
     assert!(times.is_sorted(), "{times:?}");
-    let now = client.pipeline.0.current_running_time().expect("it plays");
+    let now = client
+        .pipeline
+        .0
+        .current_running_time()
+        .expect("a playing pipeline");
     assert!(
         times[9] <= now,
         "no timestamp in the future: {times:?}, {now}"

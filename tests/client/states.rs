@@ -96,7 +96,7 @@ fn press_q(client: &ClientFixture) {
 }
 
 fn set(client: &ClientFixture, state: gst::State) {
-    client.pipeline.0.set_state(state).expect("it obeys");
+    client.pipeline.0.set_state(state).expect("a state change");
 }
 
 /// Stops a busy client in every way; each one must return.

@@ -251,13 +251,13 @@ impl ElementFixture {
     #[track_caller]
     pub fn push_buffer(&self, buffer: gst::Buffer) {
         let feed = self.pipeline.element::<gst_app::AppSrc>("feed");
-        feed.push_buffer(buffer).expect("it plays");
+        feed.push_buffer(buffer).expect("a playing pipeline");
     }
 
     #[track_caller]
     pub fn push_eos(&self) {
         let feed = self.pipeline.element::<gst_app::AppSrc>("feed");
-        feed.end_of_stream().expect("it plays");
+        feed.end_of_stream().expect("a playing pipeline");
     }
 
     /// Returns a number from `stats`.
@@ -291,7 +291,7 @@ impl ElementFixture {
         self.pipeline
             .0
             .set_state(gst::State::Null)
-            .expect("it stops");
+            .expect("a state change");
         self.catch_up();
     }
 

@@ -28,13 +28,15 @@ impl Pipeline {
     }
 
     pub fn play(&self) {
-        self.0.set_state(gst::State::Playing).expect("it starts");
+        self.0
+            .set_state(gst::State::Playing)
+            .expect("a state change");
     }
 
     /// Changes the state and waits until the sinks have prerolled.
     #[track_caller]
     pub fn settle(&self, state: gst::State) {
-        self.0.set_state(state).expect("it changes its state");
+        self.0.set_state(state).expect("a state change");
         self.wait_for_state();
     }
 

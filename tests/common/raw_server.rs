@@ -46,14 +46,14 @@ impl ReservedPort {
     /// Listens until the returned server is dropped.
     pub fn listen(&self) -> RawServer {
         let socket = bound(self.address);
-        socket.listen(128).expect("it listens");
+        socket.listen(128).expect("a listening server");
         RawServer(socket.into())
     }
 
     /// Listens with a full backlog: the kernel drops every further SYN, so connecting hangs.
     pub fn fill(self) -> SaturatedPort {
         // Linux accepts one connection more than the backlog of 0.
-        self.keeper.listen(0).expect("it listens");
+        self.keeper.listen(0).expect("a listening server");
         let pending = TcpStream::connect(self.address).expect("there is room for one");
         SaturatedPort {
             _pending: pending,

@@ -102,7 +102,7 @@ impl ServerFixture {
 
     pub fn set_state(&self, state: gst::State) {
         let change = self.pipeline.0.set_state(state);
-        change.expect("it changes its state");
+        change.expect("a state change");
     }
 
     #[track_caller]
@@ -111,7 +111,7 @@ impl ServerFixture {
         port.try_into()
             .ok()
             .filter(|port| *port > 0)
-            .expect("it listens")
+            .expect("a listening server")
     }
 
     #[track_caller]
@@ -157,11 +157,13 @@ impl ServerFixture {
     }
 
     pub fn push_buffer(&self, buffer: gst::Buffer) {
-        self.source().push_buffer(buffer).expect("it plays");
+        self.source()
+            .push_buffer(buffer)
+            .expect("a playing pipeline");
     }
 
     pub fn push_eos(&self) {
-        self.source().end_of_stream().expect("it plays");
+        self.source().end_of_stream().expect("a playing pipeline");
     }
 
     /// Sends EOS into the pipeline, as Ctrl-C does with `gst-launch-1.0 -e`.
@@ -175,7 +177,7 @@ impl ServerFixture {
         let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
         let time = FRAME_TIME * number as u64;
         let sought = self.pipeline.0.seek_simple(flags, time);
-        sought.expect("it seeks");
+        sought.expect("a seekable pipeline");
     }
 
     pub fn stats(&self) -> gst::Structure {

@@ -53,7 +53,10 @@ impl Player {
     #[track_caller]
     fn seek(&self, flags: gst::SeekFlags, to: gst::ClockTime) {
         let flags = flags | gst::SeekFlags::FLUSH;
-        self.pipeline.0.seek_simple(flags, to).expect("it seeks");
+        self.pipeline
+            .0
+            .seek_simple(flags, to)
+            .expect("a seekable pipeline");
         self.pipeline.wait_for_state();
     }
 
@@ -233,7 +236,7 @@ fn seek_past_end_ends_with_eos() {
                 .pipeline
                 .0
                 .seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE, to)
-                .expect("it seeks");
+                .expect("a seekable pipeline");
             player.pipeline.play();
             player.pipeline.wait_for_clean_end();
         }
@@ -258,7 +261,7 @@ fn seek_with_stop_plays_exact_range() {
                 gst::SeekType::Set,
                 FRAME * 50,
             )
-            .expect("it seeks");
+            .expect("a seekable pipeline");
         player.pipeline.wait_for_state();
         assert_same(&frames(player.rest()), &pictures(100)[25..50], source);
     }
@@ -315,7 +318,7 @@ fn recording_plays_backwards() {
             gst::SeekType::Set,
             FRAME * 100,
         )
-        .expect("it seeks");
+        .expect("a seekable pipeline");
     player.pipeline.wait_for_state();
     let rest = player.rest();
     assert_eq!(rest.len(), 100);

@@ -89,11 +89,11 @@ fn quit_key_inside_frame_ends_without_warning() {
         "tcpclientsrc host=127.0.0.1 port={port} ! b64jpegdepay quit-key=q ! fakesink name=sink"
     ));
     pipeline.play();
-    let (mut client, _) = server.accept().expect("it connects");
+    let (mut client, _) = server.accept().expect("a connection");
     let stream = DEFAULT.stream(pictures(5));
     client
         .write_all(&stream[..stream.len() - 100])
-        .expect("it reads");
+        .expect("a reading peer");
     pipeline.wait_for_state();
     press(&pipeline, "sink", "q");
     pipeline.wait_for_clean_end();
@@ -129,7 +129,7 @@ fn pipeline_can_be_restarted() {
             for state in [gst::State::Null, gst::State::Ready] {
                 pipeline.play();
                 pipeline.wait_for_clean_end();
-                pipeline.0.set_state(state).expect("it stops");
+                pipeline.0.set_state(state).expect("a state change");
                 assert_same(&frames.take(), pictures(250), source);
             }
         }
@@ -137,7 +137,10 @@ fn pipeline_can_be_restarted() {
         // stream error; stock elements do so as well.
         for _ in 0..30 {
             pipeline.play();
-            pipeline.0.set_state(gst::State::Ready).expect("it stops");
+            pipeline
+                .0
+                .set_state(gst::State::Ready)
+                .expect("a state change");
         }
         for message in pipeline.messages() {
             assert!(message.contains("Internal data stream error"), "{message}");
@@ -182,7 +185,7 @@ fn depayloader_switches_between_live_and_file() {
         let stream = DEFAULT.stream(pictures(50));
         let writer = thread::spawn(move || writer.write_all(&stream));
         let live = times(&format!("fdsrc fd={}", reader.as_raw_fd()));
-        writer.join().unwrap().expect("it reads");
+        writer.join().unwrap().expect("a reading peer");
         assert_eq!(live.len(), 50);
         assert!(live.is_sorted(), "{live:?}");
         for (pts, duration) in live {
@@ -225,10 +228,10 @@ fn frames_from_open_socket_are_shown_at_once() {
         ));
         let frames = pipeline.collect("sink", "sink");
         pipeline.play();
-        let (mut client, _) = server.accept().expect("it connects");
+        let (mut client, _) = server.accept().expect("a connection");
         client
             .write_all(&framing.stream(pictures(50)))
-            .expect("it reads");
+            .expect("a reading peer");
         // The pipeline reaches PLAYING only when the sink has a frame.
         pipeline.wait_for_state();
         drop(client);

@@ -252,10 +252,12 @@ fn invalid_header_payload_pair_is_refused() {
 
             // The element starts once the property is corrected.
             let fitting = if header == "lines" { "base64" } else { "jpeg" };
-            element.set_state(gst::State::Null).expect("it stops");
+            element.set_state(gst::State::Null).expect("a state change");
             element.set_property_from_str("payload", fitting);
-            element.set_state(gst::State::Paused).expect("it starts");
-            element.set_state(gst::State::Null).expect("it stops");
+            element
+                .set_state(gst::State::Paused)
+                .expect("a state change");
+            element.set_state(gst::State::Null).expect("a state change");
         }
     }
 }

@@ -174,13 +174,13 @@ fn snapshot_time(port: i32) -> u64 {
     use std::io::{Read, Write};
 
     let address = format!("127.0.0.1:{port}");
-    let mut stream = std::net::TcpStream::connect(&address).expect("it listens");
+    let mut stream = std::net::TcpStream::connect(&address).expect("a listening server");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     write!(
         stream,
         "GET /snapshot.jpg HTTP/1.0\r\nHost: {address}\r\n\r\n"
     )
-    .expect("it reads");
+    .expect("a reading peer");
     let mut answer = vec![];
     stream.read_to_end(&mut answer).expect("an answer");
     let answer = String::from_utf8_lossy(&answer).to_lowercase();

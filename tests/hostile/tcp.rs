@@ -21,7 +21,7 @@ const FRAMES: usize = 100;
 const BIG: usize = 20_000;
 
 fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("it listens");
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("a listening server");
     stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
     stream
 }
@@ -129,7 +129,7 @@ fn bytes_from_clients_are_discarded() {
                     thread::spawn(move || {
                         let piece = vec![client as u8; 64 << 10];
                         for _ in 0..BYTES / piece.len() {
-                            stream.write_all(&piece).expect("it reads");
+                            stream.write_all(&piece).expect("a reading peer");
                         }
                         stream
                     })

@@ -42,7 +42,7 @@ pub fn connect_from(address: Ipv4Addr, server: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let local = SocketAddr::from((address, 0));
     socket.bind(&local.into()).expect("an address of loopback");
-    socket.connect(&server.into()).expect("it listens");
+    socket.connect(&server.into()).expect("a listening server");
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
@@ -212,7 +212,9 @@ fn attachments_without_token_cost_no_memory() {
             assert_eq!(streams.len(), 300);
             let announced = br#"459999-["x",{"_placeholder":true,"num":0}]"#;
             for stream in &mut streams {
-                stream.write_all(&frame(TEXT, announced)).expect("it reads");
+                stream
+                    .write_all(&frame(TEXT, announced))
+                    .expect("a reading peer");
             }
             flood(&mut streams, &frame(BINARY, &[7; 60_000]), 6_000_000)
         });
@@ -233,9 +235,7 @@ fn connects_without_token_cost_no_memory() {
         });
         assert!(outcome.memory < 50, "{} MB", outcome.memory);
         outcome.result.into_iter().for_each(expect_end);
-        wait_until("only the healthy viewer was let in", || {
-            server.viewers() == 0
-        });
+        wait_until("no Socket.IO viewer", || server.viewers() == 0);
     });
 }
 
@@ -260,7 +260,7 @@ fn connects_with_token_make_one_viewer() {
 
 /// An accepted viewer that asks for the time as fast as it can.
 #[test]
-fn events_of_one_viewer_leave_the_others_alone() {
+fn events_of_one_viewer_do_not_disturb_others() {
     in_own_process(|| {
         let server = WebServerFixture::start("token=geheim");
         let outcome = attack("events", &server, "geheim", || {
@@ -280,7 +280,7 @@ fn events_of_one_viewer_leave_the_others_alone() {
 
 /// Websocket pings whose pongs are never read.
 #[test]
-fn pings_whose_pongs_nobody_reads_cost_no_memory() {
+fn pings_with_unread_pongs_cost_no_memory() {
     in_own_process(|| {
         let server = WebServerFixture::start("token=geheim");
         let outcome = attack("pings", &server, "geheim", || {
@@ -293,7 +293,7 @@ fn pings_whose_pongs_nobody_reads_cost_no_memory() {
 
 /// Pipelined HTTP requests on open connections.
 #[test]
-fn requests_without_token_leave_the_others_alone() {
+fn requests_without_token_do_not_disturb_viewers() {
     in_own_process(|| {
         let server = WebServerFixture::start("token=geheim");
         let outcome = attack("requests", &server, "geheim", || {
@@ -314,7 +314,9 @@ fn requests_without_token_leave_the_others_alone() {
 fn open_session(address: Ipv4Addr, server: &WebServerFixture) -> HttpResponse {
     let mut stream = connect_from(address, server.address());
     let request = request("GET", POLLING, &[]);
-    stream.write_all(request.as_bytes()).expect("it listens");
+    stream
+        .write_all(request.as_bytes())
+        .expect("a listening server");
     HttpResponse::read(stream, false)
 }
 
@@ -342,7 +344,7 @@ fn polling_sessions_of_one_address_keep_no_other_out() {
         assert_eq!(open_session(Ipv4Addr::LOCALHOST, &server).status, 200);
         assert_eq!(open_session(attacker(0), &server).status, 503);
         // None of the sessions has joined a namespace; the server ends them after a while.
-        wait_until("they are over", || server.count("sessions") == 0);
+        wait_until("the sessions to end", || server.count("sessions") == 0);
         assert_eq!(open_session(attacker(0), &server).status, 200);
     });
 }
@@ -351,12 +353,12 @@ fn polling_sessions_of_one_address_keep_no_other_out() {
 fn sessions_of_viewers_who_left_are_forgotten() {
     let server = WebServerFixture::start("");
     for namespace in ["/", "/view"].repeat(50) {
-        let session = server.join(namespace, "").expect("it is let in");
+        let session = server.join(namespace, "").expect("an accepted viewer");
         assert!(server.count("sessions") > 0);
         drop(session);
     }
     server.wait_for_viewers(0);
-    wait_until("they are forgotten", || server.count("sessions") == 0);
+    wait_until("the sessions to end", || server.count("sessions") == 0);
     server.expect_no_messages();
 }
 
@@ -369,12 +371,14 @@ fn connections_of_one_address_are_a_share_of_all() {
         let connections: Vec<_> = (0..1100)
             .map(|_| connect_from(attacker(0), server.address()))
             .collect();
-        wait_until("it has had enough", || server.refused("address") == 850);
+        wait_until("the connections to be refused", || {
+            server.refused("address") == 850
+        });
         let mut viewer = server.watch("/stream.mjpg");
         assert_eq!(viewer.next(), 0);
         assert_eq!(server.refused("connections"), 0);
         drop(connections);
-        wait_until("its share is free again", || {
+        wait_until("a free share", || {
             websocket(attacker(0), server.address()).is_some()
         });
     });
@@ -438,7 +442,7 @@ fn body_in_single_bytes_costs_no_memory() {
                     _ => format!("{POLLING}&sid=nobody"),
                 };
                 let head = request("POST", &path, &["Transfer-Encoding: chunked"]);
-                stream.write_all(head.as_bytes()).expect("it reads");
+                stream.write_all(head.as_bytes()).expect("a reading peer");
                 stream
             };
             let mut streams: Vec<_> = sessions.iter().enumerate().map(begin).collect();
@@ -499,6 +503,6 @@ fn websocket_request_with_body_is_refused() {
     let head = head.replace("Connection: close\r\n", "");
     stream
         .write_all((head + "12345").as_bytes())
-        .expect("it listens");
+        .expect("a listening server");
     assert_eq!(HttpResponse::read(stream, false).status, 400);
 }

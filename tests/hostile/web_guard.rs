@@ -22,7 +22,9 @@ fn ask_from(
 ) -> HttpResponse {
     let mut stream = connect_from(address, server.address());
     let request = request("GET", path, headers);
-    stream.write_all(request.as_bytes()).expect("it listens");
+    stream
+        .write_all(request.as_bytes())
+        .expect("a listening server");
     HttpResponse::read(stream, false)
 }
 
@@ -31,7 +33,9 @@ fn ask_from(
 fn ask_as(host: &str, server: &WebServerFixture, path: &str) -> HttpResponse {
     let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     let mut stream = connect_from(Ipv4Addr::LOCALHOST, server.address());
-    stream.write_all(head.as_bytes()).expect("it listens");
+    stream
+        .write_all(head.as_bytes())
+        .expect("a listening server");
     HttpResponse::read(stream, false)
 }
 
@@ -59,12 +63,12 @@ fn guessed_tokens_hold_up_the_address_that_guesses() {
     assert_eq!(server.get(right).status, 200);
     assert!(server.join("/", auth).is_ok());
     assert_eq!(ask_from(attacker(0), &server, "/", &[]).status, 200);
-    wait_until("it may try again", || join().is_ok());
+    wait_until("the end of the lock-out", || join().is_ok());
 }
 
 /// Otherwise an image in a page of another site could lock out the person who views that page.
 #[test]
-fn guesses_of_foreign_pages_lock_out_nobody_else() {
+fn guesses_of_foreign_pages_do_not_lock_out_viewer() {
     let server = WebServerFixture::start("token=geheim");
     server.show(0);
     for number in 0..40 {
@@ -79,7 +83,7 @@ fn guesses_of_foreign_pages_lock_out_nobody_else() {
 
 /// An unattended program may retry an old token for ever.
 #[test]
-fn old_token_tried_again_and_again_locks_out_nobody() {
+fn repeated_old_token_does_not_lock_out_viewer() {
     let server = WebServerFixture::start("token=geheim");
     server.show(0);
     for _ in 0..100 {

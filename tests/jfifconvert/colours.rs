@@ -224,6 +224,6 @@ fn invalid_colorimetry_is_an_error() {
             error.contains(&format!("'{invalid}' is not a colorimetry")),
             "{error}"
         );
-        element.set_state(gst::State::Null).expect("it stops");
+        element.set_state(gst::State::Null).expect("a state change");
     }
 }

@@ -96,7 +96,10 @@ impl Script {
                 None => command.env_remove(name),
             };
         }
-        let output = command.stdin(Stdio::null()).output().expect("it starts");
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .expect("a state change");
         assert_eq!(processes(&self.mark), []);
         output
     }

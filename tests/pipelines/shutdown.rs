@@ -41,7 +41,7 @@ fn q_in_terminal_ends_script() {
                 wait_for("a frame", || (size(&some) > 0).then_some(()));
             }
             let mut keyboard = running.program.stdin().expect("a keyboard");
-            keyboard.write_all(keys).expect("it reads");
+            keyboard.write_all(keys).expect("a reading peer");
             let output = running.finish();
             let sentence = if keys == b"\x03" {
                 "Stopped."
@@ -53,7 +53,7 @@ fn q_in_terminal_ends_script() {
     }
     assert!(!frames(&fs::read(some).expect("a recording")).is_empty());
     assert!(!Path::new(&none).exists(), "no frame arrived");
-    server_keys.write_all(b"\x03").expect("it reads");
+    server_keys.write_all(b"\x03").expect("a reading peer");
     assert!(server.finish().contains("Stopped."));
 }
 

@@ -103,7 +103,7 @@ fn web_serves_page_stream_and_snapshot() {
     let curl = curl.arg(format!("{address}/stream.mjpg")).spawn();
     let mut curl = curl.expect("curl");
     web.expect("watches stream.mjpg (1 viewer)");
-    curl.kill().expect("it runs");
+    curl.kill().expect("a running process");
     curl.wait().expect("it ends");
     web.expect("left (0 viewers)");
     assert!(web.interrupt().contains("Stopped."));
@@ -137,7 +137,7 @@ fn web_per_address_refuses_one_connection_more() {
     web.expect("watches stream.mjpg (1 viewer)");
     let status = || get(&format!("{address}/snapshot.jpg"), &[]).0;
     assert_eq!(status(), 0, "no response");
-    curl.kill().expect("it runs");
+    curl.kill().expect("a running process");
     curl.wait().expect("it ends");
     web.expect("left (0 viewers)");
     wait_for("a free connection", || (status() == 200).then_some(()));
@@ -400,7 +400,7 @@ fn q_in_terminal_ends_web_scripts() {
         running.expect("q or Ctrl-C ends it");
         running.expect(reached);
         let mut keyboard = running.program.stdin().expect("a keyboard");
-        keyboard.write_all(b"q").expect("it reads");
+        keyboard.write_all(b"q").expect("a reading peer");
         assert!(running.finish().contains("Stopped by q."));
     }
 }

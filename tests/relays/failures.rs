@@ -300,7 +300,7 @@ fn non_jpeg_event_is_skipped_with_warning() {
         (r#"{"side": true}"#, None),
     ];
     for (number, (event, part)) in (1..).zip(events) {
-        writeln!(input, "{event}").expect("it reads");
+        writeln!(input, "{event}").expect("a reading peer");
         if let Some(part) = part {
             receiver.expect_warning(&[part]);
         }
@@ -323,10 +323,10 @@ fn errors_above_max_errors_are_fatal() {
     receiver.expect_states(&["connecting", "connected"]);
     let (_streamer, mut input) = Streamer::start_with_input(&relay.url, &[]);
     for number in 0..3 {
-        writeln!(input, "\"hello\"").expect("it reads");
+        writeln!(input, "\"hello\"").expect("a reading peer");
         receiver.expect_warning(&[&format!("Picture {number}: ")]);
     }
-    writeln!(input, "\"hello\"").expect("it reads");
+    writeln!(input, "\"hello\"").expect("a reading peer");
     receiver.expect_error(&["Picture 3: ", "max-errors=3"]);
     receiver.stop();
 }
@@ -345,7 +345,7 @@ fn event_of_other_camera_is_skipped_with_warning() {
         receiver.expect_states(&["connecting", "connected"]);
         let args = ["--camera", "front", "--camera", "back"];
         let (streamer, mut input) = Streamer::start_with_input(&relay.url, &args);
-        writeln!(input, "{event}").expect("it reads");
+        writeln!(input, "{event}").expect("a reading peer");
         receiver.expect_warning(&[part]);
         drop(input);
         let pictures = receiver.next(3);

@@ -201,7 +201,10 @@ fn eos_ends_the_wait_in_bins() {
             .find(|message| message.has_name("b64jpeg-waiting"));
         pipeline.0.send_event(gst::event::Eos::new());
         pipeline.wait_for_clean_end();
-        pipeline.0.set_state(gst::State::Ready).expect("it stops");
+        pipeline
+            .0
+            .set_state(gst::State::Ready)
+            .expect("a state change");
         assert!(!inner.element_flags().contains(gst::ElementFlags::SOURCE));
     }
 }
@@ -360,7 +363,8 @@ fn server_added_to_playing_pipeline_waits() {
     bin.remove(sink).expect("it is in");
     let block = gst::PadProbeType::BLOCK_DOWNSTREAM;
     let block = pad.add_probe(block, |_, _| gst::PadProbeReturn::Ok);
-    bin.set_state(gst::State::Playing).expect("it plays");
+    bin.set_state(gst::State::Playing)
+        .expect("a playing pipeline");
 
     bin.add(sink).expect("it is out");
     encoder.link(sink).expect("it fits");

@@ -89,7 +89,7 @@ impl Edge {
     }
 
     fn role(&self) -> &Role {
-        self.role.as_ref().expect("it runs")
+        self.role.as_ref().expect("a running process")
     }
 }
 

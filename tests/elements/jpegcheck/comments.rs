@@ -156,10 +156,12 @@ fn invalid_origin_is_refused_at_start() {
         assert!(error.contains(part), "{error}");
 
         // The element starts once the property is corrected.
-        element.set_state(gst::State::Null).expect("it stops");
+        element.set_state(gst::State::Null).expect("a state change");
         element.set_property("origin", "ü".repeat(100));
-        element.set_state(gst::State::Paused).expect("it starts");
-        element.set_state(gst::State::Null).expect("it stops");
+        element
+            .set_state(gst::State::Paused)
+            .expect("a state change");
+        element.set_state(gst::State::Null).expect("a state change");
     }
 }
 
