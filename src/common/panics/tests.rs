@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Panics on purpose, in every method and thread of every element.
+//! Makes every method and thread of every element panic.
 //!
-//! What there is to test is read from the source: each `panics::guard` and `panics::catch`
-//! of an element is a case, and a method without one has to be in [`CONSTANT`].
+//! The cases are read from the sources: each `panics::guard` and `panics::catch` of an element is
+//! one. A method without such a call must be listed in [`CONSTANT`].
 
 use std::{
     collections::BTreeSet,
@@ -25,14 +25,15 @@ use gst::glib;
 
 use super::*;
 
-/// Only a hang takes longer.
+/// Longest wait; only a hang exceeds it.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What the panics say.
+/// The text of the panics.
 const TEXT: &str = "on purpose";
 
 const JPEG: &[u8] = include_bytes!("../../../tests/vectors/grey.jpg");
 
-/// Methods that only return constants, and `constructed`, in which there is no bus yet.
+/// Methods that only return constants, and `constructed`: there is no bus yet that could report
+/// a panic.
 const CONSTANT: [&str; 8] = [
     "constructed",
     "is_seekable",
@@ -44,7 +45,7 @@ const CONSTANT: [&str; 8] = [
     "signals",
 ];
 
-/// What C code calls without catching panics.
+/// Functions whose closures C code calls without catching panics.
 const CALLBACKS: [&str; 5] = [
     "add_probe(",
     "call_async(",
@@ -53,7 +54,7 @@ const CALLBACKS: [&str; 5] = [
     "query_function(",
 ];
 
-/// The elements, their source, and what else of theirs can panic.
+/// The elements, their sources, and the names of their threads and callbacks.
 const ELEMENTS: &[(&str, &str, &[&str])] = &[
     (
         "b64jpegpay",
@@ -108,14 +109,14 @@ const ELEMENTS: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
-/// Elements, by name, and the method of each that is to panic.
+/// Elements, by name, and the method of each that must panic.
 static ARMED: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
 fn armed() -> MutexGuard<'static, Vec<(String, String)>> {
     ARMED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Panics if that is wanted of `method` of the element.
+/// Panics if `method` of the element must panic.
 pub fn provoke(element: &gst::Element, method: &str) {
     let name = element.name();
     let wanted = armed().iter().any(|(n, m)| *n == name && m == method);
@@ -153,7 +154,7 @@ fn init() {
     });
 }
 
-/// The methods of an element that catch panics, and whatever else is to.
+/// The methods, threads and callbacks of an element that catch panics.
 fn cases(factory: &str) -> BTreeSet<&'static str> {
     let (_, source, others) = ELEMENTS
         .iter()
@@ -206,7 +207,7 @@ fn every_method_and_callback_catches_panics() {
     }
 }
 
-/// Sends pictures to whoever connects, until they leave.
+/// Sends pictures to each client that connects, until it disconnects.
 fn sender() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let port = listener.local_addr().expect("bound").port();
@@ -225,9 +226,9 @@ fn sender() -> u16 {
     port
 }
 
-/// Writes a file with so many frames, for one scene.
-fn file(scene: &str, frames: usize) -> PathBuf {
-    let path = env::temp_dir().join(format!("{scene}-{}.b64jpeg", std::process::id()));
+/// Writes a file with `frames` frames, for one fixture.
+fn file(name: &str, frames: usize) -> PathBuf {
+    let path = env::temp_dir().join(format!("{name}-{}.b64jpeg", std::process::id()));
     let text = glib::base64_encode(JPEG);
     let len = (text.len() as u32).to_be_bytes();
     let frame = [&len, text.as_bytes()].concat();
@@ -248,7 +249,7 @@ impl Pipeline {
     fn launch(line: &str) -> Self {
         let pipeline = gst::parse::launch(line).unwrap_or_else(|err| panic!("{line}: {err}"));
         let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
-        // The messages are read when it is in NULL again.
+        // The messages are read after the pipeline has returned to NULL.
         pipeline.set_auto_flush_bus(false);
         if let Some(feed) = pipeline.by_name("feed") {
             let feed = feed.downcast::<gst_app::AppSrc>().expect("an appsrc");
@@ -281,13 +282,13 @@ impl Pipeline {
         assert!(done.is_ok(), "it hangs on its way to {state:?}");
     }
 
-    /// Drops the messages so far.
+    /// Discards the messages so far.
     fn forget(&self) {
         let bus = self.0.bus().expect("a bus");
         while bus.pop().is_some() {}
     }
 
-    /// The first error, if there is one within some time.
+    /// The first error, if one is posted within `patience`.
     fn error(&self, patience: Duration) -> Option<String> {
         let bus = self.0.bus().expect("a bus");
         let patience = gst::ClockTime::try_from(patience).expect("not so long");
@@ -299,17 +300,17 @@ impl Pipeline {
     }
 }
 
-/// A scene with an element: the pipeline, and the server that it needs.
-struct Scene {
+/// An element in a pipeline, and the server that it needs.
+struct PanicFixture {
     pipeline: Pipeline,
     name: String,
-    /// The values of the properties that can be written.
+    /// The values of the writable properties.
     values: Vec<(String, glib::Value)>,
     file: Option<PathBuf>,
     _server: Option<Pipeline>,
 }
 
-impl Drop for Scene {
+impl Drop for PanicFixture {
     fn drop(&mut self) {
         if let Some(file) = &self.file {
             let _ = fs::remove_file(file);
@@ -317,7 +318,7 @@ impl Drop for Scene {
     }
 }
 
-impl Scene {
+impl PanicFixture {
     fn new(factory: &str, method: &str) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         init();
@@ -347,7 +348,7 @@ impl Scene {
                 )
             }
             "b64jpegserversink" => {
-                // Only the end of one that plays is handed over.
+                // The end is handed over only if the pipeline plays by then: a longer file.
                 let frames = if method == "hand_over" { 5000 } else { 5 };
                 let path = file.insert(self::file(&name, frames));
                 format!("filesrc location={path:?} ! b64jpegdepay ! {element} port=0 loop=true")
@@ -355,7 +356,7 @@ impl Scene {
             "socketioclientsrc" => format!("{element} {} ! fakesink name=end", relay()),
             "socketioclientsink" => format!("{FEED} ! {element} {} sync=false", relay()),
             "socketioserversink" => format!("{FEED} ! {element} port=0 sync=false"),
-            _ => panic!("no scene with {factory}"),
+            _ => panic!("no fixture with {factory}"),
         };
         let pipeline = Pipeline::launch(&line);
         let element = pipeline.element(&name);
@@ -380,14 +381,14 @@ impl Scene {
         }
     }
 
-    /// Does what makes methods run, until there is an error.
+    /// Calls the methods of the element by using it, until there is an error.
     fn expect_error(&self) -> String {
         let element = self.pipeline.element(&self.name);
         let end = self.pipeline.0.by_name("end");
         let sink_pad = end.as_ref().unwrap_or(&element).static_pad("sink");
         let mut clients = Vec::new();
         let mut connect = || {
-            // Those that serve.
+            // Servers are connected to.
             if element.find_property("current-port").is_some() {
                 let port = element.property::<i32>("current-port") as u16;
                 clients.extend(TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
@@ -451,38 +452,38 @@ impl Scene {
     }
 }
 
-/// Makes a method of an element panic: an error says so, the pipeline stops, starts again,
-/// and is freed.
+/// Makes a method of an element panic. There is an error that says so, and the pipeline can be
+/// stopped, started again and freed.
 fn panics_in(factory: &str, method: &str) {
-    let scene = Scene::new(factory, method);
-    armed().push((scene.name.clone(), method.into()));
-    scene.pipeline.set_state(gst::State::Playing);
-    let error = scene.expect_error();
+    let fixture = PanicFixture::new(factory, method);
+    armed().push((fixture.name.clone(), method.into()));
+    fixture.pipeline.set_state(gst::State::Playing);
+    let error = fixture.expect_error();
     let expected = format!(
         "Internal error in {method}: {TEXT}; this is a bug in the plugin, please report it"
     );
     assert_eq!(error, expected, "{factory}");
-    scene.pipeline.set_state(gst::State::Null);
-    armed().retain(|(name, _)| *name != scene.name);
+    fixture.pipeline.set_state(gst::State::Null);
+    armed().retain(|(name, _)| *name != fixture.name);
 
-    scene.pipeline.forget();
-    scene.pipeline.set_state(gst::State::Playing);
-    let element = scene.pipeline.element(&scene.name);
+    fixture.pipeline.forget();
+    fixture.pipeline.set_state(gst::State::Playing);
+    let element = fixture.pipeline.element(&fixture.name);
     let frames = || {
         let stats = element.property::<gst::Structure>("stats");
         stats.get::<u64>("frames").expect("a count")
     };
     let deadline = Instant::now() + PATIENCE;
     while frames() == 0 {
-        let error = scene.pipeline.error(Duration::from_millis(5));
+        let error = fixture.pipeline.error(Duration::from_millis(5));
         assert_eq!(error, None, "{factory} after a panic in {method}");
         assert!(Instant::now() < deadline, "{factory} gives no frames");
     }
-    scene.pipeline.set_state(gst::State::Null);
-    scene.pipeline.forget();
+    fixture.pipeline.set_state(gst::State::Null);
+    fixture.pipeline.forget();
 
     let weak = element.downgrade();
-    drop((element, scene));
+    drop((element, fixture));
     while weak.upgrade().is_some() {
         assert!(Instant::now() < deadline, "{factory} is never freed");
         thread::sleep(Duration::from_millis(5));
@@ -535,18 +536,19 @@ elements! {
     socketioserversink_panic_ends_in_error "socketioserversink"
 }
 
-/// After a panic in the I/O thread nobody is connected, and nobody waits.
+/// After a panic in the I/O thread there are no connections, and the streaming thread does not
+/// wait.
 #[test]
 fn b64jpegserversink_failed_server_closes_connections() {
-    let scene = Scene::new("b64jpegserversink", "I/O thread");
-    let element = scene.pipeline.element(&scene.name);
+    let fixture = PanicFixture::new("b64jpegserversink", "I/O thread");
+    let element = fixture.pipeline.element(&fixture.name);
     element.set_property("wait-for-client", true);
-    armed().push((scene.name.clone(), "I/O thread".into()));
-    scene.pipeline.set_state(gst::State::Playing);
+    armed().push((fixture.name.clone(), "I/O thread".into()));
+    fixture.pipeline.set_state(gst::State::Playing);
     let port = element.property::<i32>("current-port") as u16;
     let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
     client.set_read_timeout(Some(PATIENCE)).expect("not zero");
-    let error = scene.pipeline.error(PATIENCE).expect("an error");
+    let error = fixture.pipeline.error(PATIENCE).expect("an error");
     assert!(error.contains("I/O thread"), "{error}");
     let read = client.read(&mut [0]);
     assert!(
@@ -554,9 +556,9 @@ fn b64jpegserversink_failed_server_closes_connections() {
             || read.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
     );
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
-    // The streaming thread waited for its first client, and ends.
-    let error = scene.pipeline.error(PATIENCE).expect("the stream ends");
+    // The streaming thread, which waited for its first client, ends with a second error.
+    let error = fixture.pipeline.error(PATIENCE).expect("the stream ends");
     assert!(error.contains("stream"), "{error}");
     assert_eq!(element.property::<u32>("clients"), 0);
-    scene.pipeline.set_state(gst::State::Null);
+    fixture.pipeline.set_state(gst::State::Null);
 }

@@ -33,7 +33,7 @@ pub struct Inbox {
     pub unlocked: bool,
     /// The streaming thread must wait until the element plays again.
     pub paused: bool,
-    /// On this connection, people were told about events without a picture for us.
+    /// On this connection, events without a picture for this element were reported.
     pub reported_other_events: bool,
     pub connected: bool,
     pub connections: u64,
