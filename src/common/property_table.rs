@@ -8,7 +8,7 @@
 //! the order of their specs, so a property is found by its number, and its name stands only in
 //! its spec.
 //!
-//! ```ignore
+//! ```text
 //! static PROPERTIES: Lazy<PropertyTable<Settings>> = Lazy::new(|| {
 //!     PropertyTable::default()
 //!         .field(port_spec(), |s| &s.port, |s| &mut s.port)

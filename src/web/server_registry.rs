@@ -71,13 +71,16 @@ impl CameraRegistration {
         };
         let camera = server.add_camera(config, camera_name)?;
         let state = server.state().clone();
+        let address = server.address();
+        // The observer may be called at once, and may stop its element: without the lock.
+        drop(slot);
         let observer_id = state.viewers.add_observer(observer);
         Ok(Self {
-            server: shared.clone(),
+            server: shared,
             state,
             camera,
             observer_id,
-            address: server.address(),
+            address,
             warnings,
         })
     }

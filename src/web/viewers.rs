@@ -120,6 +120,14 @@ impl Viewer {
     }
 }
 
+/// Who gets the events of a server.
+#[derive(Default)]
+struct Observers {
+    list: Vec<(u64, WebServerObserver)>,
+    /// The first panic of a task. A task may panic before the first observer is added.
+    panic: Option<gst::ErrorMessage>,
+}
+
 /// The viewers of a server.
 pub struct Viewers {
     /// Maximum number of viewers; 0 = unlimited.
@@ -127,7 +135,7 @@ pub struct Viewers {
     list: Mutex<Vec<Arc<Viewer>>>,
     next_id: AtomicU64,
     refusals: RefusalCounts,
-    observers: Mutex<Vec<(u64, WebServerObserver)>>,
+    observers: Mutex<Observers>,
     /// Viewers whose removal is not yet reported.
     registered: watch::Sender<usize>,
     /// The task of the server in which a test wants a panic.
@@ -160,7 +168,7 @@ impl Viewers {
         lock(&self.list)
     }
 
-    fn observers(&self) -> MutexGuard<'_, Vec<(u64, WebServerObserver)>> {
+    fn observers(&self) -> MutexGuard<'_, Observers> {
         lock(&self.observers)
     }
 
@@ -232,22 +240,36 @@ impl Viewers {
     /// Reports an event to all observers.
     pub fn notify(&self, event: &WebServerEvent) {
         // An observer may add or remove observers, so they are called without the lock.
-        let observers = self.observers().clone();
+        let observers = {
+            let observers = &mut *self.observers();
+            if let WebServerEvent::TaskPanicked(message) = event {
+                observers.panic.get_or_insert_with(|| message.clone());
+            }
+            observers.list.clone()
+        };
         for (index, (_, observer)) in observers.iter().enumerate() {
             observer(event, index == 0);
         }
     }
 
-    /// Adds an observer; returns the id with which it is removed.
+    /// Adds an observer; returns the id with which it is removed. If a task has panicked already,
+    /// the observer is called at once.
     pub fn add_observer(&self, observer: WebServerObserver) -> u64 {
         let id = self.next_id();
-        self.observers().push((id, observer));
+        let (panic, first) = {
+            let observers = &mut *self.observers();
+            observers.list.push((id, observer.clone()));
+            (observers.panic.clone(), observers.list.len() == 1)
+        };
+        if let Some(message) = panic {
+            observer(&WebServerEvent::TaskPanicked(message), first);
+        }
         id
     }
 
     /// Removes an observer.
     pub fn remove_observer(&self, id: u64) {
-        self.observers().retain(|(other, _)| *other != id);
+        self.observers().list.retain(|(other, _)| *other != id);
     }
 
     /// Statistics of each viewer.
@@ -317,5 +339,22 @@ mod tests {
             *reported.lock().unwrap(),
             [("added", 1), ("added", 2), ("removed", 1), ("removed", 0)]
         );
+    }
+
+    #[test]
+    fn panic_before_an_observer_is_added_is_reported_to_it() {
+        gst::init().expect("GStreamer starts");
+        let viewers = Viewers::new(0);
+        let message = gst::error_msg!(gst::LibraryError::Failed, ("on purpose"));
+        viewers.notify(&WebServerEvent::TaskPanicked(message));
+        let reported = Arc::<Mutex<Vec<_>>>::default();
+        for _ in 0..2 {
+            let log = reported.clone();
+            viewers.add_observer(Arc::new(move |event, first| {
+                assert!(matches!(event, WebServerEvent::TaskPanicked(_)));
+                log.lock().unwrap().push(first);
+            }));
+        }
+        assert_eq!(*reported.lock().unwrap(), [true, false]);
     }
 }

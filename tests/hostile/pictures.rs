@@ -234,7 +234,7 @@ fn truncated_jpeg_is_dropped_and_next_one_passes() {
             let place = format!("Frame 1 at byte {}: ", framing.frame(&jpegs[0]).len());
             receiver
                 .fixture
-                .expect_warning(&[&place, "no picture", "3 bytes"]);
+                .expect_warning(&[&place, "not a JPEG", "3 bytes"]);
             receiver
                 .fixture
                 .expect_stats(&[("errors", 1), ("frames", 2)]);
@@ -245,5 +245,5 @@ fn truncated_jpeg_is_dropped_and_next_one_passes() {
     check.pass(&jpegs[0]);
     check
         .fixture
-        .expect_warning(&["Frame 0", "no picture", "3 bytes"]);
+        .expect_warning(&["Frame 0", "not a JPEG", "3 bytes"]);
 }

@@ -250,10 +250,10 @@ def renamed(browser, args):
     """A camera that changes its name many times while the page is open."""
     viewer = Viewer(browser.new_context(), args.url)
     viewer.status("Live")
-    tell(watching=True)
+    report(watching=True)
     wait(lambda: "last" in viewer.names())
-    tell(cameras=viewer.names())
-    tell(console=viewer.console)
+    report(cameras=viewer.names())
+    report(console=viewer.console)
 
 
 def main():

@@ -50,11 +50,13 @@ impl fmt::Display for TlsError {
             Self::ReadCertificates { file, error } => {
                 write!(f, "cannot read certificates from {file}: {error}")
             }
-            Self::NoCertificate { file } => write!(f, "{file} contains no certificate (PEM)"),
+            Self::NoCertificate { file } => {
+                write!(f, "the file {file} has no certificate in it (PEM)")
+            }
             Self::UnusableCertificate { file, error } => {
                 write!(
                     f,
-                    "{file} contains a certificate that cannot be used: {error}"
+                    "the file {file} contains a certificate that cannot be used: {error}"
                 )
             }
             Self::NoTrustAnchors => f.write_str("this machine trusts no certificates"),
