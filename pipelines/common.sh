@@ -1,57 +1,56 @@
 # SPDX-License-Identifier: MPL-2.0
-# shellcheck shell=bash disable=SC2034 # variables used only by those who source it
+# shellcheck shell=bash disable=SC2034 # some variables are used only by the sourcing script
 #
-# What the scripts in this directory share. Sourced, never run.
+# Shared code of the scripts in this directory. Sourced, never run.
 #
-# A script builds the array `gst`, the arguments of gst-launch-1.0, and calls
-# `launch`, which prints the line, and `follow`, which runs until it has ended:
-# it turns GStreamer's output into sentences, reads the keyboard, and leaves no
-# process behind.
+# A script puts the arguments of gst-launch-1.0 into the array `gst`, calls `launch`
+# to print and start the pipeline, and `follow` to wait for its end. `follow` turns
+# GStreamer's output into sentences and reads the keyboard. No process is left running.
 
 set -euo pipefail
-# GStreamer's messages are read below: untranslated, with file names in any script.
+# GStreamer's messages are parsed below: they must be untranslated, with UTF-8 file names.
 export LC_ALL=C.UTF-8 LANGUAGE=
 
 me=${0##*/}
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 root=$(dirname "$here")
 plugin_file=libgstb64jpeg.so
-# Holds the plugin and nothing else: GStreamer scans plugin directories
-# recursively, and would load every procedural macro in cargo's own.
+# Contains only the plugin: GStreamer scans plugin directories recursively, and in
+# cargo's own directory it would load every procedural macro.
 plugin_dir=$(realpath -ms -- "${B64JPEG_PLUGIN_DIR:-${CARGO_TARGET_DIR:-$root/target}/gstreamer-1.0}")
 case :${GST_PLUGIN_PATH:-}: in
     *:"$plugin_dir":*) ;;
     *) export GST_PLUGIN_PATH=$plugin_dir${GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH} ;;
 esac
-# What setup.sh --zenoh and --router make.
+# Where setup.sh --zenoh and --router install.
 zenoh_dir=$(realpath -ms -- "${B64JPEG_ZENOH_DIR:-${CARGO_TARGET_DIR:-$root/target}/zenoh}")
 
 default_port=9999
 default_web_port=8080
-# Frames that may wait for one slow viewer before whole frames are dropped for it,
-# and how long all may take to read the last ones when a file has ended.
+# Frames queued for a slow viewer before whole frames are dropped, and the time in ns
+# that viewers have to read the last frames after a file has ended.
 live_queue=25
 file_queue=250
-file_patience=60000000000
-# Keeps nothing but the newest frame.
+file_drain_timeout=60000000000
+# Keeps only the newest frame.
 newest=(queue leaky=downstream max-size-buffers=1)
-# Raw pictures in the colours that JPEG means, full range and BT.601; without it viewers
-# see washed-out pictures. videoconvert passes on what jfifconvert takes, and makes that
-# of the rest, such as pictures of 10 bits.
+# Converts raw frames to the colours of JPEG: full range, BT.601. Without it they look
+# washed out. videoconvert converts what jfifconvert does not accept, such as 10-bit frames,
+# and passes the rest unchanged.
 true_colours=(videoconvert ! jfifconvert)
-# What videotestsrc is to show: moving colours, and a clock to measure delay with.
-# It would promise full range and not keep the promise, so it is not asked for that.
+# Settings of videotestsrc: moving colours, and a clock to measure the delay with.
+# Full range is not requested, because videotestsrc would announce it but not produce it.
 test_picture=(pattern=smpte horizontal-speed=4 !
     'video/x-raw,format=I420,colorimetry=bt709,width=1280,height=720,framerate=30/1' ! timeoverlay)
 
-# What the user asked for; the messages below name it.
+# The user's choice; the messages below name it.
 host=
 port=
 input=
-inputs=() # if there are several: those of the elements source0, source1, ...
+inputs=() # with several sources: the inputs of the elements source0, source1, ...
 dry_run=
 
-# ---- words ------------------------------------------------------------------
+# ---- messages ------------------------------------------------------------------
 
 say() {
     clear_status
@@ -73,11 +72,11 @@ usage_error() {
     exit 2
 }
 
-# One line that is rewritten in place on a terminal and printed again elsewhere.
+# A status line: rewritten in place on a terminal, printed as a new line elsewhere.
 status_shown=
 show_status() {
     if [[ -t 1 ]]; then
-        # Cut off at the edge, because nobody could rewrite two lines.
+        # No line wrap: a wrapped status could not be rewritten in place.
         printf '\r\e[K\e[?7l%s\e[?7h' "$*"
         status_shown=yes
     else
@@ -92,7 +91,7 @@ clear_status() {
 
 # ---- arguments --------------------------------------------------------------
 
-# Sets `words` to the arguments with --option=value taken apart.
+# Sets `words` to the arguments, with --option=value split in two.
 split_options() {
     local word
     words=()
@@ -104,16 +103,16 @@ split_options() {
     done
 }
 
-# value_of OPTION [VALUE]...: sets `value` to what follows an option.
+# value_of OPTION [VALUE]...: sets `value` to the word after the option.
 value_of() {
     (($# > 1)) || usage_error "$1 needs a value"
     value=$2
 }
 
-# Options are read by functions that set `taken` to the number of words they have used, or
-# fail at an option that is none of theirs. This one comes last.
-common_options="  --dry-run     print the gst-launch-1.0 line and do nothing else
-  --help        this text"
+# Each option parser sets `taken` to the number of words it has used, or fails if the option
+# is not its own. This one comes last and rejects unknown options.
+common_options="  --dry-run     print the gst-launch-1.0 line and exit
+  --help        print this text"
 
 common_option() {
     taken=1
@@ -124,7 +123,7 @@ common_option() {
     esac
 }
 
-# number NAME VALUE LEAST MOST
+# number NAME VALUE MIN MAX: rejects other values.
 number() {
     if [[ ! $2 =~ ^[0-9]{1,9}$ ]] || ((10#$2 < $3 || 10#$2 > $4)); then
         usage_error "$1 must be a number from $3 to $4, not '$2'"
@@ -146,12 +145,12 @@ parse_address() {
     number "the port" "$port" 1 65535
 }
 
-# An address as people write it.
+# address HOST PORT: prints HOST:PORT, or [IPv6]:PORT.
 address() {
     [[ $1 == *:* ]] && printf '[%s]:%s' "$1" "$2" || printf '%s:%s' "$1" "$2"
 }
 
-# percent_encode TEXT: every byte that is not plain, as URIs want it.
+# percent_encode TEXT: escapes every byte that URIs do not allow.
 percent_encode() {
     local LC_ALL=C i byte
     for ((i = 0; i < ${#1}; i++)); do
@@ -163,12 +162,12 @@ percent_encode() {
     done
 }
 
-# file_uri PATH
+# file_uri PATH: prints its file:// URI.
 file_uri() {
     printf 'file://%s' "$(percent_encode "$(realpath -ms -- "$1")")"
 }
 
-# property NAME VALUE: as the pipeline parser of gst-launch-1.0 reads it.
+# property NAME VALUE: prints NAME=VALUE, quoted for the parser of gst-launch-1.0.
 property() {
     local value=$2
     if [[ ! $value =~ ^[A-Za-z0-9_./:@%+,=-]+$ ]]; then
@@ -178,7 +177,7 @@ property() {
     printf '%s=%s' "$1" "$value"
 }
 
-# readable_file PATH: or one sentence why not.
+# readable_file PATH: dies with the reason if it cannot be read.
 readable_file() {
     [[ -z $dry_run ]] || return 0
     [[ -e $1 ]] || die "there is no file '$1'"
@@ -190,30 +189,30 @@ readable_file() {
 
 declare -A pids=() logs=() partial=() exit_status=()
 saved_terminal=
-ending=   # why it ends, once somebody has asked for it
-failure=  # the first error, as a sentence
-disk_full= # whether that is what it says
-asked_at= # when the children were asked to end
-death=INT # what they are sent when this script dies
-patience=4000 # milliseconds that they have for it
+ending=   # a sentence: why the script stops, once that was requested
+failure=  # a sentence: the first error
+disk_full= # set if that error is a full disk
+stop_requested_at= # when the children were asked to stop, in ms
+death_signal=INT # the signal that children get when this script dies
+grace_period=4000 # ms from SIGINT to SIGTERM
 scratch=  # a temporary directory, if there is one
 
 trap finish EXIT
 trap 'request_end "Stopped."' INT TERM HUP
 
-# start NAME COMMAND...: runs it as a child of ours that is out of the reach of
-# the terminal's Ctrl-C, which arrives here, and that never outlives us.
+# start NAME COMMAND...: runs a child in a session of its own, so that only this script
+# receives the terminal's Ctrl-C. The child never outlives this script.
 start() {
     local name=$1 log
     shift
-    exec {log}< <(exec setsid setpriv --pdeathsig "$death" "$@" 2>&1)
+    exec {log}< <(exec setsid setpriv --pdeathsig "$death_signal" "$@" 2>&1)
     pids[$name]=$!
     logs[$name]=$log
     partial[$name]=
 }
 
 # Sets `now`, in milliseconds.
-look_at_clock() {
+read_clock() {
     now=${EPOCHREALTIME/./}
     now=${now%???}
 }
@@ -225,20 +224,20 @@ signal_children() {
     done
 }
 
-# request_end SENTENCE: the first reason counts.
+# request_end SENTENCE: stops the script; only the first reason is kept.
 request_end() {
     ending=${ending:-$1}
 }
 
-# Ends the children: politely, so that a file is finished, then less so.
-press_end() {
-    look_at_clock
-    if [[ -z $asked_at ]]; then
-        asked_at=$now
+# Stops the children: SIGINT first, so that a file is finished; later SIGTERM, then SIGKILL.
+stop_children() {
+    read_clock
+    if [[ -z $stop_requested_at ]]; then
+        stop_requested_at=$now
         signal_children INT
-    elif ((now - asked_at > patience + 2000)); then
+    elif ((now - stop_requested_at > grace_period + 2000)); then
         signal_children KILL
-    elif ((now - asked_at > patience)); then
+    elif ((now - stop_requested_at > grace_period)); then
         signal_children TERM
     fi
 }
@@ -250,11 +249,11 @@ finish() {
     [[ -z $saved_terminal ]] || stty "$saved_terminal" 2>/dev/null || :
     if ((${#pids[@]})); then
         signal_children INT
-        look_at_clock
+        read_clock
         started=$now
         for name in "${!pids[@]}"; do
             while kill -0 "${pids[$name]}" 2>/dev/null; do
-                look_at_clock
+                read_clock
                 ((now - started < 2000)) || kill -KILL "${pids[$name]}" 2>/dev/null || :
                 sleep 0.05
             done
@@ -264,12 +263,12 @@ finish() {
     exit "$status"
 }
 
-# The keyboard is ours while we are in the foreground of a terminal.
+# Succeeds while this script is in the foreground of a terminal and may read its keyboard.
 own_keyboard() {
     local stat
     [[ -t 0 ]] || return 1
     read -r stat <"/proc/$$/stat"
-    # After the name: state, parent, group, session, terminal, its foreground group.
+    # Fields after the name: state, parent, group, session, terminal, foreground group.
     read -r -a stat <<<"${stat##*) }"
     [[ ${stat[2]} == "${stat[5]}" ]]
 }
@@ -278,29 +277,30 @@ read_keyboard() {
     local key
     own_keyboard || return 0
     if [[ -z $saved_terminal ]]; then
-        # A Ctrl-C would end it as well.
+        # A failure here may be caused by Ctrl-C.
         saved_terminal=$(stty -g) || return 0
         stty -icanon -echo || return 0
     fi
     while read -r -t 0; do
-        # A Ctrl-D typed before the terminal was ours is there and cannot be read.
+        # A Ctrl-D typed before the terminal left line mode is pending but cannot be read.
         read -r -N 1 -t 0.1 key || return 0
         [[ $key != [qQ] ]] || request_end 'Stopped by q.'
     done
 }
 
-# follow: until every child has ended, and none `is_due`. Calls `heard NAME LINE` for each
-# line a child prints, `ended NAME`, and `passing` now and then; a script may replace them.
-passing() { :; }
-is_due() { false; }
+# follow: runs until every child has ended and no `restart_pending`. Calls `on_line NAME LINE`
+# for each line of a child, `on_exit NAME` when it has ended, and `on_tick` in between.
+# Scripts may override all four.
+on_tick() { :; }
+restart_pending() { false; }
 follow() {
     local name line log turns status idle never
-    exec {never}<> <(:) # nothing comes out of it
-    while ((${#logs[@]})) || is_due; do
+    exec {never}<> <(:) # never has any input
+    while ((${#logs[@]})) || restart_pending; do
         idle=yes
         for name in "${!logs[@]}"; do
             log=${logs[$name]}
-            # So many in a row, because others want to be heard, too.
+            # A limit, so that one child cannot block the others.
             for ((turns = 0; turns < 100; ++turns)); do
                 read -r -t 0 -u "$log" || break
                 idle=
@@ -310,44 +310,44 @@ follow() {
                 if ((status == 0)); then
                     line=${partial[$name]}
                     partial[$name]=
-                    heard "$name" "$line"
+                    on_line "$name" "$line"
                 elif ((status > 128)); then
-                    # No line of anybody's is that long.
+                    # No program prints lines of this length: discard it.
                     ((${#partial[$name]} < 1000000)) || partial[$name]=
                 else # end of file
                     exec {log}<&-
                     exit_status[$name]=0
                     wait "${pids[$name]}" || exit_status[$name]=$?
                     unset "logs[$name]" "pids[$name]" "partial[$name]"
-                    ended "$name"
+                    on_exit "$name"
                     break
                 fi
             done
         done
         read_keyboard
-        passing
-        [[ -z $ending$failure ]] || press_end
+        on_tick
+        [[ -z $ending$failure ]] || stop_children
         [[ -z $idle ]] || read -r -t 0.1 -u "$never" || :
     done
     exec {never}<&-
     clear_status
 }
 
-ended() { conclude "$1"; }
+on_exit() { check_exit "$1"; }
 
-# conclude NAME: what its end means.
-conclude() {
+# check_exit NAME: sets `failure` if the child failed.
+check_exit() {
     speaker=${speakers[ERROR]-}
     [[ -z ${messages[ERROR]-} ]] || fail "${messages[ERROR]}" ''
-    # A crash counts also when the end was asked for already.
+    # A crash is reported even if the script is stopping anyway.
     ((exit_status[$1])) && [[ -z $failure ]] || return 0
     describe_end "$1"
-    [[ -n $ending && -z $crash ]] || failure="$text; it last said: $last_line"
+    [[ -n $ending && -z $crash ]] || failure="$text; its last output: $last_line"
     [[ -z $crash ]] || ending=
 }
 
-# describe_end NAME: sets `text` to how a child failed, and `crash` to the signal if a fault
-# of its own killed it.
+# describe_end NAME: sets `text` to how a child failed, and `crash` to the signal if it
+# crashed.
 describe_end() {
     local status=${exit_status[$1]} signal=
     ((status <= 128)) || signal=$(kill -l "$status" 2>/dev/null) || :
@@ -358,16 +358,16 @@ describe_end() {
             crash=$signal
             text+=": it crashed, which is a bug. For a backtrace put 'gdb -batch -ex run -ex bt --args' before gst-launch-1.0 in the line printed above"
             ;;
-        KILL) text+=": it was killed; when memory runs out the system does that, and 'dmesg' names it" ;;
+        KILL) text+=": it was killed; the system does that when memory runs out, see 'dmesg'" ;;
         XFSZ) text+=': a file has reached the size limit (ulimit -f)' ;;
     esac
 }
 
 # ---- display ----------------------------------------------------------------
 
-# Whether a window can be opened; otherwise sets `no_display` to the reason.
-# An X display is asked, by a client that then stays: Xvfb starts all over when
-# its last client leaves, which trips autovideosink, as that comes and goes twice.
+# Succeeds if a window can be opened; otherwise sets `no_display` to the reason.
+# Connects to the X display and stays connected: Xvfb resets when its last client
+# disconnects, and autovideosink, which connects and disconnects twice, would then fail.
 have_display() {
     local line log
     if [[ -n ${WAYLAND_DISPLAY:-} || -n ${pids[display]-} ]]; then
@@ -378,8 +378,8 @@ have_display() {
     fi
     start display gst-launch-1.0 -f ximagesrc endx=1 endy=1 ! 'video/x-raw,framerate=1/1' ! fakesink
     log=${logs[display]}
-    unset 'logs[display]' # nobody needs to follow it
-    # A display behind a dead connection never answers.
+    unset 'logs[display]' # `follow` need not wait for it
+    # The timeout is for a display behind a dead connection: it never answers.
     while read -r -t 10 line <&"$log"; do
         [[ $line != *PLAYING* ]] || return 0
     done
@@ -389,21 +389,21 @@ have_display() {
     return 1
 }
 
-# window TITLE: sets `show` to what shows JPEG and its frame rate in a window.
-# Without a clock, because a sink that is late by it has decoders drop frames: those
-# before the server, too. By way of RGB, because Xv and GL take no pictures of full range
-# for what they are; and exactly, or white would not be white.
+# window TITLE: sets `show` to elements that show JPEGs and their frame rate in a window.
+# sync=false: the QoS events of a late sink would make decoders drop frames, also those before
+# the server. RGB: Xv and GL show full-range YUV in wrong colours. idct-method=islow: with a
+# faster method white would not be exactly white.
 window() {
     show=(jpegdec idct-method=islow ! videoconvert ! 'video/x-raw,format=BGRx' ! videoconvert !
         taginject "tags=title=$1" ! fpsdisplaysink video-sink=autovideosink sync=false)
 }
 
-# What only measures the frame rate.
+# Only measures the frame rate.
 meter=(fpsdisplaysink text-overlay=false video-sink=fakesink sync=false)
 
 # ---- gst-launch-1.0 ---------------------------------------------------------
 
-# shell_line WORD...: what to paste into a shell to run the same.
+# shell_line WORD...: prints the command, quoted for pasting into a shell.
 shell_line() {
     local word line=
     for word; do
@@ -413,16 +413,16 @@ shell_line() {
     printf '%s' "${line# }"
 }
 
-# launch: prints the line for `gst`, then starts it, unless `dry_run` is set.
+# launch: prints the command line for `gst`, and starts it unless `dry_run` is set.
 launch() {
     say "GST_PLUGIN_PATH=$(shell_line "$GST_PLUGIN_PATH") $(shell_line gst-launch-1.0 "${gst[@]}")"
     [[ -z $dry_run ]] || exit 0
-    # -f: its own handler would catch a crash and spin for ever.
+    # -f: otherwise gst-launch-1.0 catches a crash and spins for ever.
     start gst-launch-1.0 gst-launch-1.0 -f "${gst[@]}" </dev/null
     ! own_keyboard || say 'q or Ctrl-C ends it.'
 }
 
-# Builds what is needed; silent when there is nothing to do.
+# Installs and builds what is missing; prints nothing if all is there.
 needed=() # options of setup.sh
 prepare() {
     [[ -n $dry_run ]] || "$here/setup.sh" "${needed[@]}" >/dev/null || exit
@@ -430,23 +430,23 @@ prepare() {
 
 window_closed='The window was closed.'
 
-# What `heard` has read of messages that are not complete yet, and what comes next.
+# Incomplete messages that `on_line` has read, and the kind of line expected next.
 # Two threads print them: a warning may come between the lines of an error.
 declare -A messages=() speakers=() # by level
 level=
-speaker= # the element that the last complete one is from
+speaker= # the element that posted the last complete message
 expected=
 last_line=
 
-heard() { understand "$@"; }
+on_line() { parse_gst_line "$@"; }
 
-# understand NAME LINE: what gst-launch-1.0 says.
-understand() {
-    # What goes before a message says nothing more; an error may come in between.
+# parse_gst_line NAME LINE: a line of gst-launch-1.0.
+parse_gst_line() {
+    # Strips prefixes without information; an error may follow them on the same line.
     local line=${2#'buffering...'*$'\r'}
     line=${line#'Got message #'*'): '}
     if [[ $expected == place ]]; then
-        # "file(line): function (): /path:", the colon announcing one more line.
+        # "file(line): function (): /path:"; a colon at the end means that one more line follows.
         expected=
         [[ $line != *: ]] || expected=detail
         [[ -n $expected ]] || report ''
@@ -465,18 +465,18 @@ understand() {
         'Additional debug info:') expected=${level:+place} ;;
         'WARNING: erroneous pipeline: '*) fail "${line#*pipeline: }" '' ;;
         *FPSDisplaySink*': last-message = rendered: '*) show_rate "${line#*rendered: }" ;;
-        # A window that is destroyed from outside takes its program down with it.
+        # If another program destroys a window, Xlib ends the program that owns it.
         'X Error of failed request'* | 'X connection to '*' broken'* | *'fatal IO error'*)
             request_end "$window_closed"
             ;;
         'Missing element: '* | 'Missing decoder: '*) missing "${line#*: }" ;;
-        *) heard_more "$1" "$line" ;;
+        *) handle_other_line "$1" "$line" ;;
     esac
     last_line=$line
 }
 
-# The lines only some scripts understand.
-heard_more() { :; }
+# Lines that only some scripts handle.
+handle_other_line() { :; }
 
 # field NAME LINE: sets `value` to a field of a structure as GStreamer prints it.
 field() {
@@ -487,8 +487,8 @@ field() {
     value=${value//\\/}
 }
 
-# report DETAIL: the message is complete. An error ends everything, a warning is
-# passed on.
+# report DETAIL: handles a complete message. An error ends the script, a warning is
+# printed.
 report() {
     local message=${messages[$level]-} failed=$level text
     speaker=${speakers[$level]-}
@@ -501,15 +501,15 @@ report() {
     fi
     whole_text "$message" "$1"
     case $text in
-        # It is told in words where it matters: what has no decoder, who is not there.
+        # Other code reports these two: a missing decoder, an absent peer.
         'No decoder available'*) ;;
         *'; trying again until it '*) [[ -n $peer && $speaker == *"$connects"* ]] || complain "warning: $text" ;;
         *) [[ -n $ending ]] || complain "warning: $text" ;;
     esac
 }
 
-# whole_text MESSAGE DETAIL: sets `text` to both, or to the one that says it all. As
-# `explain` without a substitution, which a Ctrl-C would end, and us with it.
+# whole_text MESSAGE DETAIL: sets `text` to both, or to one if it contains the other. Like
+# `explain` it uses no command substitution: Ctrl-C would end that, and then this script.
 whole_text() {
     if [[ ${1,,} == *"${2,,}"* ]]; then
         text=$1
@@ -520,7 +520,7 @@ whole_text() {
     fi
 }
 
-# fail MESSAGE DETAIL: keeps the first error, which is the cause of the others.
+# fail MESSAGE DETAIL: keeps only the first error, which causes the others.
 fail() {
     [[ -z $failure && -z $ending ]] || return 0
     case "$1 $2" in
@@ -529,19 +529,19 @@ fail() {
     esac
 }
 
-# missing WHAT: says what to install for the formats of people's videos.
+# missing WHAT: says which package may have the decoder.
 missing() {
     [[ $1 != *'(audio/'* ]] || return 0
-    failure="GStreamer has nothing here that decodes ${1%% (*}; installing gstreamer1.0-libav or gstreamer1.0-plugins-ugly may help"
+    failure="GStreamer has no decoder for ${1%% (*}; installing gstreamer1.0-libav or gstreamer1.0-plugins-ugly may help"
 }
 
-# show_rate "N, dropped: D, current: C, average: A", twice a second.
+# show_rate "N, dropped: D, current: C, average: A": called twice a second.
 rates=0
 delay_shown=
 show_rate() {
-    # The average counts the time in which nobody was there, too.
+    # The average includes the time without a peer, so show the current rate.
     [[ $1 =~ ^([0-9]+),.*current:\ ([0-9.]+) ]] || return 0
-    # A log gets a line each second.
+    # In a log, one line a second is enough.
     [[ -t 1 ]] || ((rates++ % 2 == 0)) || return 0
     show_status "${BASH_REMATCH[2]} frames/s (${BASH_REMATCH[1]} frames)$delay_shown"
 }
@@ -549,7 +549,7 @@ show_rate() {
 # explain MESSAGE DETAIL: sets `failure` to one sentence that says what to do.
 explain() {
     local message=$1 detail=$2 text
-    # One of several.
+    # One of several sources failed.
     [[ ! $speaker =~ :source([0-9]+) ]] || input=${inputs[BASH_REMATCH[1]]}
     case "$message $detail" in
         'Cannot listen on '*)
@@ -557,7 +557,7 @@ explain() {
         *'no element "socketio'*)
             failure="the plugin in $plugin_dir was built without the Cargo feature 'web'; build it with that, as pipelines/setup.sh does" ;;
         *'no element "b64jpeg'*)
-            failure="GStreamer does not find our plugin in $plugin_dir; run pipelines/setup.sh" ;;
+            failure="GStreamer does not find the plugin in $plugin_dir; run pipelines/setup.sh" ;;
         *'no element '*)
             failure="GStreamer has $message here; run pipelines/setup.sh" ;;
         *'No space left on the resource'*)
@@ -571,7 +571,7 @@ explain() {
         *'Delayed linking failed'* | *'missing a plug-in'* | *'not-linked'*)
             failure="'$input' has no video in it" ;;
         *'Internal data stream error'*'reason error'*)
-            failure="$input cannot be opened, or broke off" ;;
+            failure="$input cannot be opened, or ended unexpectedly" ;;
         *)
             whole_text "$message" "$detail"
             [[ $speaker == *SocketIo* || $text == *"$input"* ]] || text="$input: $text"
@@ -580,7 +580,7 @@ explain() {
     esac
 }
 
-# outcome SENTENCE: ends the script; SENTENCE if the stream came to its own end.
+# outcome SENTENCE: ends the script; prints SENTENCE if the stream ended by itself.
 outcome() {
     if [[ -n $ending ]]; then
         say "$ending"
@@ -593,23 +593,23 @@ outcome() {
 }
 
 # ---- sources ----------------------------------------------------------------
-# What serve.sh, web.sh and relay-out.sh take pictures from.
+# The sources of serve.sh, web.sh, relay-out.sh and origin.sh.
 
 live=
 width=
 quality=
-as_asked=() # the options, for another script
+source_args=() # these options, to pass to another script
 source_kinds="SOURCE is one of
   a file        any video
-  a URI         rtsp://, http://, https:// ...; b64jpeg://HOST:PORT is what a server of
-                length-prefixed base64 JPEG sends
+  a URI         rtsp://, http://, https:// ...; b64jpeg://HOST:PORT for a server of
+                length-prefixed base64 JPEG
   /dev/videoN   a camera, or 'camera' for the first one
-  screen        what this X display shows
+  screen        the screen of this X display
   test          a moving test picture with a clock
-(write ./test for a file of that name). What is JPEG already, as from an MJPEG camera,
-is sent as it is, unless --width or --quality is given."
+(for a file of that name write ./test). A source that is JPEG already, such as an MJPEG
+camera, is sent unchanged unless --width or --quality is given."
 source_options="  --width W     scale to this width, keeping the aspect ratio (default 800);
-                0 leaves the size alone
+                0 keeps the size
   --quality Q   JPEG quality, 0 to 100 (default 80)"
 
 source_option() {
@@ -619,21 +619,22 @@ source_option() {
         --quality) value_of "$@" && number --quality "$value" 0 100 && quality=$value ;;
         *) return 1 ;;
     esac
-    as_asked+=("$1=$value")
+    source_args+=("$1=$value")
 }
 
-# Whether the source in `input` goes on for ever.
+# Succeeds if the source in `input` is live.
 is_live() {
     [[ $input == @(camera|/dev/video*|screen|test|rtsp://*|rtsps://*|b64jpeg://*) ]]
 }
 
-# Sets `media` to what makes JPEGs out of the source in `input`, and `live` if it is.
+# Sets `media` to elements that produce JPEGs from the source in `input`, and `live` if it is live.
 find_media() {
-    # Sound would be decoded for nothing. A file is decoded and encoded at the same time.
-    local size=pixel-aspect-ratio=1/1 encode in_turn=(queue max-size-buffers=3) \
+    # Selects video only: decoding the sound would be wasted. The queue lets a file be decoded and
+    # encoded in parallel.
+    local size=pixel-aspect-ratio=1/1 encode decode_queue=(queue max-size-buffers=3) \
         only_pictures=(expose-all-streams=false 'caps=video/x-raw(ANY)')
-    # Raw pictures become JPEG. The colours come first: videoscale, which would take a change
-    # of size for one of colours, too, then has nothing to do but to scale.
+    # Raw frames become JPEG. The colours are converted first: videoscale would otherwise
+    # change the colorimetry with the size.
     ((${width:-800} == 0)) || size+=,width=${width:-800}
     encode=("${true_colours[@]}" ! videoscale ! "video/x-raw,format=I420,$size" ! jpegenc "quality=${quality:-80}")
     live=
@@ -647,33 +648,33 @@ find_media() {
                 decodebin "${only_pictures[@]}" ! "${newest[@]}" ! "${encode[@]}")
             ;;
         b64jpeg://*) media=(b64jpegclientsrc "$(property uri "$input")") && add_jpegs ;;
-        *://*) media=(uridecodebin "$(property uri "$input")" "${only_pictures[@]}" ! "${in_turn[@]}" ! "${encode[@]}") ;;
+        *://*) media=(uridecodebin "$(property uri "$input")" "${only_pictures[@]}" ! "${decode_queue[@]}" ! "${encode[@]}") ;;
         *)
             readable_file "$input"
             media=(uridecodebin "uri=$(file_uri "$input")")
             if [[ -z $width$quality ]] && has_jpegs "$input"; then
                 media+=(expose-all-streams=false caps=image/jpeg)
             else
-                media+=("${only_pictures[@]}" ! "${in_turn[@]}" ! "${encode[@]}")
+                media+=("${only_pictures[@]}" ! "${decode_queue[@]}" ! "${encode[@]}")
             fi
             ;;
     esac
 }
 
-# Adds what becomes of JPEGs that are there already.
+# Adds the elements for a source that is JPEG already.
 add_jpegs() {
     media+=(! "${newest[@]}")
     [[ -z $width$quality ]] || media+=(! jpegdec ! "${encode[@]}")
 }
 
-# has_jpegs FILE: whether its pictures are JPEGs that can be sent as they are.
+# has_jpegs FILE: succeeds if its frames are JPEGs that can be sent unchanged.
 has_jpegs() {
     local kinds
     kinds=$(gst-discoverer-1.0 "$(file_uri "$1")" 2>/dev/null | sed -n 's/^ *video[^:]*: //p')
     [[ $kinds == JPEG ]]
 }
 
-# formats DEVICE: the names of the picture formats of a camera.
+# formats DEVICE: prints the pixel formats of a camera.
 formats() {
     v4l2-ctl --device "$1" --list-formats 2>/dev/null | sed -n "s/.*\[[0-9]*\]: '\([^']*\)'.*/\1/p"
 }
@@ -688,8 +689,8 @@ find_camera() {
 
 camera() {
     [[ $input != camera ]] || find_camera
-    [[ -c $input ]] || die "there is no camera $input; 'camera' takes the first one that is there"
-    [[ -r $input && -w $input ]] || die "you may not use $input; join the group video: sudo usermod -aG video \$USER, and log in again"
+    [[ -c $input ]] || die "there is no camera $input; 'camera' uses the first one found"
+    [[ -r $input && -w $input ]] || die "no permission to use $input; join the group video: sudo usermod -aG video \$USER, and log in again"
     media=(v4l2src "device=$input")
     if grep -qx MJPG <<<"$(formats "$input")"; then
         media+=(! image/jpeg)
@@ -700,20 +701,20 @@ camera() {
 }
 
 screen() {
-    have_display || die "the screen cannot be shown: $no_display"
-    [[ -n ${DISPLAY:-} ]] || die 'the screen cannot be shown: Wayland lets nobody capture it, only an X display does'
-    [[ -z ${WAYLAND_DISPLAY:-} ]] || complain 'warning: on Wayland only the windows of X programs can be seen'
+    have_display || die "the screen cannot be captured: $no_display"
+    [[ -n ${DISPLAY:-} ]] || die 'the screen cannot be captured: Wayland does not allow it, an X display is needed'
+    [[ -z ${WAYLAND_DISPLAY:-} ]] || complain 'warning: on Wayland only the windows of X programs are captured'
     # Without damage tracking the frames come at a steady rate.
     media=(ximagesrc use-damage=false ! 'video/x-raw,framerate=25/1' ! "${newest[@]}" ! "${encode[@]}")
 }
 
 # ---- serving ----------------------------------------------------------------
-# What serve.sh, replay.sh and web.sh have in common.
+# Shared by serve.sh, replay.sh and web.sh.
 
 clients=
 loop=
-listen_options="  --clients N   serve no more than N viewers at a time, and turn others away
-  --loop        begin again at the end"
+listen_options="  --clients N   serve at most N viewers at a time, refuse others
+  --loop        restart the video at its end"
 
 listen_option() {
     taken=2
@@ -726,21 +727,21 @@ listen_option() {
     esac
 }
 
-# Whether nobody else reaches what is served.
-only_here() {
+# Succeeds if only this machine can connect.
+local_only() {
     [[ $host == 127.* || $host == localhost || $host == ::1 ]]
 }
 
-# `host` for others, to whom every address is none.
-reachable() {
+# Prints the host for other machines: 0.0.0.0 is not an address they can use.
+public_host() {
     local from=$host
-    # Its name is not known in every network.
+    # The IP address first: not every network resolves the host name.
     [[ $host != 0.0.0.0 && $host != :: ]] || read -r from _ < <(hostname -I) || from=$HOSTNAME
     printf '%s' "$from"
 }
 
-# heard_server LINE: what every server tells; fails at what is said by one of them.
-heard_server() {
+# handle_server LINE: lines of every server; fails at other lines.
+handle_server() {
     case $1 in
         *ServerSink*': current-port = '[1-9]*) port=${1##* } ;;
         *'etting pipeline to PLAYING'*) announce ;;
@@ -748,29 +749,29 @@ heard_server() {
     esac
 }
 
-# Says where the stream is, once it is there, with `invite ADDRESS` of each script.
+# Prints the address once the server runs, by the script's `invite ADDRESS`.
 announced=
 announce() {
     [[ -z $announced ]] || return 0
     announced=yes
-    invite "$(address "$(reachable)" "$port")"
-    ! only_here || say 'Only this machine can watch; --host 0.0.0.0 lets others watch as well.'
+    invite "$(address "$(public_host)" "$port")"
+    ! local_only || say 'Only this machine can watch; --host 0.0.0.0 lets others watch as well.'
 }
 
 # ---- serving over TCP -------------------------------------------------------
-# What serve.sh and replay.sh have in common.
+# Shared by serve.sh and replay.sh.
 
 fast=
 no_preview=
-server=() # properties of its own
+server=() # properties of b64jpegserversink
 server_options="  --host H      the address to listen on: 127.0.0.1 (default), only this machine;
-                0.0.0.0 or ::, every address it has. Plain TCP is not encrypted:
-                whoever can reach the port can watch.
+                0.0.0.0 or ::, all addresses. Plain TCP is not encrypted:
+                anyone who can reach the port can watch.
   --port P      the port (default $default_port); 0 picks a free one and prints it
 $listen_options
-  --fast        as fast as the viewer reads instead of at the video's own rate,
-                for one viewer: it gets every frame from the first to the last
-  --no-preview  no window; the frame rate is shown in the terminal
+  --fast        send as fast as the viewer reads, not at the video's own rate;
+                for one viewer, which gets every frame from the first to the last
+  --no-preview  open no window; show the frame rate in the terminal
 $common_options"
 
 server_option() {
@@ -782,7 +783,7 @@ server_option() {
     esac
 }
 
-# serve ELEMENT...: sends the JPEG frames that these elements make.
+# serve ELEMENT...: serves the JPEG frames that these elements produce.
 serve() {
     [[ -z $live || -z $fast$loop ]] || usage_error "--fast and --loop are for files; $input is live"
     [[ -z $fast || -z $clients ]] || usage_error '--fast is for one viewer'
@@ -790,7 +791,7 @@ serve() {
     if [[ -n $live ]]; then
         server+=(sync=false "queue-frames=$live_queue")
     else
-        server+=(wait-for-client=true "queue-frames=$file_queue" "drain-timeout=$file_patience")
+        server+=(wait-for-client=true "queue-frames=$file_queue" "drain-timeout=$file_drain_timeout")
     fi
     [[ -z $fast ]] || server+=(max-clients=1 sync=false)
     [[ -z $clients ]] || server+=("max-clients=$clients")
@@ -800,8 +801,8 @@ serve() {
         no_preview=yes
     fi
 
-    # The preview shows what viewers get: the frames as they are sent, decoded.
-    # A key pressed in it travels upstream, and q makes b64jpegpay end the stream.
+    # The preview decodes the frames as they are sent. Its key presses travel upstream as
+    # events, and q makes b64jpegpay end the stream.
     if [[ -z $no_preview ]]; then
         window TRANSMITIENDO
         or_key=', or q was pressed in the window'
@@ -809,12 +810,12 @@ serve() {
     else
         show=("${meter[@]}")
     fi
-    # The server sets the pace, a few frames behind the tee: in a pause both branches
-    # need a frame. The other one never holds anything back.
+    # The server sets the pace. Its queue lets the tee run a few frames ahead: to pause, both
+    # branches need a frame. The other branch never blocks the tee.
     gst=(-m -v "$@" ! tee name=sent
         sent. ! "${newest[@]}" ! "${show[@]}"
         sent. ! queue max-size-buffers=3 ! b64jpegserversink "${server[@]}")
-    heard_more() { heard_server "$2" || heard_clients "$2"; }
+    handle_other_line() { handle_server "$2" || handle_clients "$2"; }
     launch
     follow
 }
@@ -823,7 +824,7 @@ invite() {
     say "Serving $input at $(address "$host" "$port"); watch it with: pipelines/watch.sh $1"
 }
 
-heard_clients() {
+handle_clients() {
     local address clients
     case $1 in
         b64jpeg-waiting,*)
@@ -838,7 +839,7 @@ heard_clients() {
             case $value in
                 added) say "+ $address watches ($clients)" ;;
                 ended) say "- $address was served to the end ($clients)" ;;
-                # With or without having read everything.
+                # The viewer may or may not have read everything.
                 left | reset)
                     say "- $address left ($clients)"
                     [[ -z $fast ]] || request_end 'The viewer has left.'
@@ -850,21 +851,20 @@ heard_clients() {
 }
 
 # ---- serving in browsers -----------------------------------------------------
-# What web.sh and edge.sh have in common.
+# Shared by web.sh and edge.sh.
 
-unset token    # who watches has to know it; there may be an empty one
-certificate=() # and its key, if what is served is to be encrypted
-per_address=   # connections that one address may have
-allowed=       # other sites whose pages may show what is served, with commas between them
+unset token    # the token that viewers need; set but empty means none
+certificate=() # certificate and key for TLS
+per_address=   # maximum number of connections from one address
+allowed=       # other sites whose pages may show the frames, separated by commas
 
-guard_options="  --allow SITE  let pages of this site show the pictures, as https://example.org; may be
-                given again; 'null' for pages from files, '*' for every page. Not needed
-                where pages have the token
-  --per-address N  let one address have no more than N connections at a time (default
-                250); 0 for any number, as behind a proxy, from whose address all come"
+guard_options="  --allow SITE  let pages of this site show the video, such as https://example.org; may
+                be repeated; 'null' for pages from files, '*' for all pages. Not needed
+                for pages that have the token
+  --per-address N  accept at most N connections at a time from one address (default
+                250); 0 for any number, as behind a proxy, where all share one address"
 
-# guard_option WORD...: takes an option that limits who watches; fails if the first word is
-# none. `taken` is how many words it was.
+# guard_option WORD...: parses an option that limits who can watch, with `taken` as above.
 guard_option() {
     case $1 in
         --per-address) value_of "$@" && number --per-address "$value" 0 4294967295 && per_address=$value ;;
@@ -878,14 +878,14 @@ guard_option() {
     esac
 }
 
-# Sets `guards`, properties of a server, to what these say, and `scheme` and `query` for
-# its URLs.
+# Sets `guards` to the server properties for these options, and `scheme` and `query` for its
+# URLs.
 guard_page() {
     guards=()
     scheme=http
     query=
     # 128 bits.
-    [[ -v token ]] || only_here || printf -v token '%08x' "$SRANDOM" "$SRANDOM" "$SRANDOM" "$SRANDOM"
+    [[ -v token ]] || local_only || printf -v token '%08x' "$SRANDOM" "$SRANDOM" "$SRANDOM" "$SRANDOM"
     if [[ -n ${token-} ]]; then
         guards+=("$(property token "$token")")
         query=token=$(percent_encode "$token")
@@ -900,8 +900,8 @@ guard_page() {
     fi
 }
 
-# heard_viewers LINE: who comes and goes; fails at other lines.
-heard_viewers() {
+# handle_viewers LINE: reports viewers that connect and disconnect; fails at other lines.
+handle_viewers() {
     local address viewers
     [[ $1 == socketio-viewer-* ]] || return
     field address "$1" && address=$value
@@ -920,11 +920,11 @@ heard_viewers() {
 }
 
 # ---- receiving --------------------------------------------------------------
-# What watch.sh, record.sh and relay-in.sh have in common.
+# Shared by watch.sh, record.sh and relay-in.sh.
 
 once=
-receiver_options="  --once        end with the stream, or at once if there is none, instead of waiting
-                until it is there, and there again
+receiver_options="  --once        exit when the stream ends, or at once if there is none, instead of
+                waiting for it
 $common_options"
 
 receiver_option() {
@@ -934,7 +934,7 @@ receiver_option() {
     esac
 }
 
-# Sets `source` to what receives from the address in `input`.
+# Sets `source` to an element that receives from the address in `input`.
 receive() {
     input=${input:-localhost}
     parse_address "$input"
@@ -944,22 +944,22 @@ receive() {
     peer=$input
 }
 
-# How a stream ends that nobody waits for any more: by the server, or by q in the window.
+# Ends the script after the stream: the server closed it, or q was pressed in the window.
 received() {
-    [[ -z $once || $there != @(no|gone) ]] || outcome 'The stream has ended: the server closed it.'
+    [[ -z $once || $peer_state != @(no|gone) ]] || outcome 'The stream has ended: the server closed it.'
     outcome 'Stopped by q.'
 }
 
-# What watch.sh and relay-in.sh have in common.
+# Shared by watch.sh and relay-in.sh.
 
 no_window=
 delay=
-watch_options="  --delay       print how long the pictures take from the camera to this program:
-                the median and the 99th percentile of the newest ones. Between two
-                machines it is as right as their clocks are. The sender has to
-                stamp its pictures, as serve.sh and relay-out.sh do; those of a
-                recording are as old as it is.
-  --no-display  no window; every frame is decoded, and the frame rate shown in
+watch_options="  --delay       print the delay from the camera to this program: the median and the
+                99th percentile of the newest frames. Between two machines it is
+                only as exact as their clocks. The sender has to add the capture
+                time, as serve.sh and relay-out.sh do; the frames of a recording
+                are as old as the recording.
+  --no-display  open no window; decode every frame, and show the frame rate in
                 the terminal
 $receiver_options"
 
@@ -972,7 +972,7 @@ watch_option() {
     esac
 }
 
-# Shows what comes from `source` until it ends.
+# Shows the stream from `source` until it ends.
 watch() {
     prepare
     if [[ -z $no_window ]] && ! have_display; then
@@ -987,69 +987,69 @@ watch() {
     else
         gst+=(! jpegdec ! "${meter[@]}")
     fi
-    hello="Watching $input."
-    heard_more() { heard_connection "$2" || show_delay "$2"; }
+    working_message="Watching $input."
+    handle_other_line() { handle_connection "$2" || show_delay "$2"; }
     launch
     follow
     received
 }
 
-# show_delay LINE: adds it to the frame rate.
+# show_delay LINE: adds the delay to the line with the frame rate.
 show_delay() {
     if [[ $1 != *ClientSrc*': stats = '* ]]; then
         return
     elif field delay-median "$1"; then
-        [[ -n $delay_shown ]] || say 'The delay is from the capture there to the arrival here: on two machines it is as right as their clocks.'
+        [[ -n $delay_shown ]] || say 'The delay is measured from capture at the sender to arrival here: between two machines it is only as exact as their clocks.'
         delay_shown=$value
         field delay-p99 "$1"
         printf -v delay_shown ', delay %.1f ms (99 %%: %.1f ms)' "${delay_shown}e-6" "${value}e-6"
     elif field frames "$1" && ((value > 0)) && [[ -z $delay_shown ]]; then
         delay_shown=' '
-        say 'There is no delay to show: the pictures tell no time of capture.'
+        say 'There is no delay to show: the frames have no capture time.'
     fi
 }
 
 # ---- connecting -------------------------------------------------------------
-# What those scripts and relay-out.sh have in common: somebody they connect to.
+# Shared by those scripts and relay-out.sh: a peer they connect to.
 
-connects=ClientSrc # the element that does, and what it posts
-connection=b64jpeg-connection
-working=streaming # its state when it does what it is for
-peer=  # whom it connects to
-greeting= # what to say when it is there but does not work yet
-hello= # what to say when it works
-there= # whether it does: yes, no, gone, or nothing yet
+connects=ClientSrc # part of the name of the element that connects
+connection=b64jpeg-connection # the element message that it posts
+working_state=streaming # its state when frames flow
+peer=  # the address that it connects to
+connected_message= # what to print when it is connected but no frames flow yet
+working_message=   # what to print when frames flow
+peer_state= # yes: frames flow; no: not yet; gone: they did; empty: unknown
 
-# heard_connection LINE: says how it stands, once for each change; fails at other lines.
-heard_connection() {
+# handle_connection LINE: reports each change of the connection once; fails at other lines.
+handle_connection() {
     local cause=
     [[ $1 == "$connection",* ]] || return
     ! field cause "$1" || cause=" ($value)"
     field state "$1"
-    case $value,$there in
-        "$working",gone) there=yes && say "$peer is back." ;;
-        "$working",*) there=yes && say "$hello" ;;
-        lost,yes) there=gone && wait_for "has gone$cause; waiting until it is back" ;;
-        lost,) there=no && wait_for "gives no pictures$cause; waiting until it does" ;;
-        waiting,) there=no && wait_for "is not there$cause; waiting until it is" ;;
-        connected,*) [[ -z $greeting ]] || say "$greeting" ;;
+    case $value,$peer_state in
+        "$working_state",gone) peer_state=yes && say "$peer is back." ;;
+        "$working_state",*) peer_state=yes && say "$working_message" ;;
+        lost,yes) peer_state=gone && say_waiting "has gone$cause; waiting until it is back" ;;
+        lost,) peer_state=no && say_waiting "sends no frames$cause; waiting until it does" ;;
+        waiting,) peer_state=no && say_waiting "is not there$cause; waiting until it is" ;;
+        connected,*) [[ -z $connected_message ]] || say "$connected_message" ;;
     esac
 }
 
-# Where it is not waited for, the outcome says it all.
-wait_for() {
+# With --once the final message says it.
+say_waiting() {
     [[ -n $once ]] || say "$peer $1."
 }
 
-# What relay-out.sh and relay-in.sh have in common: a Socket.IO server.
+# Shared by relay-out.sh and relay-in.sh: a Socket.IO server.
 
-relay=() # properties of the element that connects to it
-relay_options="  --event E     the event that carries the pictures (default stream)
-  --camera C    the pictures are a dict's entry of this name, as with several cameras,
-                instead of a string
+relay=() # properties of the element that connects to the server
+relay_options="  --event E     the event that carries the frames (default stream)
+  --camera C    the event carries a dict, as with several cameras, and the frame is its
+                entry of this name
   --namespace N the Socket.IO namespace (default /)
-  --auth JSON   what the server wants to know of those who connect, as '{\"token\": \"…\"}'
-  --ca-file F   certificates to trust, in PEM format, besides those of the system"
+  --auth JSON   the data with which to authenticate to the server, such as '{\"token\": \"…\"}'
+  --ca-file F   certificates to trust in addition to those of the system, in PEM format"
 
 relay_option() {
     taken=2
@@ -1062,7 +1062,7 @@ relay_option() {
     esac
 }
 
-# relay_to URL: http:// may be left out.
+# relay_to URL: connects to URL; http:// may be omitted.
 relay_to() {
     peer=$1
     [[ $peer == *://* ]] || peer=http://$peer

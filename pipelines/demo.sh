@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
-# A stream end to end on this machine: makes a clip, serves it, watches it.
+# Makes a clip, serves it and watches it, all on this machine.
 # shellcheck source=common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -11,14 +11,15 @@ usage() {
 Usage: pipelines/$me
 
 Makes a moving clip of $seconds seconds, serves it on a free port of this machine
-(window TRANSMITIENDO) and watches it (window RECIBIDO), the frame rate in both.
-Where there is no display, the terminal shows the frame rates. Nothing else is
-needed: no file, no camera, no network.
+(window TRANSMITIENDO) and watches it (window RECIBIDO), with the frame rate in both.
+Without a display the terminal shows the frame rates. It needs no file, no camera
+and no network.
 
-  --dry-run  print the gst-launch-1.0 line that makes the clip and do nothing else
-  --help     this text
+  --dry-run  print the gst-launch-1.0 line that makes the clip and exit
+  --help     print this text
 
-It ends with the clip; q in a window or the terminal, or Ctrl-C, ends it sooner.
+It stops at the end of the clip, or when you press q in a window or the terminal, or
+Ctrl-C.
 USAGE
 }
 
@@ -35,9 +36,9 @@ launch
 follow
 [[ -z $ending$failure ]] || outcome
 
-# From here on the children are the scripts, and their lines are passed on.
+# From here on the children are scripts, whose lines are printed.
 declare -A rate=() last=()
-heard() {
+on_line() {
     last[$1]=$2
     if [[ -t 1 && $2 == *' frames/s '* ]]; then
         rate[$1]=${2%% (*}
@@ -49,9 +50,9 @@ heard() {
     start watch.sh "$here/watch.sh" --once "${BASH_REMATCH[1]}" </dev/null
 }
 
-# Nobody watches any more: if not because the clip has ended, then the server need not go on.
+# If the viewer stops before the end of the clip, the server is not needed any more.
 the_end='The demo has ended.'
-ended() {
+on_exit() {
     if ((exit_status[$1])); then
         failure="$1 failed"
     elif [[ $1 == watch.sh && ${last[watch.sh]} != 'The stream has ended'* ]]; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
-# Serves the pictures that origin.sh sends, on a machine of its own.
+# Serves the video of origin.sh from another machine.
 # shellcheck source=common.sh source-path=SCRIPTDIR
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=zenoh/common.sh
@@ -15,32 +15,33 @@ usage() {
     cat <<USAGE
 Usage: pipelines/$me [OPTION...]
 
-Takes the newest pictures of an origin (pipelines/origin.sh) and serves them to viewers,
-who are no load for the origin: over TCP as serve.sh does, and in browsers as web.sh does.
-Waits for an origin that is not there yet, or has gone. The first time, Zenoh's plugin is
-built: some five minutes.
+Receives the newest frames of an origin (pipelines/origin.sh) and serves them to viewers,
+who put no load on the origin: over TCP like serve.sh, and in browsers like web.sh. Waits
+for an origin that is not there yet, or has gone. The first run builds Zenoh's plugin, in
+some five minutes.
 
-  --key [NAME=]K  the camera (default $default_key); may be given again. An expression
-                such as 'cam/*/jpeg' is every camera that an origin.sh sends under such a
-                key, also later, up to 64. NAME is what the page calls it, by default a
-                part of K.
+  --key [NAME=]K  the key of the camera (default $default_key); may be repeated. An
+                expression such as 'cam/*/jpeg' selects every origin.sh with a matching
+                key, also one that starts later, up to 64. The page shows NAME, by
+                default a part of K.
   --connect EP  the endpoint of an origin: HOST or HOST:PORT (default localhost:$default_zenoh_port); may
-                be given again if the cameras have several
+                be repeated for several origins
 $router_option
-  --tcp PORT    serve over TCP (default $default_port); of several cameras each has a port,
-                counted from this one, in the order of their appearance
-  --web PORT    serve in browsers (default $default_web_port); --tcp or --web alone is only that
-  --host H      the address to serve at: 127.0.0.1 (default), only this machine;
-                0.0.0.0 or ::, every address it has
-  --token T     who watches in a browser has to know it. With --host a random one is made
-                unless one is given; '' lets everybody in who opens the page by an IP
-                address or a local name such as edge.local.
-  --web-tls CERT KEY  encrypt the page, with this certificate chain and its key
+  --tcp PORT    serve over TCP (default $default_port); each further camera has the next port,
+                in the order of their appearance
+  --web PORT    serve browsers (default $default_web_port); with only one of --tcp and --web, the other
+                is off
+  --host H      the address to listen on: 127.0.0.1 (default), only this machine;
+                0.0.0.0 or ::, all addresses
+  --token T     the token that viewers in browsers need. With --host the default is a
+                random token; '' allows everybody who opens the page by an IP address or
+                a local name such as edge.local.
+  --web-tls CERT KEY  encrypt the page with this certificate chain and key
 $guard_options
 $network_options
 $common_options
 
-q in the terminal or Ctrl-C ends it.
+Press q in the terminal or Ctrl-C to stop.
 
 Examples:
   pipelines/$me --connect 192.168.1.20 --key cam/door/jpeg --host 0.0.0.0
@@ -64,21 +65,21 @@ while (($#)); do
             shift 3
             ;;
         -?*) network_option "$@" || guard_option "$@" || common_option "$@"; shift "$taken" ;;
-        *) usage_error "'$1' is too much: where the pictures come from is said with --connect or --router" ;;
+        *) usage_error "unexpected argument '$1': name an origin with --connect or --router" ;;
     esac
 done
-((${#origins[@]} == 0 || ${#routers[@]} == 0)) || usage_error 'either --connect or --router'
+((${#origins[@]} == 0 || ${#routers[@]} == 0)) || usage_error 'give either --connect or --router'
 [[ -n $tcp$web ]] || { tcp=$default_port && web=$default_web_port; }
 ((${#keys[@]})) || keys=("$default_key")
 guard_page
 
-# ---- whom it asks -----------------------------------------------------------
+# ---- connection -----------------------------------------------------------
 
 if ((${#routers[@]})); then
-    mode=client # of one router at a time
+    mode=client # connects to one router at a time
     peers=("${routers[@]}")
 else
-    mode=peer # of every origin
+    mode=peer # connects to every origin
     peers=("${origins[@]:-localhost}")
 fi
 for n in "${!peers[@]}"; do
@@ -90,24 +91,24 @@ configure
 # ---- cameras ----------------------------------------------------------------
 
 cameras=()     # their keys
-names=()       # what the page calls them
-expressions=() # what is still looked for
-arrived=()     # when the newest pictures came, or waiting for some began, in milliseconds
-present=()     # whether they come: yes, gone, or nothing yet
-counted=()     # how many pictures of theirs there were when there were some last
-shown=()       # what the last line of the terminal says of each
-declare -A appeared=() # when a camera has begun to say hello, by its key
-declare -A known=() # when a camera has last said hello, by its key
+names=()       # their names on the page
+expressions=() # key expressions, which may match further cameras
+arrived=()     # time in ms of the newest frames, or when waiting for them began
+present=()     # whether frames arrive: yes; gone: not any more; never or empty: not yet
+counted=()     # the number of frames when some arrived last
+shown=()       # each camera's part of the status line
+declare -A first_hello=() # time in ms of a camera's first hello of a series, by key
+declare -A last_hello=()  # time in ms of a camera's last hello, by key
 most_cameras=64
-added= # when one has last been found that is not served yet
+added= # when a camera was last added that is not served yet
 
-# name_of KEY: the last of its names that is not just what it is.
+# name_of KEY: prints its last part, except /jpeg.
 name_of() {
     local key=${1%/jpeg}
     printf '%s' "${key##*/}"
 }
 
-# add_camera KEY [NAME]
+# add_camera KEY [NAME]: NAME is replaced by KEY if it is taken.
 add_camera() {
     local name=${2:-$(name_of "$1")} other
     for other in "${names[@]}"; do
@@ -115,7 +116,7 @@ add_camera() {
     done
     cameras+=("$1")
     names+=("$name")
-    look_at_clock
+    read_clock
     arrived+=("$now")
 }
 
@@ -134,12 +135,13 @@ for key in "${keys[@]}"; do
     fi
 done
 
-# One has no name: those who watch it over Socket.IO get strings, as from web.sh.
+# Succeeds for a single camera without NAME: its Socket.IO events carry strings, as those of
+# web.sh.
 nameless() {
     ((${#keys[@]} == 1 && ${#expressions[@]} == 0)) && [[ ${keys[0]} != *=* ]]
 }
 
-# matches KEY EXPRESSION, in Zenoh's way.
+# matches KEY EXPRESSION: succeeds if it does by Zenoh's rules.
 matches() {
     local pattern=/$2/
     pattern=${pattern//./\\.}
@@ -152,24 +154,24 @@ matches() {
 # ---- serving ----------------------------------------------------------------
 
 begin() {
-    local n doors=0
-    met=
-    [[ -z $tcp ]] || ((++doors))
-    [[ -z $web ]] || ((++doors))
+    local n outputs=0
+    connected=
+    [[ -z $tcp ]] || ((++outputs))
+    [[ -z $web ]] || ((++outputs))
     gst=(-m -v)
-    look_at_clock
+    read_clock
     for n in "${!cameras[@]}"; do
         arrived[n]=$now
         counted[n]=0
         gst+=(zenohsrc session-group=edge "config=$written" "$(property key-expr "${cameras[n]}")" apply-buffer-meta=false !
             jpegcheck "name=camera$n" stats-interval=1000000000 ! "${newest[@]}")
-        ((doors == 1)) || gst+=(! tee "name=pictures$n")
+        ((outputs == 1)) || gst+=(! tee "name=pictures$n")
         if [[ -n $tcp ]]; then
-            ((doors == 1)) || gst+=("pictures$n.")
+            ((outputs == 1)) || gst+=("pictures$n.")
             gst+=(! b64jpegserversink "name=tcp$n" "$(property host "$host")" "port=$((tcp + n))" sync=false "queue-frames=$live_queue")
         fi
         if [[ -n $web ]]; then
-            ((doors == 1)) || gst+=("pictures$n.")
+            ((outputs == 1)) || gst+=("pictures$n.")
             gst+=(! socketioserversink "name=web$n" "$(property host "$host")" "port=$web" sync=false async=false "${guards[@]}")
             nameless || gst+=("$(property camera "${names[n]}")")
         fi
@@ -177,32 +179,32 @@ begin() {
     launch
 }
 
-said=() # what has been announced, by the name of the door
-heard_door() {
-    local door n at
+announced_servers=() # the servers whose address has been printed
+handle_server_port() {
+    local kind n at
     [[ $1 =~ ServerSink:(tcp|web)([0-9]+):\ current-port\ =\ ([1-9][0-9]*) ]] || return 1
-    door=${BASH_REMATCH[1]}
+    kind=${BASH_REMATCH[1]}
     n=${BASH_REMATCH[2]}
-    at=$(address "$(reachable)" "${BASH_REMATCH[3]}")
-    [[ $door == tcp || $n == 0 ]] || return 0 # all have the same page
-    [[ " ${said[*]} " != *" $door$n "* ]] || return 0
-    said+=("$door$n")
-    if [[ $door == tcp ]]; then
+    at=$(address "$(public_host)" "${BASH_REMATCH[3]}")
+    [[ $kind == tcp || $n == 0 ]] || return 0 # all cameras share one page
+    [[ " ${announced_servers[*]} " != *" $kind$n "* ]] || return 0
+    announced_servers+=("$kind$n")
+    if [[ $kind == tcp ]]; then
         say "Serving ${cameras[n]} at $at; watch it with: pipelines/watch.sh $at"
     else
         say "Serving the page at $scheme://$at/${query:+#$query}; open it in a browser."
     fi
 }
 
-# ---- what comes -------------------------------------------------------------
+# ---- events -------------------------------------------------------------
 
-# heard_hello KEY ORIGIN: an origin is there. What it says is a hint: nothing but pictures that
-# come with the key itself is served.
-heard_hello() {
+# handle_hello KEY ORIGIN: an origin announces itself. Its hello is only a hint: an edge serves
+# only frames that are published with the key itself.
+handle_hello() {
     local expression
-    [[ -n ${known[$1]-} ]] || has_room || return 0
-    is_there "$1" || appeared[$1]=$now
-    known[$1]=$now
+    [[ -n ${last_hello[$1]-} ]] || has_room || return 0
+    is_there "$1" || first_hello[$1]=$now
+    last_hello[$1]=$now
     [[ " ${cameras[*]} " != *" $1 "* ]] || return 0
     for expression in "${expressions[@]}"; do
         if matches "$1" "$expression" && may_add "$1"; then
@@ -213,37 +215,37 @@ heard_hello() {
     done
 }
 
-# Whether there is room for one more camera that says hello.
+# Succeeds if one more camera can be remembered; forgets those without a recent hello if not.
 has_room() {
     local key
-    ((${#known[@]} < 1000)) && return
-    for key in "${!known[@]}"; do
-        is_there "$key" || unset "known[$key]" "appeared[$key]"
+    ((${#last_hello[@]} < 1000)) && return
+    for key in "${!last_hello[@]}"; do
+        is_there "$key" || unset "last_hello[$key]" "first_hello[$key]"
     done
-    ((${#known[@]} < 1000))
+    ((${#last_hello[@]} < 1000))
 }
 
-# may_add CAMERA: whether there is a port for it, too.
+# may_add CAMERA: succeeds if the limit allows it and there is a port for it.
 may_add() {
     local at=$((tcp + ${#cameras[@]}))
     ((${#cameras[@]} < most_cameras)) && [[ -z $tcp || $at != "$web" ]] && ((at < 65536)) && return
-    [[ -n $full ]] || complain "warning: $1 and what comes after it is not served: there is no port for it, or $most_cameras cameras are."
+    [[ -n $full ]] || complain "warning: $1 and later cameras are not served: there is no port left, or the limit of $most_cameras cameras is reached."
     full=yes
     return 1
 }
 full=
 
-heard_camera() {
+handle_camera() {
     local camera frames rate delay from=''
-    heard_check "$1" || return
-    # It also tells when only others are dropped.
+    handle_check "$1" || return
+    # Statistics are also posted when only frames of other senders are dropped.
     ((frames > counted[camera])) || return 0
     counted[camera]=$frames
-    look_at_clock
+    read_clock
     case ${present[camera]-} in
         yes) ;;
         gone) say "${cameras[camera]} is back${from:+, from $from}." ;;
-        *) say "${cameras[camera]} comes${from:+ from $from}." ;;
+        *) say "Receiving ${cameras[camera]}${from:+ from $from}." ;;
     esac
     arrived[camera]=$now
     present[camera]=yes
@@ -255,73 +257,73 @@ heard_camera() {
     fi
 }
 
-# Says which cameras do not come, and why, when that changes for one of them.
-declare -A told=() # how a camera was said to be, unless it comes
-too_long=4000      # without pictures, in milliseconds
-passing() {
-    local n why='' since gone=() never=() mute=()
-    keep_knocking
+# Reports which cameras send no frames, and why, when that changes for one of them.
+declare -A reported=() # the state that was reported last, by camera; empty while frames arrive
+frame_timeout=4000     # in milliseconds
+on_tick() {
+    local n why='' since gone=() never=() silent=()
+    restart_probes
     [[ -z $ending$failure ]] || return 0
-    if [[ $mode == client ]] && another_first; then
+    if [[ $mode == client ]] && prefer_open_router; then
         configure
-        begin_again
+        restart_pipeline
     elif [[ -n $added ]] && ((now - added > 1500)); then
         added=
         if [[ -v pids[gst-launch-1.0] ]]; then
-            begin_again
+            restart_pipeline
         else
             begin
         fi
     fi
     for n in "${!cameras[@]}"; do
-        if ((now - arrived[n] <= too_long)); then
-            [[ ${present[n]-} != yes ]] || told[.${cameras[n]}]=
+        if ((now - arrived[n] <= frame_timeout)); then
+            [[ ${present[n]-} != yes ]] || reported[.${cameras[n]}]=
             continue
         fi
         [[ ${present[n]-} != yes ]] || unset "shown[$n]"
         present[n]=${present[n]-never}
         present[n]=${present[n]/#yes/gone}
         if is_there "${cameras[n]}"; then
-            # Its pictures may be on their way, or it may just have gone.
-            since=${appeared[${cameras[n]}]}
-            ((now - since > too_long && now - arrived[n] > 2 * too_long)) && news "${cameras[n]}" mute && mute+=("${cameras[n]}")
-        elif find_reason && news "${cameras[n]}" "${present[n]} ${states[*]}"; then
+            # Its frames may be on their way, or it may just have stopped.
+            since=${first_hello[${cameras[n]}]}
+            ((now - since > frame_timeout && now - arrived[n] > 2 * frame_timeout)) && is_news "${cameras[n]}" silent && silent+=("${cameras[n]}")
+        elif find_reason && is_news "${cameras[n]}" "${present[n]} ${states[*]}"; then
             [[ ${present[n]} == gone ]] && gone+=("${cameras[n]}") || never+=("${cameras[n]}")
         fi
     done
-    if ((${#cameras[@]} == 0 && now - began > too_long)) && find_reason && news '' "${states[*]}"; then
+    if ((${#cameras[@]} == 0 && now - began > frame_timeout)) && find_reason && is_news '' "${states[*]}"; then
         never=("${expressions[@]}")
     fi
-    ((${#gone[@]} == 0)) || say "$(listed "${gone[@]}"): no more pictures: $why; waiting."
-    ((${#never[@]} == 0)) || say "$(listed "${never[@]}"): no pictures: $why; waiting."
-    ((${#mute[@]} == 0)) || say "$(listed "${mute[@]}"): no pictures, though the origin is there; waiting."
+    ((${#gone[@]} == 0)) || say "$(listed "${gone[@]}"): no more frames: $why; waiting."
+    ((${#never[@]} == 0)) || say "$(listed "${never[@]}"): no frames: $why; waiting."
+    ((${#silent[@]} == 0)) || say "$(listed "${silent[@]}"): no frames, although the origin is there; waiting."
 }
 
-# news CAMERA HOW: whether it is new that it is so.
-news() {
-    [[ ${told[.$1]-} != "$2" ]] && told[.$1]=$2
+# is_news CAMERA STATE: succeeds, and remembers the state, if it differs from the last one.
+is_news() {
+    [[ ${reported[.$1]-} != "$2" ]] && reported[.$1]=$2
 }
 
-# is_there CAMERA: whether somebody says that it is; its last hello is younger than its last
-# pictures by a second at most.
+# is_there CAMERA: succeeds if it has said hello in the last 3 s. Hellos come once a second, so
+# its last one is at most a second newer than its last frame.
 is_there() {
-    # Bash before 5.2 runs what stands in a key within [[ -v ]] and (( )).
-    local since=${known[$1]-}
+    # Not [[ -v ]] or (( )): before 5.2 bash would run code in the key.
+    local since=${last_hello[$1]-}
     [[ -n $since ]] && ((now - since < 3000))
 }
 
-# Sets `why` to the reason, as far as it can be seen from here; fails while nobody knows.
+# Sets `why` to the reason, as far as it is visible here; fails while it is unknown.
 find_reason() {
     local n key there=() parts=() open=()
     [[ -z $why ]] || return 0
-    for n in "${!gates[@]}"; do
+    for n in "${!endpoints[@]}"; do
         case ${states[n]} in
             '') return 1 ;;
-            open) ((now - knocked[n] > too_long)) && open+=("${gates[n]}") || return 1 ;;
-            *) parts+=("${gates[n]} ${states[n]}") ;;
+            open) ((now - probed_at[n] > frame_timeout)) && open+=("${endpoints[n]}") || return 1 ;;
+            *) parts+=("${endpoints[n]} ${states[n]}") ;;
         esac
     done
-    for key in "${!known[@]}"; do
+    for key in "${!last_hello[@]}"; do
         ! is_there "$key" || there+=("$key")
     done
     if ((${#there[@]})); then
@@ -333,16 +335,16 @@ find_reason() {
     why=${why%; }
 }
 
-heard_more() {
-    heard_camera "$2" || heard_door "$2" || heard_viewers "$2" || heard_clients "$2" || :
+handle_other_line() {
+    handle_camera "$2" || handle_server_port "$2" || handle_viewers "$2" || handle_clients "$2" || :
 }
 
-patience=300 # zenohsrc does not end before a picture comes
+grace_period=300 # zenohsrc does not end on SIGINT until a frame arrives
 prepare
-look_at_clock
+read_clock
 began=$now
 ((${#cameras[@]} == 0)) || begin
 [[ -z $dry_run ]] || usage_error "--dry-run cannot know the cameras of $(listed "${expressions[@]}")"
-knock_at "**/$hello" "${peers[@]}"
+start_probes "**/$hello" "${peers[@]}"
 follow
-outcome 'The end.'
+outcome 'The edge has ended.'

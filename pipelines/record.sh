@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
-# Writes a stream of length-prefixed base64 JPEG to a file, no picture encoded again.
+# Writes a stream of length-prefixed base64 JPEG to a file, without encoding again.
 # shellcheck source=common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -13,15 +13,15 @@ Usage: pipelines/$me [OPTION...] [HOST[:PORT]] [FILE]
 
 Records the stream that HOST serves (default localhost:$default_port) into FILE (default:
 named by date and time, .b64jpeg). Waits for a server that is not there yet, or has
-gone, and then goes on in the same file. No picture is encoded again, and only whole
+gone, and then continues in the same file. Frames are not encoded again, and only whole
 frames are kept, in the default framing, so the file always plays: with
 pipelines/replay.sh, or any GStreamer player that has the plugin. When the disk is full
-it ends, and what there is of the last frame is cut off.
+it stops and cuts off the incomplete last frame.
 
-  --force       write over FILE if it exists
+  --force       overwrite FILE if it exists
 $receiver_options
 
-q in the terminal or Ctrl-C ends it.
+Press q in the terminal or Ctrl-C to stop.
 
 Example:
   pipelines/$me --once localhost:$default_port 'my recording.b64jpeg'
@@ -46,26 +46,26 @@ done
 receive
 [[ -n $file ]] || printf -v file '%(%Y-%m-%d %H.%M.%S)T.b64jpeg' -1
 
-[[ -n $force || ! -e $file ]] || die "'$file' exists; choose another name, or --force to write over it"
-[[ -w $(dirname -- "$file") ]] || die "'$file' cannot be written: its directory is not there or not yours"
+[[ -n $force || ! -e $file ]] || die "'$file' exists; choose another name, or --force to overwrite it"
+[[ -w $(dirname -- "$file") ]] || die "'$file' cannot be written: its directory does not exist or is not writable"
 
 prepare
 gst=(-e -m "${source[@]}" ! b64jpegpay ! filesink "$(property location "$file")")
-hello="Recording $input to '$file'."
-heard_more() { heard_connection "$2" || :; }
+working_message="Recording $input to '$file'."
+handle_other_line() { handle_connection "$2" || :; }
 launch
 follow
 
-# Cuts off the last frame of the file if it is not whole. Sets `whole` to what is left, in
-# words, or to nothing if that could not be found out.
-torn=() # the number of the torn frame, and where it begins
+# Cuts off the last frame of the file if it is incomplete. Sets `whole` to a description of the
+# remaining frames, or to nothing if the check failed.
+torn=() # the number of the incomplete frame, and its offset
 cut_torn_frame() {
     local cause=$failure end=$ending
-    failure='' ending='' asked_at='' torn=() whole=''
-    heard() {
+    failure='' ending='' stop_requested_at='' torn=() whole=''
+    on_line() {
         [[ ! $2 =~ rame\ ([0-9]+)\ at\ byte\ ([0-9]+):\ the\ stream\ ended\ inside ]] || torn=("${BASH_REMATCH[@]:1}")
     }
-    ended() { :; }
+    on_exit() { :; }
     start check gst-launch-1.0 -f -m filesrc "$(property location "$file")" ! \
         b64jpegdepay header=be32 payload=base64 ! fakesink </dev/null
     follow

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
-# Shows the pictures that a Socket.IO server passes on.
+# Shows the frames that a Socket.IO server sends.
 # shellcheck source=common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -9,14 +9,14 @@ usage() {
 Usage: pipelines/$me [OPTION...] URL
 
 Connects to the Socket.IO server at URL, such as http://localhost:5000 (Flask-SocketIO,
-python-socketio, Node, pipelines/web.sh ...), and shows the pictures of an event in a window with
-their frame rate: base64 strings, data: URLs or binary ones, always the newest. Waits for a
-server that is not there yet, or has gone.
+python-socketio, Node, pipelines/web.sh ...), and shows the frames of an event in a window
+with their frame rate, always the newest: base64 strings, data: URLs or binary data. Waits for
+a server that is not there yet, or has gone.
 
 $relay_options
 $watch_options
 
-A window or the terminal ends it with q; so does Ctrl-C.
+Press q in the window or the terminal, or Ctrl-C, to stop.
 
 Example:
   pipelines/$me --camera door https://relay.example.org
@@ -41,5 +41,5 @@ relay_to "$input"
 input=$peer
 source=(socketioclientsrc "${relay[@]}")
 [[ -z $once ]] || source+=(reconnect=false)
-greeting="$peer is there; waiting for somebody's pictures."
+connected_message="Connected to $peer; waiting for frames."
 watch

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
-# Sends a video to a Socket.IO server, which passes it on to whom it likes.
+# Sends a video to a Socket.IO server, which forwards it.
 # shellcheck source=common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -11,8 +11,8 @@ usage() {
 Usage: pipelines/$me [OPTION...] URL SOURCE
 
 Connects to the Socket.IO server at URL, such as http://localhost:5000 (Flask-SocketIO,
-python-socketio, Node ...), and emits each picture of SOURCE as a base64 string. Waits
-for a server that is not there yet, or has gone; pictures for it are dropped meanwhile.
+python-socketio, Node ...), and emits each frame of SOURCE as a base64 string. Waits
+for a server that is not there yet, or has gone, and drops the frames meanwhile.
 
 $source_kinds
 
@@ -20,10 +20,10 @@ A file plays once, at its own rate.
 
 $source_options
 $relay_options
-  --binary      emit the JPEGs themselves instead of base64: a quarter less to send
+  --binary      emit binary JPEGs instead of base64: a quarter less data
 $common_options
 
-q in the terminal or Ctrl-C ends it.
+Press q in the terminal or Ctrl-C to stop.
 
 Example:
   pipelines/$me --camera door https://relay.example.org /dev/video0
@@ -52,14 +52,14 @@ done
 prepare
 find_media
 relay_to "$url"
-# For those who want to know the delay; others do not notice.
+# For receivers that measure the delay; others ignore it.
 relay+=(capture-time=true)
 [[ -z $live ]] || relay+=(sync=false)
 gst=(-m -v "${media[@]}" ! socketioclientsink "${relay[@]}")
 connects=ClientSink
-working=connected
-hello="Sending $input to $peer."
-heard_more() { heard_connection "$2" || :; }
+working_state=connected
+working_message="Sending $input to $peer."
+handle_other_line() { handle_connection "$2" || :; }
 launch
 follow
 outcome 'The video has ended.'

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
-# Serves a recording of pipelines/record.sh; nothing is encoded again.
+# Serves a recording of pipelines/record.sh, without encoding again.
 # shellcheck source=common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -12,14 +12,14 @@ usage() {
     cat <<USAGE
 Usage: pipelines/$me [OPTION...] FILE
 
-Serves FILE, a recording of pipelines/record.sh, to any number of viewers, frame
-by frame as it was received. It waits for the first viewer and ends when everybody
-has everything.
+Serves FILE, a recording of pipelines/record.sh, to any number of viewers, each
+frame as it was received. It starts when the first viewer connects and ends when
+every viewer has received everything.
 
-  --framerate N  frames per second (default $framerate): the stream itself has no times
+  --framerate N  frames per second (default $framerate): the recording contains no times
 $server_options
 
-A window or the terminal ends it with q; so does Ctrl-C.
+Press q in the window or the terminal, or Ctrl-C, to stop.
 
 Example:
   pipelines/$me --port 0 --framerate 30 'my recording.b64jpeg'

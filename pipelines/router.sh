@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
-# Runs a router between origin.sh and edge.sh.
+# Runs a router that connects origins and edges.
 # shellcheck source=common.sh source-path=SCRIPTDIR
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=zenoh/common.sh
@@ -15,21 +15,21 @@ usage() {
 Usage: pipelines/$me [OPTION...]
 
 Runs Zenoh's router, zenohd: origins (pipelines/origin.sh) and edges (pipelines/edge.sh)
-that are told --router meet there, also where neither can reach the other. An origin sends
-each picture to it once. The first time it is built: some five minutes.
+with the option --router connect through it, even if they cannot reach each other. An
+origin sends each frame to it only once. The first run builds it, in some five minutes.
 
 $listen_here
-  --connect EP  the endpoint of another router to share everything with; may be given
-                again. When one of two is gone, everybody goes on with the other.
+  --connect EP  the endpoint of another router to exchange all frames with; may be
+                repeated. If one of two fails, origins and edges use the other.
 $network_options
-  --publishers F  let only those publish whom this file names, and only what it says. A
-                line is the common name of a certificate and keys, as in
+  --publishers F  allow only the publishers in this file, and only the keys in it. A line
+                has the common name of a certificate, followed by keys, as in
                   door cam/door/**
-                and # begins a remark. Another router that passes pictures on to this one
-                needs a line, too. Who is not named can watch. Needs --tls.
-  --help        this text
+                and # starts a comment. Another router that forwards frames to this one
+                needs a line, too. All others can only watch. Needs --tls.
+  --help        print this text
 
-q in the terminal or Ctrl-C ends it.
+Press q in the terminal or Ctrl-C to stop.
 
 Example, on two machines, r1 and r2:
   pipelines/$me --host 0.0.0.0
@@ -43,9 +43,9 @@ while (($#)); do
     case $1 in
         --connect) value_of "$@" && others+=("$value") && shift 2 ;;
         --publishers) value_of "$@" && readable_file "$value" && publishers=$value && shift 2 ;;
-        --router) usage_error "there is no option $1: another router is told with --connect" ;;
+        --router) usage_error "there is no option $1: name another router with --connect" ;;
         -?*) network_option "$@" || listening_option "$@" || common_option "$@"; shift "$taken" ;;
-        *) usage_error "'$1' is too much" ;;
+        *) usage_error "unexpected argument '$1'" ;;
     esac
 done
 
@@ -55,14 +55,14 @@ for n in "${!others[@]}"; do
     others[n]=$(endpoint "${others[n]}")
 done
 
-# read_publishers FILE: allows what it says.
+# read_publishers FILE: adds a rule for each line.
 read_publishers() {
     local line words key n=0
     while IFS= read -r line || [[ -n $line ]]; do
         line=${line%$'\r'}
         ((++n))
         read -r -a words <<<"${line%%#*}"
-        ((${#words[@]} != 1)) || die "$1, line $n: no key stands behind '${words[0]}'"
+        ((${#words[@]} != 1)) || die "$1, line $n: no key follows '${words[0]}'"
         for key in "${words[@]:1}"; do
             is_key "$key" expression || die "$1, line $n: '$key' is not a key: write $like"
             allow "cert_common_names: [$(quoted "${words[0]}")]" ingress put "$key" "$key/$hello"
@@ -84,7 +84,7 @@ prepare
 export NO_COLOR=1 RUST_LOG=z=info
 start zenohd "$zenoh_dir/bin/zenohd" --config "$written" </dev/null
 
-heard() {
+on_line() {
     last_line=$2
     case $2 in
         *' INFO '*'Zenoh can be reached at'*) invite ;;
@@ -94,16 +94,16 @@ heard() {
     esac
 }
 
-# warn TEXT: each only once, as those who are turned away try again.
+# warn TEXT: prints each warning once, because refused clients retry.
 declare -A warned=()
 warn() {
     local text=${1#*: }
-    # It is not.
+    # This hint is wrong here.
     text=${text%. Hint: increase the system open file limit.}
     [[ -z ${warned[$text]-} ]] || return 0
     warned[$text]=yes
     case $text in
-        'invalid peer certificate: '* | 'peer sent no certificates') complain "somebody is turned away: $text" ;;
+        'invalid peer certificate: '* | 'peer sent no certificates') complain "refused a connection: $text" ;;
         *) complain "$text" ;;
     esac
 }
@@ -113,9 +113,9 @@ invite() {
     local at
     [[ -z $invited ]] || return 0
     invited=yes
-    at=$(invited_to)
-    say "Routing at $at; meet there with: pipelines/origin.sh --router $at$certified ..., pipelines/edge.sh --router $at$certified"
-    ! only_here || say 'Only this machine can reach it; --host 0.0.0.0 lets others in as well.'
+    at=$(public_endpoint)
+    say "Routing at $at; connect to it with: pipelines/origin.sh --router $at$tls_arguments ..., pipelines/edge.sh --router $at$tls_arguments"
+    ! local_only || say 'Only this machine can connect; --host 0.0.0.0 lets others connect as well.'
 }
 follow
 outcome 'The router has ended.'

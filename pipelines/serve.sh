@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
-# Serves a video over TCP, each frame a JPEG in base64 behind its length.
+# Serves a video over TCP: each frame is a length, followed by a JPEG in base64.
 # shellcheck source=common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -11,18 +11,18 @@ usage() {
     cat <<USAGE
 Usage: pipelines/$me [OPTION...] SOURCE
 
-Serves SOURCE to any number of viewers and shows what they get in a window.
+Serves SOURCE to any number of viewers and shows in a window what they receive.
 
 $source_kinds
 
-A file waits for its first viewer, who gets it from the first frame, is paced at its
-own rate, and ends when everybody has everything. A viewer that is more than
-$file_queue frames late loses whole frames; $live_queue with a live source.
+A file starts when the first viewer connects, plays at its own rate, and ends when
+every viewer has received everything. For a viewer that is more than $file_queue frames
+late, whole frames are dropped; with a live source, more than $live_queue.
 
 $source_options
 $server_options
 
-A window or the terminal ends it with q; so does Ctrl-C.
+Press q in the window or the terminal, or Ctrl-C, to stop.
 
 Example:
   pipelines/$me --port 5000 'my clip.mp4'
@@ -46,7 +46,7 @@ done
 prepare
 find_media
 
-# For those who want to know the delay; other viewers do not notice.
+# For viewers that measure the delay; others ignore it.
 server=(capture-time=true)
 serve "${media[@]}"
 outcome "The video has ended${or_key:-}."

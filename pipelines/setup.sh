@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
-# Installs what is missing, builds the plugin, prints the environment that finds it.
+# Installs missing packages, builds the plugin, prints the environment to find it.
 # shellcheck source=common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -10,17 +10,17 @@ Usage: pipelines/$me [--zenoh] [--router] [--also PACKAGE...]
 
 Installs the Debian or Ubuntu packages that are missing (as root, or with sudo),
 checks the Rust compiler, builds the plugin, and prints the line that lets
-GStreamer find it. Does nothing that is done already. Every script here calls it.
+GStreamer find it. Skips what is done already. Every script here calls it.
 
-  --zenoh            build what origin.sh and edge.sh need, too: the plugin that
+  --zenoh            also build what origin.sh and edge.sh need: the plugin that
                      connects GStreamer to Zenoh, in a directory of its own
-  --router           install what router.sh needs, too: Zenoh's router
-  --also PACKAGE...  install these packages too
-  --help             this text
+  --router           also install what router.sh needs: Zenoh's router
+  --also PACKAGE...  also install these packages
+  --help             print this text
 
 Environment:
   B64JPEG_PLUGIN_DIR  a directory with a $plugin_file that is built already:
-                      it is used as it is, nothing is installed or built for it
+                      it is used unchanged, nothing is installed or built
   B64JPEG_ZENOH_DIR   where Zenoh is built (default: target/zenoh)
   CARGO_TARGET_DIR    where cargo builds (default: target)
 
@@ -30,7 +30,7 @@ Example, for a shell of your own:
 USAGE
 }
 
-# To build; to run; then the tools of these scripts.
+# Packages to build and run the plugin, and the tools of these scripts.
 packages=(
     gcc libc6-dev pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-base-apps gstreamer1.0-plugins-good
@@ -50,13 +50,13 @@ while (($#)); do
     esac
 done
 
-# Only the environment goes to standard output, so that a shell can evaluate it.
+# Only the environment is printed to standard output, so that a shell can evaluate it.
 exec 3>&1 1>&2
 
 manifest=$root/Cargo.toml
 built=$(dirname "$plugin_dir")/release/$plugin_file
 
-# at_least WANTED VERSION
+# at_least WANTED VERSION: succeeds if VERSION is WANTED or newer.
 at_least() {
     printf '%s\n' "$1" "$2" | sort --check=quiet --version-sort
 }
@@ -64,11 +64,11 @@ at_least() {
 install_packages() {
     local missing=() as_root=() package
     if ! command -v dpkg-query apt-get >/dev/null; then
-        say 'This is neither Debian nor Ubuntu: GStreamer, its plugins and its development files are taken for granted.'
+        say 'This is neither Debian nor Ubuntu: GStreamer, its plugins and its development files are assumed to be installed.'
         return
     fi
     for package in "${packages[@]}"; do
-        # A package that others have heard of is "not-installed".
+        # dpkg also knows packages that are not installed: their status is "not-installed".
         grep -qx installed <<<"$(dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null)" || missing+=("$package")
     done
     ((${#missing[@]})) || return 0
@@ -80,13 +80,13 @@ install_packages() {
     say "Installing ${missing[*]}."
     "${as_root[@]}" apt-get -qq update || complain 'the package lists could not be updated; trying with the old ones'
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install --yes --no-install-recommends "${missing[@]}" ||
-        die "apt-get failed; put that right, or run as root: apt-get install ${missing[*]}"
+        die "apt-get failed; fix that, or run as root: apt-get install ${missing[*]}"
 }
 
 check_gstreamer() {
     local wanted version
     wanted=$(sed -n '/^gst = /s/.*"v\([0-9]*\)_\([0-9]*\)".*/\1.\2/p' "$manifest")
-    version=$(pkg-config --modversion gstreamer-1.0) || die 'GStreamer has no development files here'
+    version=$(pkg-config --modversion gstreamer-1.0) || die 'the development files of GStreamer are not found'
     at_least "$wanted" "$version" ||
         die "GStreamer $version is too old: $wanted or newer is needed, as in Debian 12 and Ubuntu 24.04"
 }
@@ -113,29 +113,30 @@ build() {
     check_rust
     say 'Building the plugin.'
     cargo build --quiet --release --locked --lib --manifest-path "$manifest" || die 'the plugin could not be built'
-    # Cargo leaves it alone if nothing in it has changed.
+    # Cargo does not write the file if its contents are unchanged.
     touch "$built"
 }
 
-# What is built of others, and at which versions.
+# The dependencies to build, and their versions.
 zenoh_manifest=$here/zenoh/Cargo.toml
 zenoh_lock=$here/zenoh/Cargo.lock
 
-# locked CRATE: its version.
+# locked CRATE: prints its version in the lock file.
 locked() {
     grep -A1 -Fx "name = \"$1\"" "$zenoh_lock" | sed -n 's/^version = "\(.*\)"/\1/p'
 }
 
-# Whether what the lock file says is there: git gives files the time of their checkout.
+# Succeeds if the build is from this lock file. Compares contents, because git sets the time of
+# a file at its checkout.
 zenoh_is_built() {
     cmp -s "$zenoh_lock" "$zenoh_dir/Cargo.lock"
 }
 
-# A dependency's dependencies go when they have done their work: they are large.
+# Removes the build directory afterwards: it is large.
 build_zenoh() {
     local scratch=$zenoh_dir/build quiet=() lock
     ! zenoh_is_built || return 0
-    # Another script may be about it.
+    # Another script may be building it at the same time.
     mkdir -p "$zenoh_dir"
     exec {lock}>"$zenoh_dir/lock"
     flock "$lock"
@@ -143,7 +144,7 @@ build_zenoh() {
     check_gstreamer
     check_rust
     say "Building the Zenoh plugin (gst-plugin-zenoh $(locked gst-plugin-zenoh), Zenoh $(locked zenoh)), once: some
-five minutes on two cores, and 700 MB meanwhile, of which 20 MB stay in $zenoh_dir."
+five minutes on two cores, and 700 MB of disk, of which 20 MB stay in $zenoh_dir."
     [[ -t 2 ]] || quiet=(--quiet)
     cargo build "${quiet[@]}" --release --locked --package gst-plugin-zenoh --manifest-path "$zenoh_manifest" \
         --target-dir "$scratch" || die 'the Zenoh plugin could not be built'
@@ -158,7 +159,7 @@ install_router() {
     [[ $("$zenoh_dir/bin/zenohd" --version 2>/dev/null) != *" v$version"* ]] || return 0
     check_rust
     say "Building Zenoh's router (zenohd $version), once: some five minutes on two cores, and 700 MB
-meanwhile, of which 30 MB stay in $zenoh_dir."
+of disk, of which 30 MB stay in $zenoh_dir."
     [[ -t 2 ]] || quiet=(--quiet)
     env -u CARGO_TARGET_DIR cargo install "${quiet[@]}" --locked --root "$zenoh_dir" "zenohd@$version" ||
         die "Zenoh's router could not be built"

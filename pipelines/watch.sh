@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
-# Shows a stream of length-prefixed base64 JPEG that somebody serves over TCP.
+# Shows a stream of length-prefixed base64 JPEG that a TCP server sends.
 # shellcheck source=common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -9,12 +9,12 @@ usage() {
 Usage: pipelines/$me [OPTION...] [HOST[:PORT]]
 
 Shows the stream that HOST serves (default localhost:$default_port) in a window with
-its frame rate. Always the newest frame: what cannot be shown in time is dropped.
+its frame rate. Always shows the newest frame: late frames are dropped.
 Waits for a server that is not there yet, or has gone.
 
 $watch_options
 
-A window or the terminal ends it with q; so does Ctrl-C.
+Press q in the window or the terminal, or Ctrl-C, to stop.
 
 Examples:
   pipelines/$me 192.168.1.20

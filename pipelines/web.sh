@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MPL-2.0
-# Shows videos in every browser that can reach this machine.
+# Serves videos to browsers.
 # shellcheck source=common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -11,30 +11,30 @@ usage() {
     cat <<USAGE
 Usage: pipelines/$me [OPTION...] [NAME=]SOURCE...
 
-Serves a page that shows the newest pictures of every SOURCE, and prints what to open
-in a browser. The same port has them for other programs: as Socket.IO events, as
-/stream.mjpg and as /snapshot.jpg. Of several sources each is a camera with a NAME,
-by default that of its file or device; ?camera=NAME asks for one of them.
+Serves a page that shows the newest frames of every SOURCE, and prints the URL to open
+in a browser. The same port serves other programs: with Socket.IO events, /stream.mjpg
+and /snapshot.jpg. With several sources, each is a camera with a NAME, by default that
+of its file or device; ?camera=NAME selects one.
 
 $source_kinds
 
-A file plays at its own rate, whether somebody watches or not, and leaves its last picture
-there. When no source goes on, the server ends.
+A file plays at its own rate, with or without viewers, and its last frame stays visible.
+When every source has ended, the server ends.
 
 $source_options
   --host H      the address to listen on: 127.0.0.1 (default), only this machine;
-                0.0.0.0 or ::, every address it has
+                0.0.0.0 or ::, all addresses
   --port P      the port (default $default_web_port); with one source, 0 picks a free one
-  --token T     who watches has to know it. With --host a random one is made unless one
-                is given; '' lets everybody in who opens the page by an IP address or a
-                local name such as camera.local. Whoever has an account on this machine
-                can see it among the processes.
-  --tls CERT KEY  encrypt, with this certificate chain and its key, in PEM format
+  --token T     the token that viewers need. With --host the default is a random token;
+                '' allows everybody who opens the page by an IP address or a local name
+                such as camera.local. Users of this machine can see T in the list of
+                processes.
+  --tls CERT KEY  encrypt with this certificate chain and key, in PEM format
 $guard_options
 $listen_options
 $common_options
 
-q in the terminal or Ctrl-C ends it.
+Press q in the terminal or Ctrl-C to stop.
 
 Examples:
   pipelines/$me --host 0.0.0.0 camera
@@ -58,13 +58,13 @@ while (($#)); do
     esac
 done
 ((${#sources[@]})) || usage_error 'at least one SOURCE is needed'
-((port || ${#sources[@]} == 1)) || usage_error '--port 0 is for one source: several need a port that all of them know'
+((port || ${#sources[@]} == 1)) || usage_error '--port 0 is for one source: several sources have to be given the same port'
 
 guard_page
 server=("$(property host "$host")" "port=$port" "${guards[@]}")
 [[ -z $clients ]] || server+=("max-clients=$clients")
 
-# name_of SOURCE: what people would call it.
+# name_of SOURCE: prints the default name of its camera.
 name_of() {
     local name=$1
     if [[ $name == *://* ]]; then
@@ -79,7 +79,7 @@ name_of() {
 }
 
 names=()
-loops=() # the files that begin again, by number
+loops=() # by source number: the address of the server of a file that is looped
 for input in "${sources[@]}"; do
     name=
     if [[ $input =~ ^([^/:=]+)=(.+)$ ]]; then
@@ -102,7 +102,7 @@ invite() {
     say "Other programs take $scheme://$1/stream.mjpg${query:+?$query} or $scheme://$1/snapshot.jpg${query:+?$query}."
 }
 
-# Serves what every camera shows.
+# Serves all cameras in one pipeline.
 serve_all() {
     local n
     gst=(-m -v)
@@ -114,11 +114,11 @@ serve_all() {
         else
             find_media
         fi
-        # With a name that tells the one that fails from the others.
+        # A name, so that an error can be attributed to its source.
         ((${#inputs[@]} == 1)) || media=("${media[0]}" "name=source$n" "${media[@]:1}")
         gst+=("${media[@]}" ! socketioserversink "${server[@]}")
         [[ -z ${names[n]} ]] || gst+=("$(property camera "${names[n]}")")
-        # What is live shows what there is, and waits for no other source.
+        # A live source must not wait for the others.
         [[ -z $live ]] || gst+=(sync=false async=false)
     done
     printf -v input '%s, ' "${inputs[@]}"
@@ -126,11 +126,12 @@ serve_all() {
     launch
 }
 
-# A file that begins again has a server of its own: beside others in one pipeline it cannot.
+# Each looped file has a serve.sh of its own: beside other sources in one pipeline it could not
+# restart.
 loop_all() {
     local n serve
     for n in "${!loops[@]}"; do
-        serve=("$here/serve.sh" --loop --no-preview "${as_asked[@]}" "${inputs[n]}")
+        serve=("$here/serve.sh" --loop --no-preview "${source_args[@]}" "${inputs[n]}")
         if [[ -n $dry_run ]]; then
             loops[n]=127.0.0.1:$((default_port + n))
             "${serve[@]}" --dry-run --port "${loops[n]#*:}"
@@ -140,14 +141,14 @@ loop_all() {
     done
 }
 
-# heard_loop NUMBER LINE
-heard_loop() {
+# handle_loop NUMBER LINE: a line of the serve.sh of a looped file.
+handle_loop() {
     case $2 in
         GST_PLUGIN_PATH=*) say "$2" ;;
         *' at '*'; watch it'*)
             loops[$1]=${2##* at }
             loops[$1]=${loops[$1]%%;*}
-            # The last one.
+            # All of them have an address now.
             ((--awaited)) || serve_all
             ;;
         *'serve.sh: warning: '*) complain "${2#*: }" ;;
@@ -155,11 +156,11 @@ heard_loop() {
     esac
 }
 
-heard_more() {
+handle_other_line() {
     if [[ $1 == loop* ]]; then
-        heard_loop "${1#loop }" "$2"
+        handle_loop "${1#loop }" "$2"
     else
-        heard_server "$2" || heard_viewers "$2" || :
+        handle_server "$2" || handle_viewers "$2" || :
     fi
 }
 

@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: MPL-2.0
-# shellcheck shell=bash disable=SC2034,SC2154 # variables that others set, or use
+# shellcheck shell=bash disable=SC2034,SC2154 # other scripts set or use some variables
 #
-# What origin.sh, edge.sh and router.sh share. Sourced, after ../common.sh; never run.
+# Shared code of origin.sh, edge.sh and router.sh. Sourced after ../common.sh, never run.
 
 export GST_PLUGIN_PATH=$zenoh_dir/gstreamer-1.0:$GST_PLUGIN_PATH
-# An edge that leaves in the middle of a picture would end a whole origin: what Zenoh writes
-# over TLS raises the signal, and gst-launch-1.0 does not ignore it.
+# Zenoh's writes over TLS raise SIGPIPE, which gst-launch-1.0 does not ignore: without this an
+# edge that disconnects in the middle of a frame would end the origin.
 trap '' PIPE
-# A zenohsrc that nothing comes to ends by nothing politer.
-death=TERM
+# A zenohsrc that receives nothing does not end on SIGINT.
+death_signal=TERM
 needed=(--zenoh)
 default_zenoh_port=7447
 default_key=cam/main/jpeg
-# Of each camera's key: where its origin says once a second that it is there. Expressions
-# such as cam/*/jpeg do not match it: to them a chunk that begins with @ is another world.
+# Appended to a camera's key: the key where its origin publishes a hello once a second.
+# Expressions such as cam/*/jpeg do not match it, because * matches no chunk that begins with @.
 hello=@hello
-# Larger samples are refused before they are put together.
+# Zenoh rejects larger samples before it reassembles them.
 largest_sample=$((64 << 20))
 largest_hello=$((64 << 10))
-# Zenoh's threads, of which it has one for each kind of work. Closing a connection to an edge
-# that is cut off blocks one of both kinds for seconds, while the others shall go on; and each
-# picture that waits for a slow edge blocks one that is made for it, of 50 at most.
+# More of Zenoh's threads: by default one for each kind of work, and at most 50 that may block.
+# Closing a connection to an edge that is cut off blocks one of each kind for seconds, during which
+# the other edges have to be served. Each frame that waits for a slow edge blocks one of the others.
 export ZENOH_RUNTIME=${ZENOH_RUNTIME:-'(net: (worker_threads: 16, max_blocking_threads: 1000), tx: (worker_threads: 4))'}
 
 # ---- options ----------------------------------------------------------------
@@ -28,18 +28,18 @@ export ZENOH_RUNTIME=${ZENOH_RUNTIME:-'(net: (worker_threads: 16, max_blocking_t
 host=127.0.0.1
 port=$default_zenoh_port
 routers=()
-tls=()  # certificate, key, and who has to have signed that of the other side
-certified= # what others have to say, then
-config= # a configuration of the user's own
-network_options="  --tls CERT KEY CA  encrypt, and know each other: with this certificate and its key, to
-                those whose certificate CA has signed; all in PEM format
-  --config F    use this configuration of Zenoh instead of what these options make:
-                where to connect, what to encrypt, who may do what. An origin then
-                does not tell edges that it is there, who find it by its exact key"
-router_option="  --router EP   the endpoint of a router, in place of a direct connection; may be given
-                again: when one is gone, the next one is taken"
+tls=()  # certificate, key, and the certificate of the authority for the peers
+tls_arguments= # what to add to the printed command lines for the peers
+config= # the user's own Zenoh configuration
+network_options="  --tls CERT KEY CA  encrypt and authenticate both sides: use this certificate and key, and
+                accept only peers with a certificate signed by CA; all in PEM format
+  --config F    use this Zenoh configuration instead of these options: endpoints,
+                encryption and access control. An origin then does not announce itself
+                to edges, which find it only by its exact key"
+router_option="  --router EP   the endpoint of a router, instead of a direct connection; may be
+                repeated: if one fails, the next one is used"
 
-# taken from "$@", as in ../common.sh
+# network_option WORD...: an option parser, as in ../common.sh.
 network_option() {
     taken=2
     case $1 in
@@ -50,14 +50,14 @@ network_option() {
             pem_file "$2" CERTIFICATE
             pem_file "$3" 'PRIVATE KEY'
             pem_file "$4" CERTIFICATE
-            certified=' --tls CERT KEY CA'
+            tls_arguments=' --tls CERT KEY CA'
             taken=4
             ;;
         *) return 1 ;;
     esac
 }
 
-# pem_file FILE WHAT: of those for TLS.
+# pem_file FILE WHAT: adds a file to `tls`; dies if it has no WHAT.
 pem_file() {
     readable_file "$1"
     [[ -n $dry_run ]] || grep -q -- "^-----BEGIN .*$2-----" "$1" || die "'$1' has no ${2,,} in PEM format in it"
@@ -65,7 +65,7 @@ pem_file() {
 }
 
 listen_here="  --host H      the address to listen on: 127.0.0.1 (default), only this machine;
-                0.0.0.0 or ::, every address it has
+                0.0.0.0 or ::, all addresses
   --port P      the port (default $default_zenoh_port)"
 
 listening_option() {
@@ -77,8 +77,8 @@ listening_option() {
     esac
 }
 
-# is_key KEY: whether Zenoh takes it, and nobody else takes it for something more; a key
-# expression, too, if $2 is 'expression'. Sets `like` to what is one.
+# is_key KEY [expression]: succeeds if KEY is a key without characters that are special to Zenoh
+# or a shell; with 'expression', a key expression is accepted, too. Sets `like` to a description.
 is_key() {
     local name='[[:alnum:]_.:+-]+' wild=
     like="names of letters, digits, dots and the like with / between them, such as $default_key"
@@ -90,7 +90,7 @@ check_key() {
     is_key "$@" || usage_error "'$1' is not a key: write $like"
 }
 
-# endpoint ADDRESS: as Zenoh writes it; the protocol and the port may be left out.
+# endpoint ADDRESS: prints it in Zenoh's format; the protocol and the port may be omitted.
 endpoint() {
     if [[ $1 == */* ]]; then
         printf '%s' "$1"
@@ -107,7 +107,7 @@ protocol() {
 
 # ---- configuration ----------------------------------------------------------
 
-# quoted WORD...: as the items of a list in JSON.
+# quoted WORD...: prints the items of a JSON list.
 quoted() {
     local word list=
     for word; do
@@ -117,22 +117,23 @@ quoted() {
     printf '%s' "${list#, }"
 }
 
-# configuration MODE LISTEN CONNECT [FIELD...]: of Zenoh, from lists of endpoints; FIELDs
-# are added as they are. A MODE of `knock` is a peer that tries once: `knock` is below.
+# configuration MODE LISTEN CONNECT [FIELD...]: prints a Zenoh configuration. LISTEN and CONNECT
+# are lists of endpoints; FIELDs are added unchanged. MODE `probe` is a peer that tries to connect
+# only once: see `probe` below.
 #
-# Nobody finds anybody here: who is to be reached is named. Otherwise peers would tell each
-# other of strangers, who then publish to all of them.
+# Discovery is off: peers connect only to the endpoints given. Otherwise they would pass on the
+# addresses of strangers, who could then publish to all of them.
 #
-# Of the pictures (** is not hello) each edge has one that waits for it, whole, and newer ones
-# are dropped meanwhile: block_first. With drop, whoever publishes would wait, up to 50 ms for
-# every slow edge, and then cut the picture off in its middle: a line that takes half of them
-# would never carry one. Whoever says nothing for 2 s (lease), or takes less than a picture's
-# first 64 KB in 2.5 s (wait_before_close), is disconnected, and comes back. This order matters:
-# what is closed by the latter is closed with all that is under way, for which Zenoh waits 10 s
+# block_first: for each edge one whole frame waits (** does not match hello), and newer frames
+# are dropped meanwhile. With `drop` the publisher would wait up to 50 ms for each slow edge and
+# then cut the frame off in the middle: a line with half the needed rate would never carry a frame.
+# A peer that sends nothing for 2 s (lease), or that takes less than the first 64 KB of a frame
+# in 2.5 s (wait_before_close), is disconnected, and reconnects. The lease has to be the shorter:
+# wait_before_close closes the connection with data still under way, and Zenoh then waits 10 s
 # before it connects again.
 configuration() {
     local field mode=$1 tries='timeout_ms: -1, exit_on_failure: false' largest=$largest_sample
-    if [[ $mode == knock ]]; then
+    if [[ $mode == probe ]]; then
         mode=peer
         tries='timeout_ms: 0, exit_on_failure: true'
         largest=$largest_hello
@@ -154,7 +155,7 @@ configuration() {
       tx: { lease: 2000, queue: { congestion_control: {
         drop: { wait_before_drop: 200 }, block: { wait_before_close: 2500000 },
       } } },'
-    # What is told to use TLS sends nothing without.
+    # With --tls, unencrypted connections are not allowed.
     ((${#tls[@]} == 0)) || printf '%s\n' "      protocols: [\"tls\", \"quic\", \"unixsock-stream\"],
       tls: {
         enable_mtls: true, close_link_on_expiration: true,
@@ -171,12 +172,12 @@ configuration() {
     printf '}\n'
 }
 
-# write_configuration NAME ...: sets `written` to a file with it.
+# write_configuration NAME ...: writes a `configuration` and sets `written` to its file.
 write_configuration() {
     if [[ -n $config ]]; then
         written=$config
     elif [[ -n $dry_run ]]; then
-        # To be pasted with the line that comes then.
+        # Printed so that it can be pasted with the command line that follows.
         written=$1.json5
         say "export ZENOH_RUNTIME=${ZENOH_RUNTIME@Q}"
         printf '%s\n' "cat >$written <<'END'"
@@ -189,18 +190,18 @@ write_configuration() {
     fi
 }
 
-# A directory for what lasts no longer than we do.
+# Creates `scratch`, which is removed when the script ends.
 a_scratch() {
     [[ -n $scratch ]] || scratch=$(mktemp -d)
 }
 
-# Who may do what; everything else is denied once there is one.
+# Access rules. Once there is one, everything that no rule allows is denied.
 rules=()
 subjects=()
 policies=()
 
-# allow WHOM FLOW MESSAGES KEY...: WHOM is what Zenoh is to look at, or nothing for everybody;
-# MESSAGES are separated by spaces.
+# allow SUBJECT FLOW MESSAGES KEY...: SUBJECT is a field of Zenoh's `subjects`, or empty for all
+# peers; MESSAGES are separated by spaces.
 allow() {
     local n=${#rules[@]} messages
     read -r -a messages <<<"$3"
@@ -209,7 +210,7 @@ allow() {
     policies+=("{ rules: [\"$n\"], subjects: [\"$n\"] }")
 }
 
-# Everybody may ask for pictures and is given them.
+# Every peer may subscribe to frames and receive them.
 allow_watching() {
     allow '' ingress declare_subscriber '**' "**/$hello"
     allow '' egress 'put declare_subscriber' '**' "**/$hello"
@@ -227,116 +228,117 @@ access_control() {
   }'
 }
 
-# ---- knocking ---------------------------------------------------------------
-# Zenoh tries again and again, and in silence. So somebody knocks beside it, once: who is not
-# let in is told why, and who is let in stays to hear the cameras that say hello there.
+# ---- probing ----------------------------------------------------------------
+# Zenoh retries connections silently. So a second process, the probe, connects once to each
+# endpoint: if that fails, it gives the reason; if not, it stays and receives the hellos there.
 
-gates=()   # the endpoints
-states=()  # what they are: open, or why not; nothing while nobody knows
-knocked=() # when somebody has last knocked, in milliseconds
-greeted=() # when one of us has last heard hello there
+endpoints=()  # the endpoints to probe
+states=()     # their states: open, or the reason why not; empty while unknown
+probed_at=()  # when the last probe of each was started, in milliseconds
+hello_at=()   # when the last hello of interest arrived from each, in milliseconds
 
-# knock_at KEY ENDPOINT...: KEY is where hello is said.
-knock_at() {
+# start_probes KEY ENDPOINT...: KEY is the key of the hellos to receive.
+start_probes() {
     local n
-    said_at=$1
-    gates=("${@:2}")
-    # A configuration of the user's own knows where to go, and is in no hurry.
-    [[ -z $config ]] || gates=("$2")
-    for n in "${!gates[@]}"; do
-        knock "$n"
+    hello_key=$1
+    endpoints=("${@:2}")
+    # The user's own configuration contains the endpoints: one probe is enough.
+    [[ -z $config ]] || endpoints=("$2")
+    for n in "${!endpoints[@]}"; do
+        probe "$n"
     done
 }
 
-# knock GATE: by its number.
-knock() {
+# probe NUMBER: starts the probe of an endpoint.
+probe() {
     local written
-    write_configuration "knock$1" knock '' "$(quoted "${gates[$1]}")"
+    write_configuration "probe$1" probe '' "$(quoted "${endpoints[$1]}")"
     states[$1]=
-    greeted[$1]=
-    look_at_clock
-    knocked[$1]=$now
-    start "knock$1" gst-launch-1.0 -f zenohsrc "config=$written" "$(property key-expr "$said_at")" \
+    hello_at[$1]=
+    read_clock
+    probed_at[$1]=$now
+    start "probe$1" gst-launch-1.0 -f zenohsrc "config=$written" "$(property key-expr "$hello_key")" \
         apply-buffer-meta=false ! fdsink </dev/null
 }
 
-# Knocks again where nobody has opened, and where nothing is heard any more.
-keep_knocking() {
+# Restarts the probes that have failed, and those that receive no more hellos.
+restart_probes() {
     local n
-    look_at_clock
+    read_clock
     [[ -z $ending$failure$over ]] || return 0
-    for n in "${!gates[@]}"; do
-        if [[ ! -v pids[knock$n] ]]; then
-            ((now - knocked[n] < 3000)) || knock "$n"
-        elif [[ -n ${greeted[n]} ]] && ((now - greeted[n] > 3000)); then
-            # It waits for the next hello, and ends for nothing less.
+    for n in "${!endpoints[@]}"; do
+        if [[ ! -v pids[probe$n] ]]; then
+            ((now - probed_at[n] < 3000)) || probe "$n"
+        elif [[ -n ${hello_at[n]} ]] && ((now - hello_at[n] > 3000)); then
+            # It does not end on other signals until the next hello.
             states[n]=
-            greeted[n]=
-            kill -KILL "${pids[knock$n]}" 2>/dev/null || :
+            hello_at[n]=
+            kill -KILL "${pids[probe$n]}" 2>/dev/null || :
         fi
     done
 }
 
-# Zenoh's clients try the first router until it is there, and take all of them in turn only
-# after that. So one that is there comes first.
-first=0
-met= # whether the client has met one
+# A Zenoh client tries only the first router until it has connected once; later it tries all of
+# them in turn. So a router that is available has to be the first.
+first_router=0
+connected= # whether the client has connected
 
-# another_first: takes another router as the first one if that is better.
-another_first() {
+# prefer_open_router: makes an open router the first one; fails if there is nothing to change.
+prefer_open_router() {
     local n
-    [[ -z $met && ${states[first]-} != @(|open) ]] || return 1
+    [[ -z $connected && ${states[first_router]-} != @(|open) ]] || return 1
     for n in "${!states[@]}"; do
-        [[ ${states[n]} != open ]] || { first=$n && return; }
+        [[ ${states[n]} != open ]] || { first_router=$n && return; }
     done
     return 1
 }
 
-# in_turn ENDPOINT...: as items of a list.
+# in_turn ENDPOINT...: prints the items of a JSON list, beginning with the first router.
 in_turn() {
-    quoted "${@:first+1}" "${@:1:first}"
+    quoted "${@:first_router+1}" "${@:1:first_router}"
 }
 
-# heard_knock GATE LINE
-heard_knock() {
+# handle_probe NUMBER LINE: a line of the probe of an endpoint.
+handle_probe() {
     case $2 in
         'Setting pipeline to PLAYING'*) states[$1]=open ;;
-        # Who is in hears others, who may say what they like.
-        *'session initialization failed: '*) [[ ${states[$1]} == open ]] || states[$1]=$(why_not "${2#*failed: }") ;;
+        # Once connected, it may print text from other peers: do not take that for an error.
+        *'session initialization failed: '*) [[ ${states[$1]} == open ]] || states[$1]=$(describe_failure "${2#*failed: }") ;;
         'hello '*)
             [[ $2 =~ ^hello\ ([[:print:]]{1,200})\ ([A-Za-z0-9._-]{1,80})$ ]] || return 0
             local key=${BASH_REMATCH[1]} from=${BASH_REMATCH[2]}
             is_key "$key" || return 0
-            look_at_clock
-            ! heard_hello "$key" "$from" || greeted[$1]=$now
+            read_clock
+            ! handle_hello "$key" "$from" || hello_at[$1]=$now
             ;;
     esac
 }
 
-# why_not REASON: what the reason that Zenoh gives says about the other side.
-why_not() {
+# describe_failure REASON: prints Zenoh's reason for a failed connection as a statement about the
+# endpoint.
+describe_failure() {
     local reason
-    reason=$(plain "$1")
+    reason=$(simplify "$1")
     case $1 in
         *'close message (reason 2)'*) echo 'speaks another version of Zenoh' ;;
-        *'close message (reason 3)'*) echo 'has no room for more' ;;
-        *'alert: CertificateRequired'*) echo 'wants a certificate' ;;
-        *'alert: CertificateExpired'*) echo "turns us away because ${tls[0]} has expired" ;;
-        *'alert: '*) echo "turns us away because of ${tls[0]} (${reason##*alert: })" ;;
+        *'close message (reason 3)'*) echo 'accepts no more connections' ;;
+        *'alert: CertificateRequired'*) echo 'requires a certificate' ;;
+        *'alert: CertificateExpired'*) echo "rejects our certificate ${tls[0]}: it has expired" ;;
+        *'alert: '*) echo "rejects our certificate ${tls[0]} (${reason##*alert: })" ;;
         *'certificate: UnknownIssuer'* | *'certificate: BadSignature'*) echo "has a certificate that ${tls[2]} has not signed" ;;
         *'certificate expired'*) echo 'has a certificate that has expired' ;;
-        *'not valid for name'*) echo "has a certificate for others: ${reason##*valid for name }" ;;
+        *'not valid for name'*) echo "has a certificate for other names: ${reason##*valid for name }" ;;
         *'peer certificate: '*) echo "has a certificate that is not valid (${reason##*peer certificate: })" ;;
-        *'early eof'* | *'corrupt message'*) echo "answers, but not as Zenoh does $(in_the_way)" ;;
-        *'deadline has elapsed'*) echo "does not answer, or not as Zenoh does $(in_the_way)" ;;
-        *'lookup address'*) echo 'is not there: nobody knows its name' ;;
+        *'early eof'* | *'corrupt message'*) echo "answers, but does not speak Zenoh $(tls_hint)" ;;
+        *'deadline has elapsed'*) echo "does not answer, or does not speak Zenoh $(tls_hint)" ;;
+        *'lookup address'*) echo 'is not there: its host name is unknown' ;;
         *' (os error '*) echo "is not there ($reason)" ;;
-        *) echo "cannot be asked: $reason" ;;
+        *) echo "cannot be reached: $reason" ;;
     esac
 }
 
-# plain REASON: without what only Zenoh's developers understand.
-plain() {
+# simplify REASON: prints it without details for Zenoh's developers.
+simplify() {
     local text=${1%. Check network connectivity and Zenoh configuration.*}
     while [[ $text =~ ^(.*)\ at\ /[^\ ]*\.rs:[0-9]+\.?(.*)$ ]]; do
         text=${BASH_REMATCH[1]}${BASH_REMATCH[2]}
@@ -349,89 +351,90 @@ plain() {
     printf '%s' "$text"
 }
 
-in_the_way() {
+tls_hint() {
     ((${#tls[@]})) && echo 'with --tls' || echo 'without --tls'
 }
 
-# ---- what is heard ----------------------------------------------------------
+# ---- child processes --------------------------------------------------------
 
-heard() {
+on_line() {
     case $1 in
-        knock*) heard_knock "${1#knock}" "$2" ;;
+        probe*) handle_probe "${1#probe}" "$2" ;;
         hello*) ;;
         *)
-            [[ $2 != *'etting pipeline to PLAYING'* ]] || met=yes
+            [[ $2 != *'etting pipeline to PLAYING'* ]] || connected=yes
             [[ $2 != *'session initialization failed: '* ]] || cannot_start "${2#*failed: }"
-            understand "$@"
+            parse_gst_line "$@"
             ;;
     esac
 }
 
 cannot_start() {
-    failure=${failure:-Zenoh cannot start: $(plain "$1")}
+    failure=${failure:-Zenoh cannot start: $(simplify "$1")}
 }
 
-# Only gst-launch-1.0 counts; who says hello, or knocks, ends with it.
-again= # whether it is to begin again then
-over=  # whether it has ended for good
-ended() {
+# The script ends with gst-launch-1.0, and then stops the probes and hello processes.
+restart= # whether to restart it when it ends
+over=    # whether it has ended for good
+on_exit() {
     if [[ $1 != gst-launch-1.0 ]]; then
-        ended_beside "$1"
+        helper_exit "$1"
         return
     fi
-    if [[ -n $again && -z $ending$failure ]]; then
-        again=
+    if [[ -n $restart && -z $ending$failure ]]; then
+        restart=
         begin
     else
         over=yes
-        conclude "$1"
+        check_exit "$1"
         signal_children TERM
     fi
 }
 
-# ended_beside NAME: of those who knock or say hello, a crash is reported. Who knocks is
-# started again after some seconds.
-ended_beside() {
+# helper_exit NAME: reports the failure of a probe or a hello process. A probe is restarted after
+# some seconds.
+helper_exit() {
     local text crash
     ((exit_status[$1])) && [[ -z $ending$failure$over ]] || return 0
     describe_end "$1"
     case $1 in
-        knock*) [[ -z $crash ]] || states[${1#knock}]="cannot be asked: gst-launch-1.0 crashed there (SIG$crash)" ;;
-        hello*) complain "warning: $text. Edges that look for cameras do not find $key any more" ;;
+        probe*) [[ -z $crash ]] || states[${1#probe}]="cannot be probed: gst-launch-1.0 crashed (SIG$crash)" ;;
+        hello*) complain "warning: $text. Edges that search for cameras do not find $key any more" ;;
     esac
 }
 
-# Somebody will knock again.
-is_due() {
-    [[ -z $ending$failure$over ]] && ((${#gates[@]}))
+# The probes will be restarted.
+restart_pending() {
+    [[ -z $ending$failure$over ]] && ((${#endpoints[@]}))
 }
 
-# Ends it so that it begins again. One that waits, for a router or for pictures, would not
-# hear anything less.
-begin_again() {
+# Kills gst-launch-1.0 so that it is restarted. While it waits for a router or for frames, it does
+# not end on other signals.
+restart_pipeline() {
     [[ -v pids[gst-launch-1.0] ]] || return 0
-    again=yes
+    restart=yes
     kill -KILL "${pids[gst-launch-1.0]}" 2>/dev/null || :
 }
 
-# Our endpoint, for others: certificates are for names.
-invited_to() {
+# Prints the endpoint of this script for other machines. With TLS it has the host name, because
+# certificates contain names.
+public_endpoint() {
     local name
-    name=$(reachable)
-    ((${#tls[@]} == 0)) || only_here || name=$HOSTNAME
+    name=$(public_host)
+    ((${#tls[@]} == 0)) || local_only || name=$HOSTNAME
     endpoint "$(address "$name" "$port")"
 }
 
-# listed WORD...: as people enumerate.
+# listed WORD...: prints them, separated by commas.
 listed() {
     local IFS=,
     local list=$*
     printf '%s' "${list//,/, }"
 }
 
-# heard_check LINE: sets `camera` to the number of the jpegcheck that tells its counts, and
-# `frames`, `rate` and `delay`; fails at other lines.
-heard_check() {
+# handle_check LINE: statistics of a jpegcheck. Sets `camera` to its number, and `frames`, `rate`,
+# `delay` and, if known, `from`; fails at other lines.
+handle_check() {
     [[ $1 =~ JpegCheck:camera([0-9]+):\ stats\ =\  ]] || return 1
     camera=${BASH_REMATCH[1]}
     field frames "$1" && frames=$value

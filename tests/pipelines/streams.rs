@@ -71,14 +71,14 @@ fn serve_clients_limit_refuses_further_viewer() {
     assert!(first.next().is_some());
     assert_eq!(connect().bytes_until_closed(), b"");
     let mut second = script("watch", &["--no-display", &address]).start();
-    second.expect("gives no pictures");
+    second.expect("sends no frames");
     assert!(first.next().is_some());
     drop(first);
     server.expect("left (0 clients)");
     second.expect("Watching");
     second.signal("INT");
     let output = second.finish();
-    assert_eq!(output.matches("gives no pictures").count(), 1, "{output}");
+    assert_eq!(output.matches("sends no frames").count(), 1, "{output}");
     server.signal("INT");
     let output = server.finish();
     assert!(!output.contains("(2 clients)"), "{output}");
@@ -242,5 +242,5 @@ fn watch_prints_delay_of_frames_with_capture_time() {
     let mut server = script("replay", &args).start();
     let args = ["--delay", "--no-display", &server.address()];
     let mut viewer = script("watch", &args).start();
-    viewer.expect("tell no time of capture");
+    viewer.expect("the frames have no capture time");
 }

@@ -283,7 +283,7 @@ fn relay_scripts_reconnect_and_report_each_change_once() {
         } else {
             "is back"
         });
-        viewer.expect("waiting for somebody's pictures");
+        viewer.expect("; waiting for frames");
         viewer.expect(", delay ");
         drop(relay);
         sender.expect("has gone");
@@ -315,7 +315,7 @@ fn relay_scripts_transfer_file_with_token() {
         &[&form[..], &["--no-display", &relay.url]].concat(),
     )
     .start();
-    viewer.expect("waiting for somebody's pictures");
+    viewer.expect("; waiting for frames");
     let clip = clip();
     let args = [&form[..], &["--binary", "--width=0", &relay.url, &clip]].concat();
     let output = script("relay-out", &args).start().finish();

@@ -34,7 +34,7 @@ fn snapshot(at: &Machine, query: &str) -> usize {
 fn key_expression_includes_later_cameras() {
     network(PATIENCE, || {
         let [here, there, serving] = ["here", "there", "serving"].map(Machine::new);
-        // The cameras are told apart by the size of their frames.
+        // The frame size identifies the camera.
         let [door, yard, other] =
             [160_000, 180_000, 200_000].map(|size| Camera::start(size, Duration::from_millis(100)));
         let _door = origin(&here, &door, &["--key", "cam/door/jpeg"]);
@@ -53,11 +53,11 @@ fn key_expression_includes_later_cameras() {
         let outputs = ["--tcp=9999", "--web=8080", "--token=secret"];
         let cameras = [first, second, third, "--key=cam/*/jpeg"];
         let mut edge = start_script(&serving, "edge", &[&cameras[..], &outputs].concat());
-        edge.0.expect_line("cam/door/jpeg comes");
+        edge.0.expect_line("Receiving cam/door/jpeg");
         let _yard = origin(&there, &yard, &["--key", "cam/yard/jpeg"]);
         let output = edge.0.expect_line("Serving cam/yard/jpeg at");
         assert!(output.contains(":10000; watch it"), "{output}");
-        edge.0.expect_line("cam/yard/jpeg comes");
+        edge.0.expect_line("Receiving cam/yard/jpeg");
         for (name, sizes) in [("door", 160_000..161_000), ("yard", 180_000..181_000)] {
             let size = snapshot(&serving, &format!("camera={name}&token=secret"));
             assert!(sizes.contains(&size), "{name}: {size}");
@@ -81,8 +81,8 @@ fn video_file_is_sent_at_its_frame_rate_and_ends() {
         command.args(["--host", "0.0.0.0"]).arg(&clip);
         let output = Program::start(&mut command).finish();
         assert!(output.ends_with("The video has ended."), "{output}");
-        edge.0.expect_line("cam/main/jpeg comes");
-        edge.0.expect_line("no more pictures");
+        edge.0.expect_line("Receiving cam/main/jpeg");
+        edge.0.expect_line("no more frames");
         // An origin that connects to a router ends with its video, too.
         let _router = start_script(&serving, "router", &[]);
         let mut command = home.script("origin");

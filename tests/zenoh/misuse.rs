@@ -32,9 +32,9 @@ fn edge_waits_for_late_origin() {
         // The edge has tried again by then.
         std::thread::sleep(Duration::from_secs(8));
         let first = origin(&home, &camera, &[]);
-        edge.0.expect_line("cam/main/jpeg comes");
+        edge.0.expect_line("Receiving cam/main/jpeg");
         drop(first);
-        edge.0.expect_line("no more pictures");
+        edge.0.expect_line("no more frames");
         let _second = origin(&home, &camera, &[]);
         edge.0.expect_line("cam/main/jpeg is back");
         let output = edge.0.printed();
@@ -54,8 +54,8 @@ fn origin_and_edge_wait_for_late_router() {
         origin.0.expect_line(not_there);
         edge.0.expect_line(not_there);
         let _router = start_script(&between, "router", &[]);
-        edge.0.expect_line("cam/main/jpeg comes");
-        origin.0.expect_line("Pictures get through");
+        edge.0.expect_line("Receiving cam/main/jpeg");
+        origin.0.expect_line("Frames get through");
     });
 }
 
@@ -66,7 +66,7 @@ fn edge_with_wrong_key_reports_existing_keys() {
         let camera = camera();
         let _origin = origin(&home, &camera, &["--key", "cam/door/jpeg"]);
         let mut edge = edge(&serving, &["--connect", &home.address()]);
-        let output = edge.0.expect_line("no pictures");
+        let output = edge.0.expect_line("no frames");
         assert!(
             output.contains("the cameras there are cam/door/jpeg;"),
             "{output}"
@@ -150,7 +150,7 @@ fn missing_or_false_caps_do_no_harm() {
         ];
         let sent = publisher(&elsewhere, &ZENOH, &[&connect[..], &whats].concat()).finish();
         assert!(sent.contains("done"), "{sent}");
-        edge.0.expect_line("cam/main/jpeg comes");
+        edge.0.expect_line("Receiving cam/main/jpeg");
         // Ignore what was printed so far.
         edge.0.printed();
         publisher(
@@ -180,7 +180,7 @@ fn names_of_cameras_are_not_interpreted() {
         let args = ["--connect", &endpoint("tcp", &between), &hello, "hello"];
         publisher(&elsewhere, &ZENOH, &args).finish();
         edge.0.expect_line("Serving cam/good/jpeg at");
-        edge.0.expect_line("cam/good/jpeg: no pictures");
+        edge.0.expect_line("cam/good/jpeg: no frames");
         let output = edge.0.printed();
         assert_eq!(output.matches("Serving ").count(), 1, "{output}");
         assert!(
@@ -247,7 +247,7 @@ fn origin_survives_bytes_at_its_port() {
         viewer.expect_new_frames();
         drop(idle);
         let mut late = edge(&home, &["--connect", &home.address()]);
-        late.0.expect_line("cam/main/jpeg comes");
+        late.0.expect_line("Receiving cam/main/jpeg");
     });
 }
 
@@ -282,7 +282,7 @@ fn reason_for_failed_start_is_one_sentence() {
             certificate: one.certificate.clone(),
         };
         let mut first = start_script(&home, "router", &[]);
-        first.0.expect_line("meet there with");
+        first.0.expect_line("connect to it with");
         let camera = camera();
         let mixed = &tls(&mixed, &ca)[..];
         for (options, why) in [(mixed, "is not the key of"), (&[], "is already in use")] {

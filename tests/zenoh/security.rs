@@ -19,9 +19,9 @@ fn origin_serves_only_its_own_machine_by_default() {
         let [home, elsewhere] = ["home", "elsewhere"].map(Machine::new);
         let camera = camera();
         let mut origin = Role::start(home.script("origin").arg(camera.uri()));
-        origin.0.expect_line("Only this machine can ask for it");
+        origin.0.expect_line("Only this machine can connect");
         let mut near = edge(&home, &[]);
-        near.0.expect_line("cam/main/jpeg comes");
+        near.0.expect_line("Receiving cam/main/jpeg");
         let mut far = edge(&elsewhere, &["--connect", &home.address()]);
         far.0
             .expect_line("is not there (Connection refused); waiting.");
@@ -89,19 +89,19 @@ fn refused_certificate_is_reported_with_reason() {
             (
                 &to_home,
                 &tls(&of_stranger, &our)[..],
-                "turns us away because of",
+                "rejects our certificate",
             ),
             (&to_home, &tls(&expired, &our), "has expired"),
             (&to_home, &tls(&of_edge, &their), "has not signed"),
-            (&to_home, &[], "not as Zenoh does without --tls"),
+            (&to_home, &[], "does not speak Zenoh without --tls"),
             (
                 &by_other_address,
                 &tls(&of_edge, &our),
-                "has a certificate for others",
+                "has a certificate for other names",
             ),
         ] {
             let mut edge = edge(&elsewhere, &[&to[..], certificate].concat());
-            let output = edge.0.expect_line("no pictures");
+            let output = edge.0.expect_line("no frames");
             assert!(output.contains(why), "{output}");
         }
         viewer.expect_new_frames();
@@ -127,7 +127,7 @@ fn only_listed_publishers_may_publish() {
         let file = file.to_str().expect("UTF-8");
         let with_file = [&tls(&of_router, &ca)[..], &["--publishers", file]].concat();
         let mut role = start_script(&router, "router", &with_file);
-        role.0.expect_line("meet there with");
+        role.0.expect_line("connect to it with");
         let key = "cam/front/jpeg";
         let [good, bad] = [camera(), camera()];
         let to = ["--router", &router.address(), "--key", key];
@@ -137,7 +137,7 @@ fn only_listed_publishers_may_publish() {
         viewer.expect_new_frames();
         let mut role = origin(&back, &bad, &[&to[..], &tls(&of_back, &ca)].concat());
         role.0
-            .expect_line("lets us in, but not publish cam/front/jpeg");
+            .expect_line("accepts us, but does not let us publish cam/front/jpeg");
         let endpoint = endpoint("tls", &router);
         let args = [
             &tls(&of_edge, &ca)[..],
