@@ -30,6 +30,7 @@ fn expect_warning(receiver: &mut Receiver, kind: ReceiverKind, number: u64, numb
     let place = match kind {
         ReceiverKind::Depay | ReceiverKind::ClientSrc => format!("Frame {number} at byte "),
         ReceiverKind::Check => format!("Frame {} is dropped", receiver.before + number),
+        #[cfg(feature = "web")]
         ReceiverKind::SocketIoClientSrc => format!("Picture {}: ", receiver.before + number),
     };
     let warning = receiver
