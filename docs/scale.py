@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MPL-2.0
-"""Computes the tables of scale.md: how many machines so many viewers need.
+"""Computes the tables of scale.md: how many machines a number of viewers needs.
 
     docs/scale.py           prints them
-    docs/scale.py --write   puts them into scale.md
-    docs/scale.py --check   fails if scale.md has others
+    docs/scale.py --write   writes them to scale.md
+    docs/scale.py --check   fails if the tables in scale.md differ
 
-What was measured is in scale.json, which `cargo bench --bench scale -- --json
-docs/scale.json` writes. What is taken for granted follows here.
+The measurements are in scale.json, which `cargo bench --bench scale -- --json
+docs/scale.json` writes. The constants below are the assumptions.
 """
 
 import json
@@ -21,33 +21,35 @@ MEASURED = json.loads((HERE / "scale.json").read_text())
 
 VIEWERS = [10, 1_000, 100_000]
 NICS = [1, 10]  # Gbit/s
-# Of a network interface or a processor: the rest is for bursts, and for others.
+# The share of a network interface or a processor that is used: the rest is for bursts and
+# other programs.
 FILL = 0.7
-# Bytes on an Ethernet for each byte in TCP: 1448 of 1538, with gaps, headers and timestamps.
+# Bytes on Ethernet for each byte in TCP: a frame of 1538 bytes, with gap, headers and timestamps,
+# carries 1448.
 WIRE = 1538 / 1448
-# Of the sessions that Zenoh accepts (transport.unicast.max_sessions) each edge takes two.
+# Zenoh accepts 1000 sessions (transport.unicast.max_sessions), and each edge uses two.
 MOST_EDGES = 1000 // 2
 
 PICTURE = MEASURED["picture"]
 RATE = MEASURED["rate"]
 BASE64 = 4 * ceil(PICTURE / 3) + 4
-DOORS = {"tcp": ("TCP, base64", BASE64), "web": ("web, binary", PICTURE), "mjpeg": ("MJPEG", PICTURE)}
+PROTOCOLS = {"tcp": ("TCP, base64", BASE64), "web": ("web, binary", PICTURE), "mjpeg": ("MJPEG", PICTURE)}
 
-# Of a film at 800x450: the size of its JPEGs, by quality and width, in shares of the first.
+# Bytes of a JPEG of a film at 800x450, and at other qualities and widths.
 FILM = 52_620
 SMALLER = [("quality 50", 31_343), ("640 wide", 38_787), ("400 wide", 21_973)]
-# Mbit/s that Apple advises for H.264 of 960x540.
+# Mbit/s that Apple recommends for H.264 at 960x540.
 H264 = 2.0
 
 
 def rows(table, **fields):
-    """What was measured, by the fields that are not given."""
+    """The measurements with these values in their fields."""
     wanted = {"table": table, **fields}
     return [row for row in MEASURED["rows"] if wanted.items() <= row.items()]
 
 
 def line(points):
-    """The straight line through what was measured: at none, and for each more."""
+    """The straight line through points: its value at zero, and its slope."""
     count = len(points)
     x, y = (sum(values) / count for values in zip(*points))
     slope = sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
@@ -59,12 +61,12 @@ def cost(machine, table, by, what="us", **fields):
 
 
 def mbit(size, rate=RATE):
-    """What a stream of pictures takes of a network."""
+    """The bandwidth of a stream of frames."""
     return size * 8 * rate * WIRE / 1e6
 
 
 def fitting(size, nic, rate=RATE):
-    """How many streams one network interface sends."""
+    """How many streams one network interface can send."""
     return int(FILL * nic * 1000 / mbit(size, rate))
 
 
@@ -74,27 +76,27 @@ def cores(machine_cost, streams):
 
 
 def last(size, streams, nic):
-    """When the last of so many copies of a picture is out, in ms."""
+    """The time until the last copy of a frame has been sent, in ms."""
     return size * 8 * WIRE * streams / nic / 1e6
 
 
 ORIGIN = cost("origin", "edges", "edges", way="zenoh", routers=0)
 ROUTER = cost("router", "edges", "edges", way="zenoh", routers=1)
-EDGE = {door: cost("edge", "viewers", "viewers", door=door) for door in DOORS}
+EDGE = {door: cost("edge", "viewers", "viewers", door=door) for door in PROTOCOLS}
 
 
 def delay(routers):
-    """What the programs add until a viewer has a picture, in ms."""
+    """The delay that the programs add until a viewer has a frame, in ms."""
     (row,) = rows("edges", way="zenoh", routers=routers, edges=1)
     return row["seen_ms"][0]
 
 
 class Plan:
-    """The machines for so many viewers."""
+    """The machines for a number of viewers."""
 
     def __init__(self, viewers, nic, size):
         self.per_edge = fitting(size, nic)
-        # One machine that is origin and edge in one.
+        # One machine is both origin and edge.
         self.edges = 0 if viewers <= self.per_edge else ceil(viewers / self.per_edge)
         fan_out = min(fitting(PICTURE, nic), MOST_EDGES)
         self.tiers = []
@@ -102,22 +104,22 @@ class Plan:
         while below > fan_out:
             below = ceil(below / fan_out)
             self.tiers.insert(0, below)
-        # An origin has one router at a time.
+        # An origin is connected to one router at a time.
         if below > 1 and self.tiers:
             self.tiers.insert(0, 1)
-        # What each tier sends to the next one.
+        # The number of copies that each tier sends to the next one.
         tiers = [1, *self.tiers, *([self.edges] if self.edges else []), viewers]
         self.streams = [ceil(low / high) for high, low in zip(tiers, tiers[1:])]
         self.machines = sum(tiers[:-1])
         sizes = [PICTURE] * (len(self.streams) - 1) + [size]
-        # The programs, and then the link of each tier, in whole ms, so that sums are right.
+        # The programs, then the link of each tier, in whole ms, so that the sums agree.
         delays = [delay(min(len(self.tiers), 2))]
         delays += [last(size, streams, nic) for size, streams in zip(sizes, self.streams)]
         self.delays = [round(delay) for delay in delays]
 
 
 def table(head, lines):
-    """In Markdown; the first column is text."""
+    """A table in Markdown; the first column is text."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in [head, rule, *lines])
 
@@ -148,7 +150,7 @@ def measured_viewers():
     for row in rows("viewers"):
         median, p99 = row["seen_ms"]
         cells = [f"{row['edge']['us']:.0f}", f"{row['edge']['mb']:.0f}", f"{median:.1f} ({p99:.1f})"]
-        lines.append([DOORS[row["door"]][0], row["viewers"], *cells])
+        lines.append([PROTOCOLS[row["door"]][0], row["viewers"], *cells])
     return table(["one edge", "viewers", "CPU", "MB", "at the viewer"], lines)
 
 
@@ -164,7 +166,7 @@ def limits():
 
     lines = [
         limit(f"edge, {name}", size, EDGE[door], memory("edge", "viewers", "viewers", door=door))
-        for door, (name, size) in DOORS.items()
+        for door, (name, size) in PROTOCOLS.items()
     ]
     for machine, cpu, routers in [("origin", ORIGIN, 0), ("router", ROUTER, 1)]:
         used = memory(machine, "edges", "edges", way="zenoh", routers=routers)
@@ -177,9 +179,9 @@ def plans():
     lines = []
     for viewers in VIEWERS:
         for nic in NICS:
-            # As many bytes as MJPEG, and more work.
+            # It needs as many bytes as MJPEG, and more CPU.
             for door, name in [("tcp", "TCP, base64"), ("web", "web, MJPEG")]:
-                size = DOORS[door][1]
+                size = PROTOCOLS[door][1]
                 plan = Plan(viewers, nic, size)
                 routers = " + ".join(map(count, plan.tiers)) or "0"
                 inner, outer = plan.streams[:-1], plan.streams[-1]

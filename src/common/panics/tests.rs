@@ -13,7 +13,7 @@ use std::{
     panic,
     path::PathBuf,
     sync::{
-        Mutex, MutexGuard, Once, PoisonError,
+        Mutex, MutexGuard, Once,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use b64jpeg_net::sync::lock;
 use gst::glib;
 
 use super::*;
@@ -113,7 +114,7 @@ const ELEMENTS: &[(&str, &str, &[&str])] = &[
 static ARMED: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
 fn armed() -> MutexGuard<'static, Vec<(String, String)>> {
-    ARMED.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&ARMED)
 }
 
 /// Panics if `method` of the element must panic.
