@@ -15,7 +15,7 @@ root or with sudo). Stops at the first failure and prints what that step said.
   --help    this text
 
 Environment:
-  FUZZ_SECONDS   how long each fuzz target runs (12)
+  FUZZ_SECONDS   how long each fuzz target runs, in seconds (6)
 EOF
 }
 
@@ -134,7 +134,7 @@ fuzz() {
     export GST_REGISTRY=$PWD/fuzz/target/registry.bin
     mkdir -p "fuzz/corpus/$1" "fuzz/artifacts/$1"
     "fuzz/target/$(rustc --print host-tuple)/release/$1" "fuzz/corpus/$1" tests/vectors \
-        -dict=fuzz/dictionary.txt -artifact_prefix="fuzz/artifacts/$1/" -max_total_time="${FUZZ_SECONDS:-12}" \
+        -dict=fuzz/dictionary.txt -artifact_prefix="fuzz/artifacts/$1/" -max_total_time="${FUZZ_SECONDS:-6}" \
         -timeout=10 -rss_limit_mb=512 -print_final_stats=1
     [[ $(<"$log") == *'inline 8-bit counters'* ]] # or it was blind
 }
