@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn enum_nicks_are_the_names_of_the_wire() {
+    fn property_enum_nicks_equal_wire_names() {
         let headers = Header::ALL.map(Header::as_str);
         assert_eq!(nicks::<HeaderProperty>(), headers);
         assert_eq!(nicks::<HeaderOrAuto>()[1..], headers);

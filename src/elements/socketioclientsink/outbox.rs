@@ -86,7 +86,7 @@ impl Outbox {
         matches!(self.relay, RelayState::Connecting | RelayState::Connected)
     }
 
-    /// Whether every picture was sent.
+    /// Whether no picture waits to be sent or is being sent.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_none() && self.in_flight.is_none()
     }

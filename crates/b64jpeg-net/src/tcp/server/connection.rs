@@ -25,9 +25,9 @@ const READ_LEN: usize = 16 << 10;
 pub(super) enum NextStep {
     /// Wait until the socket is ready or a frame is queued.
     Wait,
-    /// Serve it again after the others.
+    /// Serve this connection again after the other connections.
     ServeAgain,
-    /// Shut it down: the client has everything.
+    /// Close this connection: the client has received every frame.
     Close,
 }
 
